@@ -1,0 +1,170 @@
+package extract
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Disposition is the one outcome of a record. Every source record ends in
+// exactly one, and their sum equals the number of source records.
+type Disposition uint8
+
+const (
+	Released Disposition = iota
+	OutOfScope
+	Withheld
+	Suppressed
+	Rejected
+	Duplicate
+
+	Dispositions = int(Duplicate) + 1
+)
+
+var dispositionNames = [Dispositions]string{"released", "out-of-scope", "withheld", "suppressed", "rejected", "duplicate"}
+
+func (d Disposition) String() string { return dispositionNames[d] }
+
+// Reason says why a record was not released. The constants stand in decision
+// order: of all reasons that apply, the lowest is the counted one.
+type Reason uint8
+
+const (
+	NoReason Reason = iota
+
+	// rejected: the record itself cannot be used
+	Malformed
+	TooLarge
+	NoSubject
+	UnknownDataset
+	SchemaMismatch
+	Unsafe
+	Conflict // one id, two contents: every copy is rejected
+
+	// duplicate: the same id with the same content, met before
+	Repeated
+
+	// out of scope: the policy does not ask for it
+	Period
+	Measure
+	Population
+	Unchanged
+	NotNamed // a dataset that the policy does not name
+
+	// withheld: decision steps 1 to 6
+	AgreementMissing
+	AgreementLapsed
+	PurposeNotPermitted
+	PsychotherapyNotes
+	SUDCounselingNotes
+	RestrictionSelfPay
+	RestrictionAgreed
+	RestrictionIndeterminate
+	NotAMember
+	MemberAmbiguous
+	ConsentMissing
+	ConsentDenied
+	ConsentExpired
+	ConsentRevoked
+	ConsentIndeterminate
+	Part2NoConsent
+	MinorControls
+	StateLawConsent
+	MergeUnresolved
+	DerivedFromWithheld
+	ClinicChoice // the clinic is stricter than the law asks
+
+	// suppressed: decision step 8
+	KAnonymity
+	Diversity
+	SmallCell
+	Differencing
+	Presence
+
+	Reasons = int(Presence) + 1
+)
+
+var reasonNames = [Reasons]string{
+	"", "malformed", "too-large", "no-subject", "unknown-dataset", "schema", "unsafe", "conflict",
+	"repeated",
+	"period", "measure", "population", "unchanged", "not-named",
+	"agreement-missing", "agreement-lapsed", "purpose-not-permitted",
+	"psychotherapy-notes", "sud-counseling-notes",
+	"restriction-self-pay", "restriction-agreed", "restriction-indeterminate",
+	"not-a-member", "member-ambiguous",
+	"consent-missing", "consent-denied", "consent-expired", "consent-revoked", "consent-indeterminate",
+	"part2-no-consent", "minor-controls", "state-law-consent", "merge-unresolved",
+	"derived-from-withheld", "clinic-choice",
+	"k-anonymity", "diversity", "small-cell", "differencing", "presence",
+}
+
+func (r Reason) String() string { return reasonNames[r] }
+
+// ParseReason is the inverse of Reason.String.
+func ParseReason(name string) (Reason, error) {
+	for i, n := range reasonNames {
+		if n == name && i > 0 {
+			return Reason(i), nil
+		}
+	}
+	return NoReason, fmt.Errorf("%q is no reason; reasons are %s", name, strings.Join(reasonNames[1:], ", "))
+}
+
+// Disposition tells which disposition a record has whose first reason is r.
+func (r Reason) Disposition() Disposition {
+	switch {
+	case r == NoReason:
+		return Released
+	case r <= Conflict:
+		return Rejected
+	case r == Repeated:
+		return Duplicate
+	case r <= NotNamed:
+		return OutOfScope
+	case r <= ClinicChoice:
+		return Withheld
+	default:
+		return Suppressed
+	}
+}
+
+// ReasonSet is a set of reasons.
+type ReasonSet uint64
+
+func (s ReasonSet) With(r Reason) ReasonSet {
+	if r == NoReason {
+		return s
+	}
+	return s | 1<<r
+}
+
+func (s ReasonSet) Has(r Reason) bool { return s&(1<<r) != 0 }
+
+// First is the counted reason: the first in decision order.
+func (s ReasonSet) First() Reason {
+	for r := Reason(1); int(r) < Reasons; r++ {
+		if s.Has(r) {
+			return r
+		}
+	}
+	return NoReason
+}
+
+// List gives the reasons in decision order.
+func (s ReasonSet) List() []Reason {
+	var list []Reason
+	for r := Reason(1); int(r) < Reasons; r++ {
+		if s.Has(r) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// Names gives the names of the reasons in decision order, comma separated.
+func (s ReasonSet) Names() string {
+	names := make([]string, 0, 4)
+	for _, r := range s.List() {
+		names = append(names, r.String())
+	}
+	return strings.Join(names, ",")
+}

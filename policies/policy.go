@@ -1,0 +1,172 @@
+package policies
+
+import (
+	"time"
+
+	"github.com/posternhealth/postern/extract"
+)
+
+// Standard is the form of a release (see LAW: de-identified, or not).
+type Standard string
+
+const (
+	Identified          Standard = "identified"
+	LimitedDataSet      Standard = "limited-data-set"
+	SafeHarbor          Standard = "safe-harbor"
+	ExpertDetermination Standard = "expert-determination"
+	Aggregate           Standard = "aggregate"
+)
+
+// Policy is one policy file, loaded and checked. It is immutable.
+type Policy struct {
+	File      string // path as given, for diagnostics
+	SHA256    string // hex, of the file's bytes
+	Name      string
+	Version   int
+	Standard  Standard
+	Recipient string
+	Purpose   string // HL7 v3 PurposeOfUse code
+	Basis     string // the legal ground as written, such as "45 CFR 164.506(c)(4)"
+	Agreement Agreement
+	Because   string
+	Attest    *Attestation
+	People    People
+	Inputs    map[string]Guard // protective inputs, by the name postern.yaml gives them
+	Cohort    *Cohort
+	Release   []Release // in the order of the file
+	Output    Output
+	Totals    []Total
+	Notices   Notices
+	Tolerate  Tolerance
+	Keep      Retention
+}
+
+// Agreement is the paper the release stands on.
+type Agreement struct {
+	Kind     string // provider-contract, participation, baa, dua, authorization, law
+	ID       string
+	From, To extract.Day // To is NoDay when open
+	ReviewBy extract.Day // NoDay when To is given
+}
+
+// Attestation is the officer's dated statement under 164.514(b)(2)(ii).
+type Attestation struct {
+	NoneKnown bool
+	By        string
+	On        extract.Day
+	ReviewBy  extract.Day
+}
+
+// People says about whom records may leave.
+type People struct {
+	Roster            string // protective input that holds the members; "" when no relationship gate is asked for
+	Covered           string // at-service, any-day-of-period
+	AmbiguousWithheld bool   // always true in v1: an ambiguous match is withheld
+	General           ConsentRule
+	Part2             ConsentRule
+	AcceptForms       []string // Part 2 form versions that the officer has attested
+	RegistryOptOut    bool     // clinic_choice.registry_opt_out: leave-out
+	Part2LeaveOut     bool     // clinic_choice.part2_program: leave-out
+}
+
+// ConsentRule is what holds for a person when no directive is on file.
+type ConsentRule string
+
+const (
+	PermitWithout ConsentRule = "permit"
+	DenyWithout   ConsentRule = "deny"
+)
+
+// Guard bounds a protective input: older than MaxAge, or with more than
+// ShrinkLimit of its rows gone since the last accepted reading, it stops the
+// exchange.
+type Guard struct {
+	MaxAge      time.Duration
+	ShrinkLimit float64 // 0.01 is one per cent
+}
+
+// Cohort is a closed group followed for a fixed window.
+type Cohort struct {
+	Dataset    string // whose first record, after its `only`, is the index
+	IndexYear  string // last-closed, or a year
+	FollowDays int
+}
+
+// Release names what may leave of one dataset. What it does not name, does not.
+type Release struct {
+	Dataset string
+	Only    []Condition
+	Fields  []Field
+}
+
+// Condition restricts the records of a dataset: the value at Path must be in
+// Values, or, for a period, its date must lie in it.
+type Condition struct {
+	Path   string
+	Values []string
+	Period string // "", measure-year, last-closed-year, last-closed-month, or "YYYY-MM-DD..YYYY-MM-DD"
+}
+
+// Field is one released field and what is done to it on the way.
+type Field struct {
+	Name    string // as the file names it: a FHIR element path or a column; the output column of a row layout
+	From    string // source column or element path; "index"; or ROSTER.COLUMN; equals Name unless `from` is written
+	Do      Transform
+	At      string // "" or "index": the date at which an age is taken
+	Width   int    // years, for age-band
+	Top     int    // 90, for age-band
+	Unit    string // days, weeks: for relative-time
+	To      string // value map, for map
+	Because string
+	Class   extract.Class // of the source field; of a FHIR element that is no leaf: Unclassed, see Leaves
+	Leaves  []Leaf        // FHIR: the leaves that this field lets out, relative to the resource
+}
+
+// Leaf is one FHIR leaf that a field lets out.
+type Leaf struct {
+	Path  []string // member names from the resource down; an extension step is "extension:URL"
+	Class extract.Class
+}
+
+// Transform is what is done to a field's value.
+type Transform string
+
+const (
+	Keep         Transform = "keep"
+	CodePerson   Transform = "code"
+	Year         Transform = "year"
+	AgeBand      Transform = "age-band"
+	ZIP3         Transform = "zip3"
+	RelativeTime Transform = "relative-time"
+)
+
+// Output is the form of the recipient's files.
+type Output struct {
+	Layout    string // csv, ndjson; later: names of layout files
+	Mode      string // full
+	RowKey    bool
+	Part2Rows string // own-file, leave-out
+	Shuffle   string // "" or people
+}
+
+// Total is one control total in the recipient's book.
+type Total struct {
+	Kind   string // people, rows, sum, rows-by
+	Column string
+}
+
+// Notices are legal texts from files; their wording is the officer's.
+type Notices struct {
+	Part2          string // path, relative to the policy
+	ScopeOfConsent string // per-row
+}
+
+// Tolerance is how many rejected records a run may have.
+type Tolerance struct {
+	Rejected float64 // share of source records; 0.01 is one per cent
+}
+
+// Retention is how long the archive ciphertext stays.
+type Retention struct {
+	SealedDrop time.Duration
+}
