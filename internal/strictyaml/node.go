@@ -1,0 +1,191 @@
+package strictyaml
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Node is a value as it stands in the file, before it is read into anything.
+// The zero Node stands for an absent value and is empty.
+type Node struct {
+	yaml   *yaml.Node
+	path   string
+	source *Source
+}
+
+// NodeEntry is one key of a mapping with its value.
+type NodeEntry struct {
+	Key    string
+	KeyPos Pos
+	Value  Node
+}
+
+// Path is the key path of the node.
+func (n Node) Path() string { return n.path }
+
+// Pos is the place where the node begins.
+func (n Node) Pos() Pos {
+	if n.yaml == nil {
+		return Pos{1, 1}
+	}
+	return Pos{n.yaml.Line, n.yaml.Column}
+}
+
+// IsEmpty tells whether the value is absent or null.
+func (n Node) IsEmpty() bool {
+	return n.yaml == nil || n.yaml.Kind == yaml.ScalarNode && n.yaml.Tag == "!!null"
+}
+
+func (n Node) IsMap() bool    { return n.yaml != nil && n.yaml.Kind == yaml.MappingNode }
+func (n Node) IsList() bool   { return n.yaml != nil && n.yaml.Kind == yaml.SequenceNode }
+func (n Node) IsScalar() bool { return n.yaml != nil && n.yaml.Kind == yaml.ScalarNode }
+
+// Text is a scalar as it is written, without quotes; "" of anything else.
+func (n Node) Text() string {
+	if !n.IsScalar() {
+		return ""
+	}
+	return n.yaml.Value
+}
+
+// Items are the values of a list.
+func (n Node) Items() []Node {
+	if !n.IsList() {
+		return nil
+	}
+	items := make([]Node, len(n.yaml.Content))
+	for i, c := range n.yaml.Content {
+		items[i] = Node{c, fmt.Sprintf("%s[%d]", n.path, i), n.source}
+	}
+	return items
+}
+
+// Entries are the keys of a mapping in the order of the file. Keys that are
+// no text, and second ones, are left out: they are mistakes already.
+func (n Node) Entries() []NodeEntry {
+	if !n.IsMap() {
+		return nil
+	}
+	seen := map[string]bool{}
+	var list []NodeEntry
+	for i := 0; i+1 < len(n.yaml.Content); i += 2 {
+		key := n.yaml.Content[i]
+		if key.Kind != yaml.ScalarNode || key.Tag != "!!str" || seen[key.Value] {
+			continue
+		}
+		seen[key.Value] = true
+		value := Node{n.yaml.Content[i+1], Join(n.path, key.Value), n.source}
+		list = append(list, NodeEntry{key.Value, Pos{key.Line, key.Column}, value})
+	}
+	return list
+}
+
+// Decode reads the node into what the pointer points to; mistakes join those
+// of the file.
+func (n Node) Decode(into any) {
+	v := reflect.ValueOf(into)
+	if n.yaml == nil || v.Kind() != reflect.Pointer || v.IsNil() {
+		return
+	}
+	n.into(v.Elem())
+}
+
+// Fail notes a mistake at the node.
+func (n Node) Fail(hint, format string, args ...any) {
+	n.FailCause(nil, hint, format, args...)
+}
+
+// FailCause notes a mistake at the node that errors.Is can recognise.
+func (n Node) FailCause(cause error, hint, format string, args ...any) {
+	if n.source != nil {
+		n.source.errs.AddCause(n.Pos(), n.path, fmt.Sprintf(format, args...), hint, cause)
+	}
+}
+
+// Entry is one key of an Ordered mapping.
+type Entry[T any] struct {
+	Key   string
+	Path  string
+	Value T
+}
+
+// Ordered is a mapping whose order counts.
+type Ordered[T any] []Entry[T]
+
+// UnmarshalNode reads a mapping.
+func (o *Ordered[T]) UnmarshalNode(n Node) {
+	if !n.want(yaml.MappingNode) {
+		return
+	}
+	for _, e := range n.Entries() {
+		entry := Entry[T]{Key: e.Key, Path: e.Value.path}
+		e.Value.into(reflect.ValueOf(&entry.Value).Elem())
+		*o = append(*o, entry)
+	}
+}
+
+// Get gives the value of a key.
+func (o Ordered[T]) Get(key string) (value T, ok bool) {
+	for _, e := range o {
+		if e.Key == key {
+			return e.Value, true
+		}
+	}
+	return value, false
+}
+
+// JSON writes the node as JSON, for FHIR resources inside case files. Only
+// true, false, null and JSON numbers lose their form as text: yes is "yes".
+func (n Node) JSON() ([]byte, error) {
+	if n.yaml == nil {
+		return nil, errors.New("an absent value has no JSON")
+	}
+	return n.appendJSON(nil)
+}
+
+func (n Node) appendJSON(out []byte) ([]byte, error) {
+	switch {
+	case n.IsMap():
+		out = append(out, '{')
+		for i, e := range n.Entries() {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			out = append(appendText(out, e.Key), ':')
+			var err error
+			if out, err = e.Value.appendJSON(out); err != nil {
+				return nil, err
+			}
+		}
+		return append(out, '}'), nil
+	case n.IsList():
+		out = append(out, '[')
+		for i, item := range n.Items() {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			var err error
+			if out, err = item.appendJSON(out); err != nil {
+				return nil, err
+			}
+		}
+		return append(out, ']'), nil
+	case n.IsEmpty():
+		return append(out, "null"...), nil
+	case n.IsScalar():
+		if text := n.Text(); n.yaml.Tag != "!!str" && json.Valid([]byte(text)) {
+			return append(out, text...), nil
+		}
+		return appendText(out, n.Text()), nil
+	}
+	return nil, fmt.Errorf("%s is an alias and has no JSON", n.path)
+}
+
+func appendText(out []byte, text string) []byte {
+	quoted, _ := json.Marshal(text) // a string always has JSON
+	return append(out, quoted...)
+}
