@@ -1,0 +1,315 @@
+package sshsig
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// AllowedSigner is one line of an allowed-signers file.
+type AllowedSigner struct {
+	Principals  []string  // patterns: * and ?, and !pattern, which excludes
+	Namespaces  []string  // patterns; none means every namespace
+	ValidAfter  time.Time // first and last valid second; zero means no limit
+	ValidBefore time.Time
+	Key         ssh.PublicKey
+	Comment     string
+	Line        int // 1-based; 0 for a line that was not read from a file
+}
+
+// AllowedSigners says whose keys may sign, for which namespaces and when.
+type AllowedSigners struct{ Signers []AllowedSigner }
+
+// Why a key may not sign; Check wraps one of them.
+var (
+	ErrUnknownKey     = errors.New("the key is not among the allowed signers")
+	ErrOtherPrincipal = errors.New("the key belongs to another principal")
+	ErrOtherNamespace = errors.New("the key may not sign in this namespace")
+	ErrNotThen        = errors.New("the key was not valid at that time")
+)
+
+// Check says whether principal's signature by key counts: the file must have
+// a line with the key, the principal, the namespace and the time.
+func (a *AllowedSigners) Check(principal string, key ssh.PublicKey, namespace string, when time.Time) error {
+	if strings.ContainsAny(principal, "*?!,") { // a pattern names nobody
+		return fmt.Errorf("%q: %w", principal, ErrOtherPrincipal)
+	}
+	reason, line := ErrUnknownKey, 0
+	for _, s := range a.lines(key) {
+		why := s.allows(namespace, when)
+		if !matchesList(principal, s.Principals) {
+			why = ErrOtherPrincipal
+		}
+		if why == nil {
+			return nil
+		}
+		reason, line = why, s.Line
+	}
+	place := ""
+	if line > 0 {
+		place = fmt.Sprintf(", line %d of the allowed signers", line)
+	}
+	return fmt.Errorf("%s (key %s%s): %w", principal, ssh.FingerprintSHA256(key), place, reason)
+}
+
+// Find gives the principals of the first line that lets key sign in the
+// namespace at that time, as `ssh-keygen -Y find-principals` does: usually
+// one name, but a list or pattern where the line has one. To know whether a
+// certain name may sign, use Check.
+func (a *AllowedSigners) Find(key ssh.PublicKey, namespace string, when time.Time) (principal string, ok bool) {
+	for _, s := range a.lines(key) {
+		if s.allows(namespace, when) == nil {
+			return strings.Join(s.Principals, ","), true
+		}
+	}
+	return "", false
+}
+
+func (a *AllowedSigners) lines(key ssh.PublicKey) []AllowedSigner {
+	var found []AllowedSigner
+	for _, s := range a.Signers {
+		if bytes.Equal(s.Key.Marshal(), key.Marshal()) {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+func (s AllowedSigner) allows(namespace string, when time.Time) error {
+	if len(s.Namespaces) > 0 && !matchesList(namespace, s.Namespaces) {
+		return ErrOtherNamespace
+	}
+	second := when.Unix() // OpenSSH compares whole seconds, both ends valid
+	if !s.ValidAfter.IsZero() && second < s.ValidAfter.Unix() ||
+		!s.ValidBefore.IsZero() && second > s.ValidBefore.Unix() {
+		return ErrNotThen
+	}
+	return nil
+}
+
+// String is the line as it stands in a file, without its end.
+func (s AllowedSigner) String() string {
+	var options []string
+	if len(s.Namespaces) > 0 {
+		options = append(options, `namespaces="`+strings.Join(s.Namespaces, ",")+`"`)
+	}
+	if !s.ValidAfter.IsZero() {
+		options = append(options, `valid-after="`+s.ValidAfter.UTC().Format(stampSeconds)+`Z"`)
+	}
+	if !s.ValidBefore.IsZero() {
+		options = append(options, `valid-before="`+s.ValidBefore.UTC().Format(stampSeconds)+`Z"`)
+	}
+	fields := []string{strings.Join(s.Principals, ",")}
+	if len(options) > 0 {
+		fields = append(fields, strings.Join(options, ","))
+	}
+	fields = append(fields, publicText(s.Key))
+	if s.Comment != "" {
+		fields = append(fields, s.Comment)
+	}
+	return strings.Join(fields, " ")
+}
+
+// ParseAllowedSigners reads an allowed-signers file; name is for its errors,
+// which are all of the file's, each with its line. It is stricter than
+// ssh-keygen, which passes over lines that it does not understand.
+func ParseAllowedSigners(name string, data []byte) (*AllowedSigners, error) {
+	if !utf8.Valid(data) {
+		return nil, fmt.Errorf("%s: not UTF-8 text", name)
+	}
+	var all AllowedSigners
+	var mistakes []error
+	number := 0
+	for line := range strings.Lines(string(data)) {
+		number++
+		line = strings.Trim(line, " \t\r\n")
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		s, err := parseLine(line)
+		if err != nil {
+			mistakes = append(mistakes, fmt.Errorf("%s:%d: %w", name, number, err))
+			continue
+		}
+		s.Line = number
+		all.Signers = append(all.Signers, s)
+	}
+	if len(mistakes) > 0 {
+		return nil, errors.Join(mistakes...)
+	}
+	return &all, nil
+}
+
+// parseLine reads: principals [options] key-type key [comment].
+func parseLine(line string) (s AllowedSigner, err error) {
+	principals, rest := field(line)
+	if isKeyType(principals) {
+		return s, errors.New("starts with the key; put before it whose key it is")
+	}
+	if s.Principals, err = patterns("principal", principals); err != nil {
+		return s, err
+	}
+	kind, rest := field(rest)
+	if !isKeyType(kind) {
+		if err := s.parseOptions(kind); err != nil {
+			return s, err
+		}
+		kind, rest = field(rest)
+	}
+	encoded, rest := field(rest)
+	s.Comment = rest
+	if !isKeyType(kind) || encoded == "" {
+		return s, errors.New("no public key; a line is: principals [options] key-type key [comment]")
+	}
+	if strings.HasPrefix(kind, "sk-") || strings.Contains(kind, "-cert-") {
+		return s, refuseType(kind)
+	}
+	blob, err := base64.StdEncoding.DecodeString(encoded)
+	if err == nil {
+		s.Key, err = ssh.ParsePublicKey(blob)
+	}
+	if err != nil || s.Key.Type() != kind {
+		return s, fmt.Errorf("the public key is not one of type %s; copy the line of the .pub file whole", kind)
+	}
+	return s, acceptable(s.Key)
+}
+
+func isKeyType(s string) bool {
+	return strings.HasPrefix(s, "ssh-") || strings.HasPrefix(s, "ecdsa-") || strings.HasPrefix(s, "sk-")
+}
+
+// field cuts off what stands before the first blank that no quotes enclose.
+func field(s string) (first, rest string) {
+	quoted := false
+	for i, c := range s {
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ' ' || c == '\t'):
+			return s[:i], strings.TrimLeft(s[i:], " \t")
+		}
+	}
+	return s, ""
+}
+
+func (s *AllowedSigner) parseOptions(text string) error {
+	seen := map[string]bool{}
+	for text != "" {
+		name, rest, _ := strings.Cut(text, "=")
+		if comma := strings.IndexByte(text, ','); comma >= 0 && comma < len(name) {
+			name = text[:comma]
+		}
+		name = strings.ToLower(name)
+		switch name {
+		case "namespaces", "valid-after", "valid-before":
+		case "cert-authority":
+			return errors.New("option cert-authority is not accepted; list each signer's own key")
+		default:
+			return fmt.Errorf("unknown option %q; known are namespaces, valid-after and valid-before", name)
+		}
+		value, quoted := strings.CutPrefix(rest, `"`)
+		value, rest, closed := strings.Cut(value, `"`)
+		if !quoted || !closed || rest != "" && rest[0] != ',' || rest == "," {
+			return fmt.Errorf("option %s needs a value in double quotes, and a comma before the next option", name)
+		}
+		if seen[name] {
+			return fmt.Errorf("option %s stands twice", name)
+		}
+		seen[name] = true
+		if err := s.setOption(name, value); err != nil {
+			return err
+		}
+		text = strings.TrimPrefix(rest, ",")
+	}
+	if !s.ValidAfter.IsZero() && !s.ValidBefore.IsZero() && s.ValidBefore.Before(s.ValidAfter) {
+		return errors.New("valid-before is earlier than valid-after: the key would never be valid")
+	}
+	return nil
+}
+
+func (s *AllowedSigner) setOption(name, value string) (err error) {
+	switch name {
+	case "namespaces":
+		s.Namespaces, err = patterns("namespace", value)
+	case "valid-after":
+		s.ValidAfter, err = parseStamp(name, value)
+	case "valid-before":
+		s.ValidBefore, err = parseStamp(name, value)
+	}
+	return err
+}
+
+const stampSeconds = "20060102150405"
+
+// parseStamp reads YYYYMMDD[HHMM[SS]], in local time unless a Z follows.
+func parseStamp(name, value string) (time.Time, error) {
+	digits, utc := strings.CutSuffix(value, "Z")
+	zone := time.Local
+	if utc {
+		zone = time.UTC
+	}
+	for _, layout := range []string{"20060102", "200601021504", stampSeconds} {
+		if len(digits) != len(layout) {
+			continue
+		}
+		when, err := time.ParseInLocation(layout, digits, zone)
+		if err == nil && when.Unix() > 0 { // earlier would be read as no limit
+			return when, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("option %s: %q is no time; write YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with Z for UTC", name, value)
+}
+
+func patterns(what, text string) ([]string, error) {
+	list := strings.Split(text, ",")
+	for _, p := range list {
+		if strings.TrimPrefix(p, "!") == "" || strings.ContainsAny(p, "\" \t") {
+			return nil, fmt.Errorf("%s list %q: names are separated by commas, without blanks or quotes", what, text)
+		}
+	}
+	return list, nil
+}
+
+// matchesList is OpenSSH's rule for pattern lists: a matching !pattern
+// excludes, wherever it stands; otherwise one match is enough.
+func matchesList(name string, list []string) bool {
+	matched := false
+	for _, p := range list {
+		p, negated := strings.CutPrefix(p, "!")
+		if !matchesPattern(name, p) {
+			continue
+		}
+		if negated {
+			return false
+		}
+		matched = true
+	}
+	return matched
+}
+
+// matchesPattern knows * (any bytes) and ? (one byte). It goes back to the
+// last * only, so it takes at most len(name) × len(pattern) steps.
+func matchesPattern(name, pattern string) bool {
+	n, p, star, from := 0, 0, -1, 0
+	for n < len(name) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, from = p, n
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == name[n]):
+			n, p = n+1, p+1
+		case star >= 0:
+			from++
+			n, p = from, star+1
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}
