@@ -39,6 +39,7 @@ type Record struct {
 // Facts are what decisions need of a record. They are found by the scan, so
 // no later step parses a record again to decide about it.
 type Facts struct {
+	Dataset   string      // as Record.Dataset: a directive may name a class of resources
 	ID        phi.Bytes   // the resource's id, or the primary key of the row; empty when there is none
 	Subjects  []phi.Bytes // ids of the patients it is about, in the clinic's numbering, each once
 	Date      Span        // civil date of the service or event
