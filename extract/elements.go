@@ -2,7 +2,6 @@ package extract
 
 import (
 	_ "embed"
-	"slices"
 	"strings"
 	"sync"
 )
@@ -34,6 +33,23 @@ type TypeDef struct {
 }
 
 // Element is an element as it is named in JSON.
+//
+// Its class follows from the place first, then from the primitive type, and
+// where two could be meant it is the stricter one:
+//
+//	string, markdown, xhtml, base64Binary   FreeText, and so is all of Attachment and Annotation,
+//	                                        Coding.version and display, Quantity.unit, codes of meta.tag,
+//	                                        and the values of Extension and other choices of any type
+//	date, dateTime, instant, time, Timing   Date; birthDate BirthDate, Patient.deceasedDateTime DeathDate
+//	decimal, integer, …                     Number; of an Age, or a range of ages, AgeYears
+//	uri, url, canonical                     WebAddress; the system of a Coding or Quantity CodeSystem
+//	id, oid, uuid, Identifier.value         OtherUnique; id of a resource RecordKey, of a Patient SubjectKey
+//	code                                    Code; gender Sex, languages Language, Quantity.code Unit
+//	HumanName Name; Address Geography, but Postcode and State (country too); Reference.reference Link
+//	ContactPoint.value                      Phone, whichever of phone, fax, e-mail and URL it holds
+//
+// A code, number or link can still tell what its class does not say: the value
+// of an Observation of age is a Number here, and a local code may be anything.
 type Element struct {
 	Name    string   // a choice has one element for each of its types: valueQuantity, valueString, …
 	Type    string   // of a primitive, the FHIR name of it; else the name of a TypeDef, or Resource
@@ -46,13 +62,23 @@ type Element struct {
 // is shared and must not be changed.
 func TypeOf(name string) *TypeDef { return elementTable().types[name] }
 
-// Element finds an element; nil when the type has none of that name.
+// Element finds an element; nil when the type has none of that name. The
+// search is written out so that name does not escape: a caller may convert
+// bytes for the call without allocating.
 func (t *TypeDef) Element(name string) *Element {
-	i, ok := slices.BinarySearchFunc(t.Elements, name, func(e Element, name string) int { return strings.Compare(e.Name, name) })
-	if !ok {
-		return nil
+	low, high := 0, len(t.Elements)
+	for low < high {
+		middle := (low + high) / 2
+		switch e := &t.Elements[middle]; {
+		case e.Name == name:
+			return e
+		case e.Name < name:
+			low = middle + 1
+		default:
+			high = middle
+		}
 	}
-	return &t.Elements[i]
+	return nil
 }
 
 // ElementNames lists the names of the elements, for diagnostics.

@@ -308,8 +308,10 @@ func TestCompartment(t *testing.T) {
 }
 
 func TestElementLookupsDoNotAllocate(t *testing.T) {
+	resource, known, unknown := []byte("QuestionnaireResponse"), []byte("questionnaire"), []byte("questionaire")
 	allocations := testing.AllocsPerRun(100, func() {
-		if TypeOf("Observation").Element("valueQuantity") == nil || TypeOf("Observation").Element("valuequantity") != nil || Compartment("Condition") == nil {
+		def := TypeOf("QuestionnaireResponse")
+		if def != TypeOf(def.Name) || def.Element(string(known)) == nil || def.Element(string(unknown)) != nil || Compartment(string(resource)) == nil {
 			t.Error("wrong element")
 		}
 	})

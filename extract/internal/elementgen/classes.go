@@ -117,7 +117,7 @@ var narrowed = map[string]string{
 	"FamilyMemberHistory.sex":        "sex",
 	"FamilyMemberHistory.bornPeriod": "birth-date",
 	"FamilyMemberHistory.ageRange":   "age", "FamilyMemberHistory.deceasedRange": "age", "FamilyMemberHistory.condition.onsetRange": "age",
-	"AllergyIntolerance.onsetRange": "age", "Condition.onsetRange": "age", "Condition.abatementRange": "age", "Procedure.performedRange": "age",
+	"AllergyIntolerance.onsetRange": "age", "Condition.onsetRange": "age", "Condition.abatementRange": "age", "Procedure.performedRange": "age", "RiskAssessment.prediction.whenRange": "age",
 	"Observation.referenceRange.age": "age", "ObservationDefinition.qualifiedInterval.age": "age",
 	"Patient.photo": "photograph", "Person.photo": "photograph", "Practitioner.photo": "photograph", "RelatedPerson.photo": "photograph",
 	"BodyStructure.image": "photograph", "Media.content": "photograph",
