@@ -1,0 +1,96 @@
+package gate
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// column is one declared column.
+type column struct {
+	name    string
+	grammar Grammar
+}
+
+func (g *Gate) addColumn(p *Position) error {
+	for _, c := range g.columns {
+		if c.name == p.Path {
+			return fmt.Errorf("column %s stands twice", p.Path)
+		}
+	}
+	if len(g.columns) > 0 {
+		g.header = append(g.header, ',')
+	}
+	g.columns = append(g.columns, column{name: p.Path, grammar: p.Grammar})
+	if strings.ContainsAny(p.Path, "\",\r\n") {
+		g.header = append(g.header, '"')
+		g.header = append(g.header, strings.ReplaceAll(p.Path, `"`, `""`)...)
+		g.header = append(g.header, '"')
+		return nil
+	}
+	g.header = append(g.header, p.Path...)
+	return nil
+}
+
+// readCells reads one row; an empty cell is a missing value and fits every
+// column.
+func (g *Gate) readCells() bool {
+	for i := range g.columns {
+		c := &g.columns[i]
+		cell, ok := g.readCell()
+		if !ok || !utf8.Valid(cell) {
+			return g.stop(c.name, RuleUnparseable)
+		}
+		last := i == len(g.columns)-1
+		if atEnd := g.at == len(g.line); atEnd != last {
+			return g.stop(c.name, RuleUnparseable)
+		}
+		g.at++ // the comma
+		if len(cell) == 0 {
+			continue
+		}
+		if rule := g.admit(&c.grammar, cell); rule != "" {
+			return g.stop(c.name, rule)
+		}
+	}
+	return true
+}
+
+// readCell reads up to the comma or the end of the row (RFC 4180 §2).
+func (g *Gate) readCell() ([]byte, bool) {
+	rest := g.line[g.at:]
+	if len(rest) > 0 && rest[0] == '"' {
+		return g.readQuoted()
+	}
+	end := bytes.IndexByte(rest, ',')
+	if end < 0 {
+		end = len(rest)
+	}
+	g.at += end
+	for _, c := range rest[:end] {
+		if c == '"' || c < ' ' && c != '\t' {
+			return nil, false
+		}
+	}
+	return rest[:end], true
+}
+
+func (g *Gate) readQuoted() ([]byte, bool) {
+	g.plain = g.plain[:0]
+	for i := g.at + 1; i < len(g.line); i++ {
+		c := g.line[i]
+		if c != '"' {
+			g.plain = append(g.plain, c)
+			continue
+		}
+		if i+1 < len(g.line) && g.line[i+1] == '"' {
+			g.plain = append(g.plain, '"')
+			i++
+			continue
+		}
+		g.at = i + 1
+		return g.plain, g.at == len(g.line) || g.line[g.at] == ','
+	}
+	return nil, false
+}

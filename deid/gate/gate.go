@@ -1,0 +1,186 @@
+// Package gate takes the last look at the very bytes that are about to be sent.
+//
+// It promises that every value of a row stands at a position that the release
+// declared, that the value fits the grammar declared for it, and that no value
+// which its grammar does not fully decide holds an identifier pattern
+// (45 CFR 164.514(b)(2)(i)(A)–(R)) or a value from this clinic's own roster of
+// people. Where a release names an identifier, the value must be that row's
+// own subject's. What the gate cannot parse, it does not pass.
+//
+// It is a second opinion, so it shares nothing with the engine whose work it
+// judges: no scanner, no plan, no class table. Its readers accept only the
+// shape that Postern itself writes, compact JSON (RFC 8259) one resource a
+// line, and CSV (RFC 4180) with LF; that narrowness is wanted.
+package gate
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Format is the shape of the rows.
+type Format uint8
+
+const (
+	NDJSON Format = iota + 1
+	CSV
+)
+
+// Spec declares all that may stand in one part of a drop.
+type Spec struct {
+	Format Format
+	// ExactDates says that the release may show dates finer than a year
+	// (identified, limited data set). It governs scanned text only: a position
+	// that holds dates says so by its grammar.
+	ExactDates bool
+	// Shapes are the forms of this clinic's own numbers: '#' is a digit, '@'
+	// a letter, '*' either, anything else itself in either case: "CV-######".
+	Shapes []string
+	// Positions: for CSV in the order of the columns.
+	Positions []Position
+}
+
+// Position is one place in a row at which a value may stand.
+type Position struct {
+	// Path is a column name, or a path from the resource type down, written
+	// as Path does: "Observation.valueQuantity.value". Arrays do not show.
+	Path    string
+	Grammar Grammar
+}
+
+// Path joins the steps of an NDJSON position. A step "extension:URL" is the
+// element of the array `extension` that has this URL.
+func Path(steps ...string) string {
+	written := make([]string, len(steps))
+	for i, step := range steps {
+		written[i] = step
+		if url, ok := strings.CutPrefix(step, "extension:"); ok {
+			written[i] = "extension(" + url + ")"
+		}
+	}
+	return strings.Join(written, ".")
+}
+
+// Hit says where a row was stopped and by which rule. It never holds a value.
+type Hit struct {
+	Position string // a declared path, its parent when a member is undeclared, "" for the row
+	Rule     string // "unparseable", "undeclared", "grammar", "pattern: …", "roster: …"
+}
+
+func (h *Hit) Error() string {
+	return fmt.Sprintf("the gate stopped a row at %q by rule %q", h.Position, h.Rule)
+}
+
+// The rules that are neither a pattern's nor the roster's.
+const (
+	RuleUnparseable = "unparseable"
+	RuleUndeclared  = "undeclared"
+	RuleGrammar     = "grammar"
+	RuleNotOwn      = "not the row's own subject's"
+)
+
+// Gate judges rows. It keeps scratch space, so each goroutine needs one of its
+// own; they share the Roster. A Gate does not allocate once warm.
+type Gate struct {
+	roster   *Roster
+	exact    bool
+	shapes   []shape
+	header   []byte
+	columns  []column
+	types    []*node
+	harmless map[string]struct{}
+
+	subjects []uint32
+	line     []byte
+	at       int
+	found    Hit
+	plain    []byte          // a string or cell without its escapes
+	inner    [deepest][]byte // what was encoded in a string
+	text     text
+	memo     [memoSize]remembered
+}
+
+// New compiles a specification. The roster must be frozen: a gate without one
+// would be blind, so it is an error to have none.
+func New(spec Spec, roster *Roster) (*Gate, error) {
+	if roster == nil || !roster.frozen {
+		return nil, errors.New("the gate needs a frozen roster")
+	}
+	if len(spec.Positions) == 0 {
+		return nil, errors.New("the gate needs at least one position")
+	}
+	g := &Gate{roster: roster, exact: spec.ExactDates, harmless: map[string]struct{}{}}
+	for _, written := range spec.Shapes {
+		s, err := compileShape(written)
+		if err != nil {
+			return nil, err
+		}
+		g.shapes = append(g.shapes, s)
+	}
+	for i := range spec.Positions {
+		if err := g.declare(spec.Format, &spec.Positions[i]); err != nil {
+			return nil, fmt.Errorf("gate position %d: %w", i+1, err)
+		}
+	}
+	g.header = append(g.header, '\n')
+	return g, nil
+}
+
+func (g *Gate) declare(format Format, p *Position) error {
+	if p.Path == "" {
+		return errors.New("has no path")
+	}
+	if p.Grammar.kind == undecided {
+		return fmt.Errorf("%s has no grammar", p.Path)
+	}
+	for _, value := range p.Grammar.members() {
+		g.harmless[string(g.text.normalize([]byte(value)))] = struct{}{}
+	}
+	switch format {
+	case NDJSON:
+		return g.addPath(p)
+	case CSV:
+		return g.addColumn(p)
+	}
+	return errors.New("the format is neither NDJSON nor CSV")
+}
+
+// Header judges the first line of a CSV part: it must be the declared columns
+// in their order, to the byte. NDJSON has none.
+func (g *Gate) Header(line []byte) *Hit {
+	if len(g.columns) == 0 || !bytes.Equal(bytes.TrimSuffix(line, newline), bytes.TrimSuffix(g.header, newline)) {
+		return &Hit{Rule: RuleUndeclared}
+	}
+	return nil
+}
+
+var newline = []byte{'\n'}
+
+// Row judges one row, with or without the LF that ends it; nil means clean.
+// subjects are the people the row is about. A Hit is the row's first.
+func (g *Gate) Row(line []byte, subjects []uint32) *Hit {
+	g.line, g.at, g.subjects = bytes.TrimSuffix(line, newline), 0, subjects
+	g.found = Hit{}
+	clean := false
+	if g.columns != nil {
+		clean = g.readCells()
+	} else {
+		clean = g.readResource()
+	}
+	if clean {
+		return nil
+	}
+	hit := g.found
+	return &hit
+}
+
+// stop records the first hit of a row; it returns false so that a reader can
+// leave at once.
+func (g *Gate) stop(position, rule string) bool {
+	if g.found.Rule == "" {
+		g.found = Hit{Position: position, Rule: rule}
+	}
+	return false
+}

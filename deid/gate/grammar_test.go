@@ -1,0 +1,86 @@
+package gate
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestGrammars(t *testing.T) {
+	r := people(t)
+	for name, c := range map[string]struct {
+		grammar   Grammar
+		good, bad string // separated by |
+	}{
+		"closed":          {Closed("final", "amended"), "final|amended", "Final|fin|final "},
+		"uri":             {URI("http://loinc.org"), "http://loinc.org", "http://loinc.org/|http://x.example"},
+		"code":            {CodeToken(), "44261-6|F32.1|{score}|mm[Hg]|10*3/uL|313182004|AMB|255604002", "two words|a@b|a<b|" + strings.Repeat("x", 65)},
+		"term":            {Term(), "Not Hispanic or Latino|en-US|Black or African American", strings.Repeat("x", 65)},
+		"number":          {Number(-1, 100.5, false), "0|-1|100.5|12.25|3.0", "-1.1|101|1e2|x|01|+1|.5|1.|NaN"},
+		"integer":         {Number(0, 27, true), "0|27", "27.0|28|-1"},
+		"year":            {Year(1936, 2026), "1936|2026", "1935|2027|26|02026|2025-01"},
+		"interval":        {Interval(-4, 104), "-4|0|104", "-5|105|1.5|--1|+1|-"},
+		"age band":        {AgeBand(5, 90), "0-4|5-9|85-89|90+", "1-5|5-10|90-94|93|89+|90|95+|-"},
+		"wide age band":   {AgeBand(20, 90), "80-89|0-19", "80-99"},
+		"single ages":     {AgeBand(1, 90), "17|17-17|89|90+", "90|91|17-18"},
+		"zip3":            {ZIP3(), "021|000|945", "036|02139|21|893|0a1"},
+		"state":           {State(), "MA|Massachusetts|massachusetts|PR|US|USA|MX|MEX|DC", "Boston|02139|Quenby"},
+		"code of ours":    {OwnCode(8), "0123abcd", "0123abc|0123abcde|0123abcI|0123abci|0123-bcd"},
+		"row key":         {RowKey(4), "zzzz", "zzz"},
+		"boolean":         {Boolean(), "true|false", "True|1|yes"},
+		"date":            {Date(), "2025|2025-03|2025-03-02", "2025-13|2025-3-2|2025-03-02T10:00:00Z|1700-01-01"},
+		"dateTime":        {DateTime(), "2025|2025-03-02|2025-03-02T10:00:00Z|2013-03-21T00:05:30.395+10:00|2025-03-02T10:00-05:00", "2025-03-02T10:00:00|2025-03T10:00Z|2025-03-02T|2025-03-02T10:00:00.Z"},
+		"provider":        {ProviderNumber(), "1234567893", "1234567890|3234567893|123456789"},
+		"own number":      {OwnIdentifier(RecordNumber), "CV-104233", "CV-209944|Quenby|CV-10423"},
+		"own any":         {OwnIdentifier(Name, Phone), "quenby|617-555-0134", "Zebulon"},
+		"own reference":   {OwnReference("Patient", RecordNumber), "Patient/CV-104233", "Patient/CV-209944|CV-104233|Group/CV-104233"},
+		"code reference":  {CodeReference("Patient", 4), "Patient/00zz", "Patient/00zzz|00zz|Group/00zz"},
+		"other reference": {Reference("Encounter", "Practitioner"), "Encounter/fd314f62-e1d8-8af6-0170-5d90411eb7b2|Practitioner/9", "Patient/x|Encounter/|Encounter/a b|Encounter/CV-209944|Practitioner?identifier=9"},
+	} {
+		g := newGate(t, Spec{Format: CSV, Positions: []Position{{"v", c.grammar}, {"end", Boolean()}}}, r)
+		for v := range strings.SplitSeq(c.good, "|") {
+			if hit := g.Row([]byte(v+",true"), []uint32{1}); hit != nil {
+				t.Errorf("%s: %q stopped: %v", name, v, hit)
+			}
+		}
+		for v := range strings.SplitSeq(c.bad, "|") {
+			if hit := g.Row([]byte(v+",true"), []uint32{1}); hit == nil {
+				t.Errorf("%s: %q passed", name, v)
+			}
+		}
+	}
+}
+
+// Another patient's value in an identified row is a hit, whoever's it is.
+func TestOwnSubjectRule(t *testing.T) {
+	r := people(t)
+	g := newGate(t, Spec{Format: NDJSON, ExactDates: true, Positions: []Position{
+		{"Patient.birthDate", OwnIdentifier(BirthDate)}, {"Patient.name.family", OwnIdentifier(Name)},
+		{"Patient.address.line", OwnIdentifier(StreetAddress)}, {"Patient.note", Any()},
+	}}, r)
+	row := []byte(`{"resourceType":"Patient","birthDate":"1951-03-02","name":[{"family":"D\u0027Arto\u00f1a"}],"address":[{"line":["12 Nonesuch Lane","12 NONESUCH LANE, Apt. 4"]}]}`)
+	for subjects, clean := range map[uint32]bool{1: true, 2: false} {
+		if hit := g.Row(row, []uint32{subjects}); (hit == nil) != clean {
+			t.Errorf("subject %d: %v", subjects, hit)
+		}
+	}
+	if hit := g.Row(row, nil); hit == nil || hit.Rule != RuleNotOwn {
+		t.Errorf("no subject: %v", hit)
+	}
+	for note, clean := range map[string]bool{"seen 2025-03-02": true, "born 1951-03-02": false, "born 3/2/1951": false,
+		"born 2 March 1951": false, "July 4, 1960": true} {
+		line := []byte(`{"resourceType":"Patient","note":"` + note + `"}`)
+		if hit := g.Row(line, []uint32{1}); (hit == nil) != clean {
+			t.Errorf("%s: %v", note, hit)
+		}
+	}
+}
+
+func TestWideNumberBoundsDoNotHideIdentifiers(t *testing.T) {
+	g := newGate(t, Spec{Format: CSV, Positions: []Position{{"n", Number(0, 1e12, false)}}}, people(t))
+	if hit := g.Row([]byte("87654321"), []uint32{1}); hit == nil {
+		t.Error("the subject's own record number passed as a number")
+	}
+	if hit := g.Row([]byte("87654320"), []uint32{1}); hit != nil {
+		t.Error(hit)
+	}
+}

@@ -1,0 +1,233 @@
+package gate
+
+import (
+	"bytes"
+	_ "embed"
+	"strings"
+	"unicode/utf8"
+)
+
+// mode says what kind of string is scanned. In codes and terms, numbers and
+// words mean something of their own (SNOMED CT 313182004, LOINC 44261-6, the
+// race "White"), so fewer of them alarm.
+type mode uint8
+
+const (
+	prose mode = iota + 1 // anything at all
+	terms                 // coded words, perhaps several
+	codes                 // one code
+)
+
+const (
+	longestName  = 6  // tokens of a roster value that is found inside a longer string
+	longestValue = 64 // bytes of it
+	shortestName = 4  // bytes of it; shorter values count only as a whole string
+	deepest      = 2  // encodings inside encodings
+)
+
+// scan looks at a string that its grammar does not fully decide; "" is clean.
+func (g *Gate) scan(v []byte, m mode) string {
+	slot := remembering(v, m)
+	if g.memo[slot].is(v, m) {
+		return ""
+	}
+	g.text.matched = false
+	rule := g.scanAt(v, m, 0)
+	if rule == "" && !g.text.matched {
+		g.memo[slot].set(v, m)
+	}
+	return rule
+}
+
+func (g *Gate) scanAt(v []byte, m mode, depth int) string {
+	g.text.cut(v)
+	seen, run := g.text.seen, g.text.run
+	if rule := g.findPeople(m); rule != "" {
+		return rule
+	}
+	if rule := g.findPatterns(v, m); rule != "" {
+		return rule
+	}
+	if depth == deepest {
+		return ""
+	}
+	if seen&isBackslash != 0 {
+		// A string copied with its JSON escapes into a cell, or escaped twice.
+		if inner := unescapeAll(g.inner[depth][:0], v); len(inner) > 0 {
+			g.inner[depth] = inner
+			if rule := g.scanAt(inner, m, depth+1); rule != "" {
+				return rule
+			}
+		}
+	}
+	if run {
+		return g.scanEncoded(v, depth)
+	}
+	return ""
+}
+
+// unescapeAll resolves the JSON escapes in v; nothing when there are none.
+func unescapeAll(dst, v []byte) []byte {
+	found := false
+	for i := 0; i < len(v); {
+		if v[i] == '\\' {
+			if r, n := unescape(v[i:]); n > 0 {
+				dst, i, found = utf8.AppendRune(dst, r), i+n, true
+				continue
+			}
+		}
+		dst = append(dst, v[i])
+		i++
+	}
+	if !found {
+		return nil
+	}
+	return dst
+}
+
+// findPeople looks for the roster's values: the whole string, and every
+// sequence of up to longestName tokens, and whole words of more.
+func (g *Gate) findPeople(m mode) string {
+	t := &g.text
+	if len(t.tokens) == 0 || g.roster.values.count == 0 {
+		return ""
+	}
+	if rule := g.match(t.plain, true, m); rule != "" {
+		return rule
+	}
+	for i := range t.tokens {
+		first := &t.tokens[i]
+		for j := i; j < len(t.tokens); j++ {
+			if j-i >= longestName && t.tokens[j].word != first.word {
+				break
+			}
+			size := t.tokens[j].end - first.start
+			if size > longestValue {
+				break
+			}
+			endsWord := j+1 == len(t.tokens) || t.tokens[j+1].word != first.word
+			if size < shortestName || j-i >= longestName && !endsWord {
+				continue
+			}
+			if rule := g.match(t.plain[first.start:t.tokens[j].end], false, m); rule != "" {
+				return rule
+			}
+		}
+	}
+	return ""
+}
+
+func (g *Gate) match(part []byte, whole bool, m mode) string {
+	h := g.roster.hash(part)
+	kind, found := g.roster.find(h)
+	if !found {
+		return ""
+	}
+	g.text.matched = true
+	if !g.counts(part, h, kind, whole, m) {
+		return ""
+	}
+	return rosterRules[kind]
+}
+
+var rosterRules = func() (rules [kinds]string) {
+	for k := range rules {
+		rules[k] = "roster: " + Kind(k).String()
+	}
+	return rules
+}()
+
+// counts says whether a value that somebody has is a leak where it stands.
+func (g *Gate) counts(part []byte, h uint64, kind Kind, whole bool, m mode) bool {
+	if digitsLength(part) == len(part) {
+		return g.numberCounts(part, h, kind, m)
+	}
+	switch {
+	case kind == BirthDate:
+		return g.ownedByRow(h)
+	case kind == City:
+		return whole && m == prose
+	case len(part) < shortestName:
+		return whole && m == prose
+	case g.isWord(part):
+		return whole && m == prose
+	}
+	return kind != Name || whole || m != codes
+}
+
+// numberCounts judges a number without letters. Record numbers are dense, so
+// that somebody has the number 44261 says nothing; that this row's own subject
+// has it, does. Where codes stand, one that is too short to tell from a code,
+// or is a well-formed SNOMED CT identifier, does not count either.
+func (g *Gate) numberCounts(part []byte, h uint64, kind Kind, m mode) bool {
+	if m != prose && (len(part) < 7 || isConceptID(part)) {
+		return false
+	}
+	if m == prose && kind != BirthDate && len(part) >= 6 {
+		return true
+	}
+	return len(part) >= shortestName && g.ownedByRow(h)
+}
+
+func (g *Gate) ownedByRow(h uint64) bool {
+	for k := Other; int(k) < kinds; k++ {
+		if g.roster.owns(h, g.subjects, k) {
+			return true
+		}
+	}
+	return false
+}
+
+// isWord says that letters are an everyday word, or a value that the release
+// itself declares at some closed position.
+func (g *Gate) isWord(part []byte) bool {
+	if _, declared := g.harmless[string(part)]; declared {
+		return true
+	}
+	_, common := words[string(part)]
+	return common
+}
+
+//go:embed words.txt
+var wordList string
+
+var words = func() map[string]struct{} {
+	set := make(map[string]struct{})
+	for line := range strings.Lines(wordList) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		for word := range strings.FieldsSeq(line) {
+			set[word] = struct{}{}
+		}
+	}
+	return set
+}()
+
+// remembered is a string that was found clean, and in which nobody's value
+// stands, so that it is clean for every subject. Codes repeat from row to row.
+type remembered struct {
+	mode  mode
+	size  uint8
+	bytes [46]byte
+}
+
+const memoSize = 1024
+
+func remembering(v []byte, m mode) uint32 {
+	h := uint32(2166136261) ^ uint32(m)<<8 ^ uint32(len(v))
+	for _, c := range v[:min(len(v), 46)] {
+		h = (h ^ uint32(c)) * 16777619
+	}
+	return (h ^ h>>15) % memoSize
+}
+
+func (r *remembered) is(v []byte, m mode) bool {
+	return r.mode == m && int(r.size) == len(v) && bytes.Equal(r.bytes[:r.size], v)
+}
+
+func (r *remembered) set(v []byte, m mode) {
+	if len(v) <= len(r.bytes) {
+		r.mode, r.size = m, uint8(copy(r.bytes[:], v))
+	}
+}
