@@ -1,0 +1,161 @@
+package transfer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Book is the recipient's book: all that is needed to check the drop, sealed
+// inside it. It counts what is in the drop and nothing else.
+type Book struct {
+	Format    string     `json:"format"`
+	Sender    string     `json:"sender"`
+	Recipient string     `json:"recipient"`
+	Exchange  string     `json:"exchange"`
+	Sequence  int64      `json:"sequence"`
+	Previous  string     `json:"previous"`
+	Voids     []int64    `json:"voids"`
+	Standard  string     `json:"standard"`
+	Parts     []BookPart `json:"parts"`
+	People    int64      `json:"people"` // distinct people in all parts
+	Totals    []Total    `json:"totals"`
+	Notices   []Notice   `json:"notices"`
+	Ledger    Ledger     `json:"ledger"`
+}
+
+// BookPart describes one part. A row is one line; a csv part has one header
+// line before its rows, an ndjson part has none.
+type BookPart struct {
+	Name            string   `json:"name"`
+	Dataset         string   `json:"dataset"`
+	Format          string   `json:"format"`      // csv, ndjson
+	Compression     string   `json:"compression"` // zstd
+	Columns         []string `json:"columns"`
+	Part2           bool     `json:"part2"`
+	Rows            int64    `json:"rows"`
+	People          int64    `json:"people"`
+	PlaintextSHA256 string   `json:"plaintext_sha256"`
+	PlaintextBytes  int64    `json:"plaintext_bytes"`
+}
+
+// Total is a control total over released rows.
+type Total struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Notice is a text that must travel with the data (42 CFR 2.32), or the scope
+// of the consent it rests on.
+type Notice struct {
+	Kind string `json:"kind"`
+	Text string `json:"text"`
+}
+
+// Ledger is the sender's checkpoint (C2SP tlog-checkpoint) before this drop,
+// and the proof that it continues the one of size From (RFC 9162 §2.1.4).
+type Ledger struct {
+	Checkpoint string   `json:"checkpoint"`
+	From       int64    `json:"from"`
+	Proof      []string `json:"proof"` // base64
+}
+
+// Formats that a part can have.
+const (
+	CSV    = "csv"
+	NDJSON = "ndjson"
+)
+
+const compressionZstd = "zstd"
+
+// header is the number of lines before the first row.
+func (p *BookPart) header() int64 {
+	if p.Format == CSV {
+		return 1
+	}
+	return 0
+}
+
+// encodeBook pads with spaces between the JSON and its newline.
+func encodeBook(b *Book) ([]byte, error) {
+	data, err := encode(b)
+	if err != nil {
+		return nil, err
+	}
+	size := Padme(max(int64(len(data)), minBook))
+	if size > maxBook {
+		return nil, fmt.Errorf("the recipient's book would be longer than %d bytes", maxBook)
+	}
+	padded := bytes.Repeat([]byte{' '}, int(size))
+	copy(padded, data[:len(data)-1])
+	padded[size-1] = '\n'
+	return padded, nil
+}
+
+// ParseBook reads a book, with or without its padding.
+func ParseBook(data []byte) (*Book, error) {
+	if len(data) > maxBook {
+		return nil, fmt.Errorf("book is longer than %d bytes", maxBook)
+	}
+	text, ended := bytes.CutSuffix(data, []byte("\n"))
+	if !ended {
+		return nil, errors.New("read book: it does not end in a newline")
+	}
+	text = bytes.TrimRight(text, " ")
+	b := new(Book)
+	if err := decode(append(text[:len(text):len(text)], '\n'), b); err != nil {
+		return nil, fmt.Errorf("read book: %w", err)
+	}
+	if err := b.check(); err != nil {
+		return nil, fmt.Errorf("read book: %w", err)
+	}
+	return b, nil
+}
+
+func (b *Book) check() error {
+	if b.Format != BookFormat {
+		return fmt.Errorf("format is not %s", BookFormat)
+	}
+	for i := range b.Parts {
+		p := &b.Parts[i]
+		if p.Format != CSV && p.Format != NDJSON {
+			return fmt.Errorf("part %d is neither csv nor ndjson", i+1)
+		}
+		if p.Compression != compressionZstd {
+			return fmt.Errorf("part %d is not compressed with zstd", i+1)
+		}
+		if p.Rows < 0 || p.People < 0 || p.PlaintextBytes < 0 || !hashPattern.MatchString(p.PlaintextSHA256) {
+			return fmt.Errorf("part %d has no proper counts and SHA-256", i+1)
+		}
+	}
+	return nil
+}
+
+// differsFrom names the first member that the book and the manifest do not
+// say alike. It is what stops a stranger who strips a drop and signs it anew:
+// only the true sender's name stands inside.
+func (b *Book) differsFrom(m *Manifest) string {
+	switch {
+	case b.Sender != m.Sender:
+		return "sender"
+	case b.Recipient != m.Recipient:
+		return "recipient"
+	case b.Exchange != m.Exchange:
+		return "exchange"
+	case b.Sequence != m.Sequence:
+		return "sequence"
+	case b.Previous != m.Previous:
+		return "previous"
+	case !slices.Equal(b.Voids, m.Voids):
+		return "voids"
+	case len(b.Parts) != len(m.parts()):
+		return "parts"
+	}
+	for i, f := range m.parts() {
+		if b.Parts[i].Name != f.Name {
+			return "parts"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,279 @@
+package transfer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"filippo.io/age"
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/posternhealth/postern/internal/durable"
+	"github.com/posternhealth/postern/internal/sshsig"
+)
+
+// Folders beside the drop's own files that are never delivered.
+const (
+	ArchiveFolder = "archive" // the same plaintexts, to the archive key alone
+	PrivateFolder = "private" // clinic's book, row index, decision index
+)
+
+// Recipient is a key that a drop is encrypted to.
+type Recipient struct {
+	Key         age.Recipient
+	Fingerprint string // as Fingerprint gives it
+}
+
+// DropSpec is what is fixed about a drop before its first byte.
+type DropSpec struct {
+	Dir       string // private, exists, empty
+	Sender    string
+	Recipient string
+	Exchange  string // opaque id
+	Sequence  int64
+	// Previous is the manifest SHA-256 of the last earlier number that is not
+	// voided, empty if there is none. Voids lists every voided number since
+	// then, in order: the receiver accepts a gap only so explained.
+	Previous     string
+	Voids        []int64
+	Code         string // sender's short code, first in every name
+	Recipients   []Recipient
+	Archive      age.Recipient
+	Signer       ssh.Signer // the key kept for drops
+	PolicySHA256 string
+}
+
+// Builder seals one drop in a private folder. Until the caller's commit
+// nothing of it is visible; after any error, or a crash, the folder is
+// discarded and the drop built again under the same number. It is for one
+// goroutine.
+type Builder struct {
+	spec    DropSpec
+	base    Base
+	keys    []age.Recipient
+	encoder *zstd.Encoder
+	open    *PartWriter
+	parts   []BookPart
+	files   []SealedFile
+	archive []SealedFile
+	kept    []SealedFile
+	private int // private files still open
+}
+
+// Sealed is a finished drop, all of it on the disk.
+type Sealed struct {
+	ManifestSHA256 string
+	Files          []SealedFile // in the order of upload
+	Private        []SealedFile // in PrivateFolder
+	Archive        []SealedFile // in ArchiveFolder
+	Expect         Expectation  // what the recipient's receipt must say
+}
+
+// NewDrop checks the specification and prepares the folder.
+func NewDrop(spec DropSpec) (*Builder, error) {
+	if err := spec.check(); err != nil {
+		return nil, fmt.Errorf("new drop: %w", err)
+	}
+	b := &Builder{spec: spec, base: Base{spec.Code, spec.Exchange, spec.Sequence}}
+	for _, r := range spec.Recipients {
+		b.keys = append(b.keys, r.Key)
+	}
+	for _, folder := range []string{ArchiveFolder, PrivateFolder} {
+		if err := durable.MkdirAll(filepath.Join(spec.Dir, folder), 0o700); err != nil {
+			return nil, fmt.Errorf("new drop: %w", err)
+		}
+	}
+	return b, nil
+}
+
+func (s *DropSpec) check() error {
+	if err := checkParties(s.Sender, s.Recipient, s.Exchange); err != nil {
+		return err
+	}
+	if !codePattern.MatchString(s.Code) {
+		return errors.New("code is not 1 to 16 lower-case letters and digits")
+	}
+	if err := checkNumbers(s.Sequence, s.Previous, s.Voids); err != nil {
+		return err
+	}
+	if s.PolicySHA256 != "" && !hashPattern.MatchString(s.PolicySHA256) {
+		return errors.New("policy is not a SHA-256 in 64 lower-case hex digits")
+	}
+	if len(s.Recipients) == 0 || s.Archive == nil || s.Signer == nil {
+		return errors.New("a recipient's key, the archive key and the signing key are all needed")
+	}
+	entries, err := os.ReadDir(s.Dir)
+	if err == nil && len(entries) > 0 {
+		err = fmt.Errorf("%s is not empty: discard what an interrupted run left there", s.Dir)
+	}
+	return err
+}
+
+// Part begins the next part; the one before must be closed.
+func (b *Builder) Part(p PartInfo) (*PartWriter, error) {
+	if b.open != nil {
+		return nil, fmt.Errorf("begin part: %s is still open", b.open.info.Name)
+	}
+	if (p.Format != CSV && p.Format != NDJSON) || (p.Format == CSV && len(p.Columns) == 0) {
+		return nil, fmt.Errorf("begin part of %s: the format is csv with columns, or ndjson", p.Dataset)
+	}
+	if len(b.parts) == maxParts {
+		return nil, fmt.Errorf("begin part of %s: a drop holds %d parts at most", p.Dataset, maxParts)
+	}
+	name := b.base.part(len(b.parts) + 1)
+	t, err := b.newTwin(name)
+	if err != nil {
+		return nil, err
+	}
+	w := &PartWriter{b: b, twin: t, sum: sha256.New()}
+	w.info = BookPart{Name: name, Dataset: p.Dataset, Format: p.Format, Compression: compressionZstd, Columns: p.Columns, Part2: p.Part2}
+	if err := b.compressTo(w); err != nil {
+		t.abort()
+		return nil, err
+	}
+	b.open = w
+	return w, nil
+}
+
+// compressTo lends the drop's one encoder to a part.
+func (b *Builder) compressTo(w *PartWriter) (err error) {
+	if b.encoder == nil {
+		b.encoder, err = newEncoder(packedWriter{w})
+		if err != nil {
+			return fmt.Errorf("begin part %s: %w", w.info.Name, err)
+		}
+	} else {
+		b.encoder.Reset(packedWriter{w})
+	}
+	w.zstd = b.encoder
+	return nil
+}
+
+// Private begins a file that stays at the clinic, compressed and encrypted to
+// one key: NAME becomes private/CODE.EXCHANGE.NUMBER.NAME.zst.age. Several may
+// be open.
+func (b *Builder) Private(name string, to age.Recipient) (io.WriteCloser, error) {
+	if !labelPattern.MatchString(name) {
+		return nil, fmt.Errorf("begin private file: %q is not a name of lower-case letters, digits and -", name)
+	}
+	file, err := newCipherFile(filepath.Join(b.spec.Dir, PrivateFolder, b.base.String()+"."+name+partSuffix), to)
+	if err != nil {
+		return nil, err
+	}
+	encoder, err := newEncoder(file)
+	if err != nil {
+		file.file.Abort()
+		return nil, fmt.Errorf("begin private file %s: %w", name, err)
+	}
+	b.private++
+	return &privateFile{Encoder: encoder, b: b, file: file}, nil
+}
+
+// Seal writes the book, SHA256SUMS, manifest, signature and `.done`. The
+// caller fills standard, people, totals, notices and ledger of the book; what
+// the drop itself knows is filled here.
+func (b *Builder) Seal(book *Book) (*Sealed, error) {
+	if b.open != nil || b.private > 0 {
+		return nil, errors.New("seal: a part or a private file is still open")
+	}
+	if err := b.writeBook(book); err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	m := b.manifest()
+	text, err := encode(m)
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	if _, err := ParseManifest(text); err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	signature, err := sshsig.Sign(b.spec.Signer, DropNamespace, bytes.NewReader(text))
+	if err != nil {
+		return nil, fmt.Errorf("sign manifest: %w", err)
+	}
+	if err := b.writeClear(m.sums(), text, signature); err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	sealed := &Sealed{ManifestSHA256: sumOf(text), Files: b.files, Private: b.kept, Archive: b.archive}
+	sealed.Expect = expectation(m, sealed.ManifestSHA256, b.parts)
+	return sealed, nil
+}
+
+func (b *Builder) writeBook(book *Book) error {
+	full := *book
+	full.Format = BookFormat
+	full.Sender, full.Recipient = b.spec.Sender, b.spec.Recipient
+	full.Exchange, full.Sequence = b.spec.Exchange, b.spec.Sequence
+	full.Previous, full.Voids = b.spec.Previous, b.spec.Voids
+	full.Parts = b.parts
+	text, err := encodeBook(&full)
+	if err != nil {
+		return err
+	}
+	if _, err := ParseBook(text); err != nil {
+		return err
+	}
+	t, err := b.newTwin(b.base.String() + bookSuffix)
+	if err != nil {
+		return err
+	}
+	if _, err := t.Write(text); err != nil {
+		t.abort()
+		return fmt.Errorf("write book: %w", err)
+	}
+	return b.finishTwin(t)
+}
+
+func (b *Builder) manifest() *Manifest {
+	m := &Manifest{
+		Format: ManifestFormat, Sender: b.spec.Sender, Recipient: b.spec.Recipient,
+		Exchange: b.spec.Exchange, Sequence: b.spec.Sequence,
+		Previous: b.spec.Previous, Voids: slices.Clone(b.spec.Voids), PolicySHA256: b.spec.PolicySHA256,
+	}
+	for _, r := range b.spec.Recipients {
+		m.RecipientKeys = append(m.RecipientKeys, r.Fingerprint)
+	}
+	for _, f := range b.files {
+		m.Files = append(m.Files, ManifestFile(f))
+	}
+	return m
+}
+
+// writeClear writes the clear files in the order of upload, `.done` last.
+func (b *Builder) writeClear(sums, manifest, signature []byte) error {
+	var done []byte
+	for _, f := range []struct {
+		suffix string
+		text   []byte
+	}{{sumsSuffix, sums}, {manifestSuffix, manifest}, {signatureSuffix, signature}, {doneSuffix, nil}} {
+		if f.suffix == doneSuffix {
+			f.text = done
+		}
+		name := b.base.String() + f.suffix
+		if err := durable.WriteFile(filepath.Join(b.spec.Dir, name), f.text, 0o600); err != nil {
+			return err
+		}
+		done = appendSum(done, sumOf(f.text), name)
+		b.files = append(b.files, SealedFile{name, sumOf(f.text), int64(len(f.text))})
+	}
+	return nil
+}
+
+// Discard closes what is open; the folder is the caller's to remove.
+func (b *Builder) Discard() {
+	if b.open != nil {
+		b.open.abort()
+	}
+}
+
+func sumOf(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,193 @@
+package transfer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// pace holds the times after which a silent server is given up. pkg/sftp
+// knows neither context nor deadline; without these one lost connection would
+// hang a delivery for ever.
+type pace struct {
+	dial      time.Duration
+	handshake time.Duration
+	keepalive time.Duration
+	silence   time.Duration // no inbound byte for so long ends the connection
+}
+
+var usualPace = pace{dial: 30 * time.Second, handshake: 30 * time.Second, keepalive: 15 * time.Second, silence: 60 * time.Second}
+
+// watchedConn moves its read deadline forward with every inbound byte. The
+// keepalives make a living server send some.
+type watchedConn struct {
+	net.Conn
+	silence time.Duration
+	armed   atomic.Bool // not during the handshake, which has one deadline
+}
+
+func (c *watchedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && c.armed.Load() {
+		_ = c.SetReadDeadline(time.Now().Add(c.silence))
+	}
+	if err != nil {
+		_ = c.Close() // frees a writer that waits for a dead peer
+	}
+	return n, err
+}
+
+func (c *watchedConn) arm() error {
+	c.armed.Store(true)
+	if err := c.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	return c.SetReadDeadline(time.Now().Add(c.silence))
+}
+
+// ParseHostKey reads the line that pins a server: one of known_hosts, or
+// "ssh-ed25519 AAAA…" as in a .pub file. Host names in it are not compared:
+// the line stands in the destination it is for.
+func ParseHostKey(line string) (ssh.PublicKey, error) {
+	line = strings.TrimSpace(line)
+	if strings.HasPrefix(line, "@") {
+		return nil, errors.New("host key: a line with a marker (@revoked, @cert-authority) cannot pin a server")
+	}
+	key, _, _, rest, err := ssh.ParseAuthorizedKey([]byte(line))
+	if err != nil {
+		_, _, key, _, rest, err = ssh.ParseKnownHosts([]byte(line))
+	}
+	if err != nil || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, errors.New("host key: it is not one line of known_hosts or of a .pub file; get one with ssh-keyscan and confirm its fingerprint with the recipient")
+	}
+	return key, nil
+}
+
+// hostKeyAlgorithms follow the pinned keys: a server that prefers a key of
+// another type must still show the pinned one. RSA never signs with SHA-1.
+func hostKeyAlgorithms(pinned []ssh.PublicKey) []string {
+	var algorithms []string
+	for _, key := range pinned {
+		if key.Type() == ssh.KeyAlgoRSA {
+			algorithms = append(algorithms, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256)
+		} else {
+			algorithms = append(algorithms, key.Type())
+		}
+	}
+	return algorithms
+}
+
+// connection is an SSH client with its watchers.
+type connection struct {
+	*ssh.Client
+	conn *watchedConn
+	stop chan struct{}
+}
+
+// connect logs in. The host key is checked against the pinned ones only:
+// there is no trust on first use.
+func connect(ctx context.Context, c SFTPConfig, p pace) (*connection, error) {
+	fail := func(kind error, doing string, err error, remedy string) error {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return &DestinationError{Kind: kind, Where: c.Address, Doing: doing, Cause: err, Remedy: remedy}
+	}
+	dialer := net.Dialer{Timeout: p.dial}
+	raw, err := dialer.DialContext(ctx, "tcp", c.Address)
+	if err != nil {
+		return nil, fail(ErrDestination, "connect", err, "look at the address, the firewall and the recipient's server")
+	}
+	conn := &watchedConn{Conn: raw, silence: p.silence}
+	release := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer release()
+	_ = conn.SetDeadline(time.Now().Add(p.handshake))
+	var shown ssh.PublicKey
+	sshConn, channels, requests, err := ssh.NewClientConn(conn, c.Address, clientConfig(c, &shown))
+	if err == nil {
+		err = conn.arm()
+	}
+	if err != nil {
+		_ = conn.Close()
+		kind, remedy := handshakeFailure(c, shown, err)
+		return nil, fail(kind, "open SSH as "+c.User, err, remedy)
+	}
+	live := &connection{Client: ssh.NewClient(sshConn, channels, requests), conn: conn, stop: make(chan struct{})}
+	go live.keepAlive(p.keepalive)
+	return live, nil
+}
+
+var errOtherHostKey = errors.New("the server showed another key")
+
+func clientConfig(c SFTPConfig, shown *ssh.PublicKey) *ssh.ClientConfig {
+	config := &ssh.ClientConfig{
+		User:              c.User,
+		HostKeyAlgorithms: hostKeyAlgorithms(c.HostKeys),
+		HostKeyCallback: func(_ string, _ net.Addr, key ssh.PublicKey) error {
+			*shown = key
+			for _, pinned := range c.HostKeys {
+				if bytes.Equal(pinned.Marshal(), key.Marshal()) {
+					return nil
+				}
+			}
+			return errOtherHostKey
+		},
+	}
+	if len(c.Signers) > 0 {
+		config.Auth = append(config.Auth, ssh.PublicKeys(c.Signers...))
+	}
+	if len(c.Password) > 0 {
+		config.Auth = append(config.Auth, ssh.Password(string(c.Password)))
+	}
+	return config
+}
+
+// handshakeFailure sorts a failure of the handshake by who has to act.
+func handshakeFailure(c SFTPConfig, shown ssh.PublicKey, err error) (kind error, remedy string) {
+	var negotiation *ssh.AlgorithmNegotiationError
+	switch {
+	case errors.Is(err, errOtherHostKey):
+		return ErrHostKey, fmt.Sprintf("pinned is %s, shown was %s; ask the recipient by telephone whether it changed its key before you pin another",
+			fingerprints(c.HostKeys), ssh.FingerprintSHA256(shown))
+	case errors.As(err, &negotiation) && negotiation.What == "host key":
+		return ErrHostKey, "the server has no host key of the pinned type; ask the recipient for its present host key"
+	case shown != nil && strings.Contains(err.Error(), "unable to authenticate"):
+		return ErrAuth, "ask the recipient whether user and public key are entered at its server"
+	}
+	return ErrDestination, "look at the recipient's server; the delivery will be repeated"
+}
+
+func fingerprints(keys []ssh.PublicKey) string {
+	var all []string
+	for _, k := range keys {
+		all = append(all, ssh.FingerprintSHA256(k))
+	}
+	return strings.Join(all, " or ")
+}
+
+func (c *connection) keepAlive(every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.stop:
+			return
+		case <-tick.C:
+		}
+		if _, _, err := c.SendRequest("keepalive@openssh.com", true, nil); err != nil {
+			return
+		}
+	}
+}
+
+func (c *connection) Close() error {
+	close(c.stop)
+	return c.Client.Close()
+}

@@ -1,0 +1,303 @@
+package transfer
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/posternhealth/postern/internal/durable"
+)
+
+// store is what the upload sequence needs of a folder somewhere. Names are
+// plain file names. An absent file is fs.ErrNotExist; what the server refuses
+// to do is errRefused.
+type store interface {
+	where() string
+	plan() *Plan
+	list() ([]fs.FileInfo, error)
+	size(name string) (int64, error)
+	read(name string) (io.ReadCloser, error)
+	// write makes a new file and closes it; after an error it removes what it
+	// made, as far as it still can.
+	write(name string, from io.Reader, size int64) error
+	// rename never overwrites.
+	rename(from, to string) error
+	remove(name string) error
+	// explain adds what is known about a failure's cause.
+	explain(doing string, err error) error
+}
+
+var errRefused = errors.New("the server refuses to do this")
+
+// deliverTo is the upload sequence. Each file goes up under a private name of
+// this attempt and takes its final name when its size was seen to be right;
+// until the last file has, the recipient takes no notice of the drop. A crash
+// at any point is mended by calling it again.
+func deliverTo(ctx context.Context, s store, files []File, log func(Event)) (Evidence, error) {
+	attempt := newAttempt()
+	removeLeftovers(s, files)
+	evidence := Evidence{State: HashVerified}
+	for _, f := range files {
+		if err := ctx.Err(); err != nil {
+			return evidence, err
+		}
+		event, err := deliverFile(s, f, attempt, log)
+		if err != nil {
+			// The drop is not visible: `.done` is the last file.
+			return evidence, err
+		}
+		log(event)
+		evidence.Files = append(evidence.Files, event)
+		evidence.State = min(evidence.State, event.State)
+	}
+	evidence.Plan = *s.plan()
+	return evidence, nil
+}
+
+func newAttempt() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+func privateName(name, attempt string) string { return "." + name + "." + attempt + ".part" }
+
+func deliverFile(s store, f File, attempt string, log func(Event)) (Event, error) {
+	event := Event{File: f.Name, Size: f.Size}
+	state, there, err := alreadyThere(s, f)
+	if err != nil {
+		return event, err
+	}
+	if there {
+		event.State, event.Already = state, true
+		return event, nil
+	}
+	log(event)
+	temporary := privateName(f.Name, attempt)
+	if s.plan().Direct {
+		temporary = f.Name
+	}
+	if err := upload(s, f, temporary); err != nil {
+		return event, err
+	}
+	event.State, err = confirm(s, f, temporary)
+	if err != nil {
+		_ = s.remove(temporary)
+		return event, err
+	}
+	if temporary != f.Name {
+		err = s.rename(temporary, f.Name)
+	}
+	if err != nil {
+		return event, s.explain("rename "+temporary+" to "+f.Name, err)
+	}
+	return event, nil
+}
+
+// alreadyThere recognizes a file that an earlier attempt had delivered, even
+// if the answer to its rename was lost.
+func alreadyThere(s store, f File) (State, bool, error) {
+	size, err := s.size(f.Name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errRefused):
+		return 0, false, nil
+	case err != nil:
+		return 0, false, s.explain("look for "+f.Name, err)
+	case size != f.Size && s.plan().Direct:
+		return 0, false, s.remove(f.Name) // a direct upload that broke off
+	case size != f.Size:
+		return 0, false, taken(s, f)
+	}
+	sum, err := hashOf(s, f)
+	switch {
+	case errors.Is(err, errRefused):
+		return SizeVerified, true, nil
+	case err != nil:
+		return 0, false, s.explain("read back "+f.Name, err)
+	case sum != f.SHA256 && s.plan().Direct:
+		return 0, false, s.remove(f.Name)
+	case sum != f.SHA256:
+		return 0, false, taken(s, f)
+	}
+	return HashVerified, true, nil
+}
+
+func taken(s store, f File) error {
+	return &DestinationError{Kind: ErrDestination, Where: s.where(), Doing: "deliver " + f.Name,
+		Cause: fs.ErrExist, Remedy: "another file has this name there; ask the recipient to move it away, then resend"}
+}
+
+// hashOf reads a delivered file back. A short answer is an error, not an end.
+func hashOf(s store, f File) (string, error) {
+	file, err := s.read(f.Name)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	sum := sha256.New()
+	n, err := io.Copy(sum, onlyReader{io.LimitReader(file, f.Size+1)})
+	if err == nil && n != f.Size {
+		err = fmt.Errorf("%d of %d bytes came back", n, f.Size)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), err
+}
+
+// onlyReader hides WriteTo, which in pkg/sftp takes a short answer for the end.
+type onlyReader struct{ io.Reader }
+
+// upload also proves that what it read is what was sealed.
+func upload(s store, f File, as string) error {
+	file, err := os.Open(f.Path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSealed, err)
+	}
+	defer file.Close()
+	sum := sha256.New()
+	if err := s.write(as, io.TeeReader(io.LimitReader(file, f.Size+1), sum), f.Size); err != nil {
+		return s.explain("upload "+f.Name, err)
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != f.SHA256 {
+		_ = s.remove(as)
+		return fmt.Errorf("%s: %w since it was sealed: its SHA-256 is another; it was not delivered", f.Path, ErrSealed)
+	}
+	return nil
+}
+
+// confirm compares the size wherever the server lets us: a full server may
+// acknowledge what it did not store.
+func confirm(s store, f File, as string) (State, error) {
+	size, err := s.size(as)
+	if errors.Is(err, errRefused) {
+		return Stored, nil
+	}
+	if s.plan().Direct && errors.Is(err, fs.ErrNotExist) {
+		return Stored, nil // some servers take a file away the moment it is closed
+	}
+	if err != nil {
+		return 0, s.explain("look at "+as+" after the upload", err)
+	}
+	if size != f.Size {
+		return 0, s.explain("compare "+f.Name, fmt.Errorf("%d of %d bytes are there", size, f.Size))
+	}
+	if !s.plan().ReadBack {
+		return SizeVerified, nil
+	}
+	back := f
+	back.Name = as
+	sum, err := hashOf(s, back)
+	if errors.Is(err, errRefused) {
+		return SizeVerified, nil
+	}
+	if err == nil && sum != f.SHA256 {
+		err = errors.New("what came back has another SHA-256")
+	}
+	if err != nil {
+		return 0, s.explain("read back "+f.Name, err)
+	}
+	return HashVerified, nil
+}
+
+// removeLeftovers removes private names of earlier attempts on these files. A
+// server that does not list or remove keeps them; the recipient ignores them.
+func removeLeftovers(s store, files []File) (removed []string) {
+	entries, err := s.list()
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if isLeftover(e.Name(), files) && s.remove(e.Name()) == nil {
+			removed = append(removed, e.Name())
+		}
+	}
+	return removed
+}
+
+func isLeftover(name string, files []File) bool {
+	stem, private := strings.CutSuffix(name, ".part")
+	if !private || !strings.HasPrefix(stem, ".") {
+		return false
+	}
+	stem = stem[1:max(1, strings.LastIndexByte(stem, '.'))]
+	return slices.ContainsFunc(files, func(f File) bool { return f.Name == stem })
+}
+
+func withdrawFrom(s store, files []File) ([]string, error) {
+	done := files[len(files)-1].Name
+	if _, err := s.size(done); !errors.Is(err, fs.ErrNotExist) {
+		if err == nil {
+			err = errors.New("the recipient has the whole drop: recall it instead")
+		}
+		return nil, s.explain("withdraw, with "+done+" in place", err)
+	}
+	removed := removeLeftovers(s, files)
+	for _, f := range files {
+		err := s.remove(f.Name)
+		if err == nil {
+			removed = append(removed, f.Name)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return removed, s.explain("withdraw "+f.Name, err)
+		}
+	}
+	return removed, nil
+}
+
+// fetchReceipts takes those that have a signature beside them. Names come from
+// the server, so only names of receipts are taken.
+func fetchReceipts(ctx context.Context, s store, dir string, known func(string) bool) ([]string, error) {
+	entries, err := s.list()
+	if err != nil {
+		return nil, s.explain("list receipts", err)
+	}
+	sizes := make(map[string]int64, len(entries))
+	for _, e := range entries {
+		if e.Mode().IsRegular() {
+			sizes[e.Name()] = e.Size()
+		}
+	}
+	var fetched []string
+	for _, e := range entries {
+		name := e.Name()
+		if _, signed := sizes[name+".sig"]; !signed || !isReceiptName(name) || known(name) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return fetched, err
+		}
+		for _, part := range []string{name + ".sig", name} {
+			if err := fetch(s, part, sizes[part], dir); err != nil {
+				return fetched, s.explain("download "+part, err)
+			}
+		}
+		fetched = append(fetched, name)
+	}
+	slices.Sort(fetched)
+	return fetched, nil
+}
+
+func fetch(s store, name string, size int64, dir string) error {
+	if size > maxSmall {
+		return fmt.Errorf("it is longer than %d bytes, so it is no receipt", maxSmall)
+	}
+	file, err := s.read(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(onlyReader{io.LimitReader(file, size+1)})
+	if err != nil {
+		return err
+	}
+	if int64(len(text)) != size {
+		return fmt.Errorf("%d of %d bytes came", len(text), size)
+	}
+	return durable.ReplaceFile(filepath.Join(dir, name), text, 0o600)
+}

@@ -1,0 +1,123 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Destination is where drops go and receipts come from. It is for one
+// delivery at a time. Callers must not take a nil error for more than the
+// Evidence says.
+type Destination interface {
+	// Deliver uploads the files in their order, the last of them, `.done`,
+	// only after all others stand under their final names. Files that are
+	// there already are left alone, so a delivery is repeated until it ends.
+	// log hears of every change of state; the first Uploading event comes
+	// before the first byte of payload leaves.
+	Deliver(ctx context.Context, files []File, log func(Event)) (Evidence, error)
+	// Withdraw removes what an unfinished delivery left, and gives the names
+	// removed. It refuses when `.done` is there: the recipient has the drop.
+	Withdraw(ctx context.Context, files []File) (removed []string, err error)
+	// Receipts downloads signed receipts that known does not claim into dir,
+	// and gives their names. The signature lies beside each as NAME.sig.
+	Receipts(ctx context.Context, dir string, known func(name string) bool) ([]string, error)
+	Close() error
+}
+
+// File is a sealed file to deliver.
+type File struct {
+	Name   string
+	Path   string
+	SHA256 string
+	Size   int64
+}
+
+// Deliverables gives a sealed drop's files with their paths.
+func Deliverables(dir string, sealed []SealedFile) []File {
+	files := make([]File, len(sealed))
+	for i, f := range sealed {
+		files[i] = File{Name: f.Name, Path: dir + "/" + f.Name, SHA256: f.SHA256, Size: f.Size}
+	}
+	return files
+}
+
+// State of a file, or of the whole delivery: as much as is known. They ascend.
+type State int
+
+const (
+	Uploading State = iota
+	Stored
+	SizeVerified
+	HashVerified
+)
+
+var stateNames = [...]string{"uploading", "stored", "size-verified", "hash-verified"}
+
+func (s State) String() string { return stateNames[s] }
+
+// Event tells of one file's change of state.
+type Event struct {
+	File    string
+	State   State
+	Size    int64
+	Already bool // an earlier attempt had delivered it
+}
+
+// Evidence is what may be said about a finished delivery.
+type Evidence struct {
+	State State // the least of all files
+	Plan  Plan
+	Files []Event
+}
+
+// Plan is how a server is used: what it can do, found out once and kept as
+// evidence.
+type Plan struct {
+	Server      string // its identification, or "folder"
+	HostKey     string // fingerprint, of SFTP
+	Direct      bool   // uploads under the final name; else private name, then rename
+	Stat        bool
+	ReadBack    bool
+	PosixRename bool
+	PacketSize  int
+}
+
+// Kinds of failure, for exit codes: a destination that does not work (14), a
+// host key that is not the pinned one, a login that is refused (12).
+var (
+	ErrDestination = errors.New("destination failed")
+	ErrHostKey     = errors.New("host key is not the pinned one")
+	ErrAuth        = errors.New("login was refused")
+	ErrSealed      = errors.New("sealed file was altered") // our own state (15)
+)
+
+// DestinationError says what was being done where, why it failed, and what to
+// do. errors.Is finds its Kind and its cause.
+type DestinationError struct {
+	Kind   error
+	Where  string
+	Doing  string
+	Cause  error
+	Remedy string
+}
+
+func (e *DestinationError) Error() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s: %s: %v", e.Where, e.Doing, e.Kind)
+	if e.Cause != nil {
+		fmt.Fprintf(&text, ": %v", e.Cause)
+	}
+	if e.Remedy != "" {
+		fmt.Fprintf(&text, "; %s", e.Remedy)
+	}
+	return text.String()
+}
+
+func (e *DestinationError) Unwrap() []error {
+	if e.Cause == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Cause}
+}

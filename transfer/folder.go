@@ -1,0 +1,125 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/posternhealth/postern/internal/durable"
+)
+
+// Folder is a destination on this machine or on a mounted share. What it
+// stores it reads back.
+type Folder struct {
+	Path     string
+	Receipt  string // folder where the recipient lays its receipts
+	fileMode fs.FileMode
+}
+
+// NewFolder checks that both folders are there; they are the recipient's to
+// make.
+func NewFolder(path, receipts string) (*Folder, error) {
+	for _, dir := range []string{path, receipts} {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return nil, &DestinationError{Kind: ErrDestination, Where: dir, Doing: "open folder", Cause: err,
+				Remedy: "make the folder, or mount the share, before the exchange runs"}
+		}
+	}
+	return &Folder{Path: path, Receipt: receipts, fileMode: 0o644}, nil
+}
+
+func (d *Folder) Deliver(ctx context.Context, files []File, log func(Event)) (Evidence, error) {
+	return deliverTo(ctx, d.open(ctx, d.Path), files, log)
+}
+
+func (d *Folder) Withdraw(ctx context.Context, files []File) ([]string, error) {
+	return withdrawFrom(d.open(ctx, d.Path), files)
+}
+
+func (d *Folder) Receipts(ctx context.Context, dir string, known func(string) bool) ([]string, error) {
+	return fetchReceipts(ctx, d.open(ctx, d.Receipt), dir, known)
+}
+
+func (d *Folder) Close() error { return nil }
+
+func (d *Folder) open(ctx context.Context, path string) *folderStore {
+	return &folderStore{ctx: ctx, dir: path, mode: d.fileMode, use: Plan{Server: "folder", Stat: true, ReadBack: true}}
+}
+
+type folderStore struct {
+	ctx  context.Context
+	dir  string
+	mode fs.FileMode
+	use  Plan
+}
+
+func (s *folderStore) where() string           { return s.dir }
+func (s *folderStore) plan() *Plan             { return &s.use }
+func (s *folderStore) path(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *folderStore) list() ([]fs.FileInfo, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	var infos []fs.FileInfo
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil { // else it went away meanwhile
+			infos = append(infos, info)
+		}
+	}
+	return infos, nil
+}
+
+func (s *folderStore) size(name string) (int64, error) {
+	info, err := os.Lstat(s.path(name))
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (s *folderStore) read(name string) (io.ReadCloser, error) { return os.Open(s.path(name)) }
+
+func (s *folderStore) write(name string, from io.Reader, _ int64) error {
+	file, err := os.OpenFile(s.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, s.mode)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(file, &cancelled{s.ctx, from})
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		_ = s.remove(name)
+	}
+	return err
+}
+
+func (s *folderStore) rename(from, to string) error { return durable.Rename(s.path(from), s.path(to)) }
+func (s *folderStore) remove(name string) error     { return os.Remove(s.path(name)) }
+
+func (s *folderStore) explain(doing string, err error) error {
+	if s.ctx.Err() != nil {
+		return fmt.Errorf("%s: %s: %w", s.dir, doing, s.ctx.Err())
+	}
+	return &DestinationError{Kind: ErrDestination, Where: s.dir, Doing: doing, Cause: err,
+		Remedy: "look at the folder's space and permissions; the delivery will be repeated"}
+}
+
+// cancelled makes a copy stop when its context does.
+type cancelled struct {
+	ctx  context.Context
+	from io.Reader
+}
+
+func (c *cancelled) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.from.Read(p)
+}

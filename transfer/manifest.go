@@ -1,0 +1,155 @@
+package transfer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Formats of the documents, in their first member.
+const (
+	ManifestFormat = "postern-drop/v1"
+	BookFormat     = "book/v1"
+	ReceiptFormat  = "receipt/v1"
+)
+
+// Limits of what is read before it is known to be ours.
+const (
+	maxManifest = 1 << 20
+	maxSmall    = 256 << 10 // SHA256SUMS, signature, .done, receipt
+	maxBook     = 64 << 20
+)
+
+// Manifest is the clear, signed statement about a drop. It holds nothing that
+// tells what is inside.
+type Manifest struct {
+	Format        string         `json:"format"`
+	Sender        string         `json:"sender"`
+	Recipient     string         `json:"recipient"`
+	Exchange      string         `json:"exchange"`
+	Sequence      int64          `json:"sequence"`
+	Previous      string         `json:"previous"` // manifest SHA-256 of the last earlier number that is not voided
+	Voids         []int64        `json:"voids"`
+	PolicySHA256  string         `json:"policy_sha256"`
+	RecipientKeys []string       `json:"recipient_keys"`
+	Files         []ManifestFile `json:"files"` // parts, then the book: the order of upload
+}
+
+// ManifestFile is one encrypted file: SHA-256 and length of its ciphertext.
+type ManifestFile struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"`
+}
+
+// encode writes the only spelling of a document that is accepted: members in
+// the order of the specification, no spaces, UTF-8, one newline at the end.
+func encode(document any) ([]byte, error) {
+	data, err := json.Marshal(document)
+	if err != nil {
+		return nil, fmt.Errorf("write JSON: %w", err)
+	}
+	return append(data, '\n'), nil
+}
+
+// decode reads strictly: unknown or doubled members, and any other spelling
+// than encode's, are errors. Errors of the JSON package may quote the text,
+// so they are not passed on.
+func decode(data []byte, document any) error {
+	if err := json.Unmarshal(data, document, json.RejectUnknownMembers(true)); err != nil {
+		return errors.New("it is not JSON with exactly the members of the format, each once")
+	}
+	again, err := encode(document)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(again, data) {
+		return errors.New("it is not in the canonical spelling: members in order, no spaces, one newline at the end")
+	}
+	return nil
+}
+
+// ParseManifest reads a manifest and checks all that it says about itself.
+func ParseManifest(data []byte) (*Manifest, error) {
+	if len(data) > maxManifest {
+		return nil, fmt.Errorf("manifest is longer than %d bytes", maxManifest)
+	}
+	m := new(Manifest)
+	if err := decode(data, m); err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	if err := m.check(); err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	return m, nil
+}
+
+func (m *Manifest) check() error {
+	if m.Format != ManifestFormat {
+		return fmt.Errorf("format is not %s", ManifestFormat)
+	}
+	if err := checkParties(m.Sender, m.Recipient, m.Exchange); err != nil {
+		return err
+	}
+	if err := checkNumbers(m.Sequence, m.Previous, m.Voids); err != nil {
+		return err
+	}
+	if m.PolicySHA256 != "" && !hashPattern.MatchString(m.PolicySHA256) {
+		return errors.New("policy_sha256 is not a SHA-256 in 64 lower-case hex digits")
+	}
+	if len(m.RecipientKeys) == 0 {
+		return errors.New("recipient_keys is empty")
+	}
+	return m.checkFiles()
+}
+
+// checkFiles holds the names to CODE.EXCHANGE.NUMBER and to their order, so a
+// name can neither leave the folder nor belong to another drop.
+func (m *Manifest) checkFiles() error {
+	if len(m.Files) < 1 || len(m.Files) > maxParts+1 {
+		return fmt.Errorf("files has no entry, or more than %d", maxParts+1)
+	}
+	code, _, _ := strings.Cut(m.Files[0].Name, ".")
+	base := Base{Code: code, Exchange: m.Exchange, Sequence: m.Sequence}
+	if !codePattern.MatchString(code) {
+		return errors.New("files has a name that is not one of a drop's")
+	}
+	for i, f := range m.Files {
+		want := base.part(i + 1)
+		if i == len(m.Files)-1 {
+			want = base.String() + bookSuffix
+		}
+		if f.Name != want {
+			return fmt.Errorf("files has another name where %s is due", want)
+		}
+		if !hashPattern.MatchString(f.SHA256) || f.Size < 1 {
+			return fmt.Errorf("files has no proper SHA-256 and size for %s", want)
+		}
+	}
+	return nil
+}
+
+// Base is what the names of the drop's files begin with.
+func (m *Manifest) Base() Base {
+	code, _, _ := strings.Cut(m.Files[0].Name, ".")
+	return Base{Code: code, Exchange: m.Exchange, Sequence: m.Sequence}
+}
+
+func (m *Manifest) parts() []ManifestFile { return m.Files[:len(m.Files)-1] }
+func (m *Manifest) book() ManifestFile    { return m.Files[len(m.Files)-1] }
+
+// sums is the text of SHA256SUMS, as sha256sum writes it.
+func (m *Manifest) sums() []byte {
+	var text []byte
+	for _, f := range m.Files {
+		text = appendSum(text, f.SHA256, f.Name)
+	}
+	return text
+}
+
+func appendSum(text []byte, sum, name string) []byte {
+	return fmt.Appendf(text, "%s  %s\n", sum, name)
+}

@@ -1,0 +1,248 @@
+package transfer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"path/filepath"
+
+	"filippo.io/age"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/posternhealth/postern/internal/durable"
+)
+
+// windowSize bounds what a decoder must hold (RFC 8878 §3.1.1.1.2).
+const windowSize = 1 << 20
+
+// SealedFile is one finished file: SHA-256 in hex and length of its bytes.
+type SealedFile struct {
+	Name   string
+	SHA256 string
+	Size   int64
+}
+
+// cipherFile is one age file on its way to the disk, measured as it is written.
+type cipherFile struct {
+	io.WriteCloser // plaintext goes in here
+	file           *durable.File
+	sum            hash.Hash
+	size           int64
+}
+
+func newCipherFile(path string, to ...age.Recipient) (*cipherFile, error) {
+	file, err := durable.Create(path, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	c := &cipherFile{file: file, sum: sha256.New()}
+	c.WriteCloser, err = age.Encrypt(ciphertext{c}, to...)
+	if err != nil {
+		file.Abort()
+		return nil, fmt.Errorf("encrypt %s: %w", filepath.Base(path), err)
+	}
+	return c, nil
+}
+
+type ciphertext struct{ c *cipherFile }
+
+func (w ciphertext) Write(p []byte) (int, error) {
+	w.c.sum.Write(p)
+	w.c.size += int64(len(p))
+	return w.c.file.Write(p)
+}
+
+// finish puts the file on the disk under its name.
+func (c *cipherFile) finish() (SealedFile, error) {
+	if err := c.Close(); err != nil {
+		c.file.Abort()
+		return SealedFile{}, fmt.Errorf("encrypt %s: %w", filepath.Base(c.file.Path()), err)
+	}
+	if err := c.file.Commit(); err != nil {
+		return SealedFile{}, err
+	}
+	return SealedFile{filepath.Base(c.file.Path()), hex.EncodeToString(c.sum.Sum(nil)), c.size}, nil
+}
+
+// twin writes one plaintext to the recipients' file and to the archive's.
+type twin struct{ sent, kept *cipherFile }
+
+func (b *Builder) newTwin(name string) (*twin, error) {
+	sent, err := newCipherFile(filepath.Join(b.spec.Dir, name), b.keys...)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := newCipherFile(filepath.Join(b.spec.Dir, ArchiveFolder, name), b.spec.Archive)
+	if err != nil {
+		sent.file.Abort()
+		return nil, err
+	}
+	return &twin{sent, kept}, nil
+}
+
+func (t *twin) Write(p []byte) (int, error) {
+	if n, err := t.sent.Write(p); err != nil {
+		return n, err
+	}
+	return t.kept.Write(p)
+}
+
+func (t *twin) abort() {
+	t.sent.file.Abort()
+	t.kept.file.Abort()
+}
+
+// finishTwin records both files; the order of calls is the order of upload.
+func (b *Builder) finishTwin(t *twin) error {
+	defer t.abort()
+	sent, err := t.sent.finish()
+	if err != nil {
+		return err
+	}
+	kept, err := t.kept.finish()
+	if err != nil {
+		return err
+	}
+	b.files = append(b.files, sent)
+	b.archive = append(b.archive, kept)
+	return nil
+}
+
+// newEncoder gives one whose output depends on its input alone, however it
+// was cut into writes and on however many cores.
+func newEncoder(w io.Writer) (*zstd.Encoder, error) {
+	return zstd.NewWriter(w,
+		zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(windowSize),
+		zstd.WithLowerEncoderMem(true),
+		zstd.WithZeroFrames(true), // an empty part is still a zstd file
+	)
+}
+
+// PartInfo says what a part is.
+type PartInfo struct {
+	Dataset string
+	Format  string // CSV, NDJSON
+	Part2   bool
+	Columns []string // of a CSV part, whose first line is the header
+}
+
+// PartWriter takes the plaintext of one part, in whole lines by its end.
+type PartWriter struct {
+	b       *Builder
+	info    BookPart
+	twin    *twin
+	zstd    *zstd.Encoder
+	sum     hash.Hash
+	packed  int64 // length of the compressed stream
+	lines   int64
+	last    byte
+	closed  bool
+	failure error
+}
+
+// packedWriter counts compressed bytes on their way to the ciphertexts.
+type packedWriter struct{ w *PartWriter }
+
+func (p packedWriter) Write(data []byte) (int, error) {
+	p.w.packed += int64(len(data))
+	return p.w.twin.Write(data)
+}
+
+// Write takes plaintext. After an error the part, and so the drop, can only be
+// discarded.
+func (w *PartWriter) Write(p []byte) (int, error) {
+	if w.closed {
+		return 0, fmt.Errorf("write part %s: it is closed", w.info.Name)
+	}
+	if w.failure != nil || len(p) == 0 {
+		return 0, w.failure
+	}
+	w.sum.Write(p)
+	w.lines += int64(bytes.Count(p, newline))
+	w.last = p[len(p)-1]
+	w.info.PlaintextBytes += int64(len(p))
+	n, err := w.zstd.Write(p)
+	if err != nil {
+		w.failure = fmt.Errorf("write part %s: %w", w.info.Name, err)
+	}
+	return n, w.failure
+}
+
+var newline = []byte{'\n'}
+
+// Close ends the part. The rows that the caller counted must be the lines that
+// were written; otherwise the recipient's recount would differ, and the part
+// is refused.
+func (w *PartWriter) Close(rows, people int64) error {
+	if w.closed {
+		return fmt.Errorf("close part %s: it is closed already", w.info.Name)
+	}
+	defer w.abort()
+	if w.failure != nil {
+		return w.failure
+	}
+	if err := w.recount(rows); err != nil {
+		return err
+	}
+	if err := w.zstd.Close(); err != nil {
+		return fmt.Errorf("compress part %s: %w", w.info.Name, err)
+	}
+	if err := writeSkippable(w.twin, w.packed); err != nil {
+		return fmt.Errorf("pad part %s: %w", w.info.Name, err)
+	}
+	if err := w.b.finishTwin(w.twin); err != nil {
+		return err
+	}
+	w.info.Rows, w.info.People = rows, people
+	w.info.PlaintextSHA256 = hex.EncodeToString(w.sum.Sum(nil))
+	w.b.parts = append(w.b.parts, w.info)
+	return nil
+}
+
+func (w *PartWriter) recount(rows int64) error {
+	if w.info.PlaintextBytes > 0 && w.last != '\n' {
+		return fmt.Errorf("close part %s: the last line does not end in a newline", w.info.Name)
+	}
+	if found := w.lines - w.info.header(); found != rows {
+		return fmt.Errorf("close part %s: %d rows were counted, %d lines were written: a row must be one line", w.info.Name, rows, found)
+	}
+	return nil
+}
+
+func (w *PartWriter) abort() {
+	w.closed = true
+	w.b.open = nil
+	w.twin.abort()
+}
+
+// privateFile is zstd in age; it stays at the clinic.
+type privateFile struct {
+	*zstd.Encoder
+	b    *Builder
+	file *cipherFile
+	done bool
+}
+
+func (p *privateFile) Close() error {
+	if p.done {
+		return errors.New("close private file: it is closed already")
+	}
+	p.done = true
+	p.b.private--
+	defer p.file.file.Abort()
+	if err := p.Encoder.Close(); err != nil {
+		return fmt.Errorf("compress private file: %w", err)
+	}
+	sealed, err := p.file.finish()
+	if err != nil {
+		return err
+	}
+	p.b.kept = append(p.b.kept, sealed)
+	return nil
+}

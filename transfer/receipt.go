@@ -1,0 +1,89 @@
+package transfer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/posternhealth/postern/internal/sshsig"
+)
+
+// What a recipient says about a drop.
+const (
+	Accepted = "accepted"
+	Rejected = "rejected"
+)
+
+// Receipt is the recipient's signed answer. Of a drop whose signature did not
+// hold it repeats only what the file names say.
+type Receipt struct {
+	Format           string        `json:"format"`
+	Sender           string        `json:"sender"`
+	Recipient        string        `json:"recipient"`
+	Exchange         string        `json:"exchange"`
+	Sequence         int64         `json:"sequence"`
+	ManifestSHA256   string        `json:"manifest_sha256"`
+	Status           string        `json:"status"` // accepted, rejected
+	Fault            string        `json:"fault"`  // class, empty when accepted
+	File             string        `json:"file"`   // the file that is wrong
+	Parts            []ReceiptPart `json:"parts"`
+	Rows             int64         `json:"rows"`
+	People           int64         `json:"people"`
+	LedgerCheckpoint string        `json:"ledger_checkpoint"`
+	ReceivedAt       string        `json:"received_at"` // RFC 3339, UTC
+}
+
+// ReceiptPart is the recipient's own count of a part. Refused rows are those
+// it could read but not load.
+type ReceiptPart struct {
+	Name            string `json:"name"`
+	Rows            int64  `json:"rows"`
+	Refused         int64  `json:"refused"`
+	PlaintextSHA256 string `json:"plaintext_sha256"`
+}
+
+// ParseReceipt reads a receipt; it says nothing about the signature.
+func ParseReceipt(data []byte) (*Receipt, error) {
+	if len(data) > maxSmall {
+		return nil, fmt.Errorf("receipt is longer than %d bytes", maxSmall)
+	}
+	r := new(Receipt)
+	if err := decode(data, r); err != nil {
+		return nil, fmt.Errorf("read receipt: %w", err)
+	}
+	if err := r.check(); err != nil {
+		return nil, fmt.Errorf("read receipt: %w", err)
+	}
+	return r, nil
+}
+
+func (r *Receipt) check() error {
+	if r.Format != ReceiptFormat {
+		return fmt.Errorf("format is not %s", ReceiptFormat)
+	}
+	if r.Status != Accepted && r.Status != Rejected {
+		return errors.New("status is neither accepted nor rejected")
+	}
+	if (r.Status == Rejected) != (r.Fault != "") || (r.Fault != "" && !Class(r.Fault).known()) {
+		return errors.New("fault is not a class of the drop format for a rejected drop, or not empty for an accepted one")
+	}
+	if _, err := time.Parse(time.RFC3339, r.ReceivedAt); err != nil {
+		return errors.New("received_at is not a time of RFC 3339")
+	}
+	return nil
+}
+
+// sign gives the receipt's text and its signature.
+func (r *Receipt) sign(signer ssh.Signer) (text, signature []byte, err error) {
+	if text, err = encode(r); err != nil {
+		return nil, nil, err
+	}
+	signature, err = sshsig.Sign(signer, ReceiptNamespace, bytes.NewReader(text))
+	if err != nil {
+		return nil, nil, fmt.Errorf("sign receipt: %w", err)
+	}
+	return text, signature, nil
+}

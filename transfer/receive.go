@@ -1,0 +1,258 @@
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/posternhealth/postern/internal/durable"
+	"github.com/posternhealth/postern/internal/sshsig"
+)
+
+// Receiver is the recipient's side. One at a time works on a Dir, which holds
+// a folder of plaintext per accepted drop, the receipts, and the memory by
+// which gaps, repeats and forks are noticed.
+type Receiver struct {
+	Name          string // as the manifest's recipient
+	Signers       *sshsig.AllowedSigners
+	Identities    []age.Identity
+	Dir           string
+	Receipts      string     // folder for receipts; Dir/receipts when empty
+	ReceiptSigner ssh.Signer // nil: no receipts are written
+	Now           func() time.Time
+	// Adopt takes the first drop of an exchange that is unknown here at
+	// whatever number it has: for a recipient that lost its memory.
+	Adopt bool
+	// CheckLedger judges whether the checkpoint in the book continues the one
+	// seen before (empty: none). Nil: the checkpoint is kept, not judged.
+	CheckLedger func(seen string, now Ledger) error
+}
+
+// Repeated is the status of a drop that was accepted before; nothing is done.
+const Repeated = "repeat"
+
+// Result is what became of one drop of the inbox.
+type Result struct {
+	Drop      string // CODE.EXCHANGE.NUMBER
+	Sender    string // empty while not proved
+	Exchange  string
+	Sequence  int64
+	Status    string // Accepted, Repeated, Rejected
+	Fault     *Fault // of a rejected drop
+	Folder    string // of the plaintext
+	Book      *Book
+	Rows      int64
+	Withdrawn []int64 // accepted before, voided by this drop: take their data back
+	Receipt   string  // path of the receipt that was written
+}
+
+// Receive looks at every drop of the inbox that has its `.done`, in the order
+// of their numbers. What is wrong with a drop is in its Result, and leaves no
+// plaintext; the error is for what is wrong here, and then the drops after it
+// were not looked at.
+func (r *Receiver) Receive(ctx context.Context, inbox string) ([]Result, error) {
+	if err := r.prepare(); err != nil {
+		return nil, fmt.Errorf("receive: %w", err)
+	}
+	mem, err := loadMemory(r.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("receive: %w", err)
+	}
+	drops, err := finishedDrops(inbox)
+	if err != nil {
+		return nil, fmt.Errorf("receive: %w", err)
+	}
+	var results []Result
+	for _, base := range drops {
+		result, err := r.one(ctx, mem, inbox, base)
+		if err != nil {
+			return results, fmt.Errorf("receive %s: %w", base, err)
+		}
+		results = append(results, result)
+	}
+	return results, nil
+}
+
+// prepare makes the folders and removes what a killed receiver left.
+func (r *Receiver) prepare() error {
+	if r.Receipts == "" {
+		r.Receipts = filepath.Join(r.Dir, "receipts")
+	}
+	for _, dir := range []string{r.Dir, r.Receipts} {
+		if err := durable.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		if err := durable.Sweep(dir); err != nil {
+			return err
+		}
+	}
+	entries, err := os.ReadDir(r.Dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() && strings.HasPrefix(e.Name(), ".") && strings.HasSuffix(e.Name(), ".part") {
+			if err := durable.RemoveAll(filepath.Join(r.Dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// finishedDrops lists those with a `.done`; without it a drop is still on its way.
+func finishedDrops(inbox string) ([]Base, error) {
+	entries, err := os.ReadDir(inbox)
+	if err != nil {
+		return nil, fmt.Errorf("list the inbox: %w", err)
+	}
+	var drops []Base
+	for _, e := range entries {
+		name, done := strings.CutSuffix(e.Name(), doneSuffix)
+		if base, err := ParseBase(name); done && err == nil {
+			drops = append(drops, base)
+		}
+	}
+	slices.SortFunc(drops, func(a, b Base) int {
+		return cmp.Or(strings.Compare(a.Code, b.Code), strings.Compare(a.Exchange, b.Exchange), cmp.Compare(a.Sequence, b.Sequence))
+	})
+	return drops, nil
+}
+
+func (r *Receiver) one(ctx context.Context, mem *memory, inbox string, base Base) (Result, error) {
+	result := Result{Drop: base.String(), Exchange: base.Exchange, Sequence: base.Sequence}
+	manifestSum, err := r.take(ctx, mem, inbox, base, &result)
+	if err == nil {
+		return result, nil
+	}
+	if !errors.As(err, &result.Fault) {
+		return result, err
+	}
+	result.Status = Rejected
+	return result, r.reject(mem, base, manifestSum, &result)
+}
+
+// take does everything for a good drop; a *Fault says why it is not one.
+func (r *Receiver) take(ctx context.Context, mem *memory, inbox string, base Base, result *Result) (manifestSum string, err error) {
+	s, err := readStatement(inbox, base)
+	if err != nil {
+		return "", err
+	}
+	m, err := s.verify(r.Signers, r.now())
+	if err != nil {
+		return s.manifestSum, err
+	}
+	result.Sender = m.Sender
+	exchange := mem.exchange(m.Sender, m.Exchange)
+	repeat, err := r.admit(mem, exchange, m, s.manifestSum)
+	if err != nil || repeat {
+		result.Status = Repeated
+		return s.manifestSum, err
+	}
+	if err := verifyFiles(ctx, inbox, m); err != nil {
+		return s.manifestSum, err
+	}
+	opened, err := r.open(ctx, inbox, m, exchange.Checkpoint)
+	if err != nil {
+		return s.manifestSum, err
+	}
+	return s.manifestSum, r.accept(mem, exchange, m, s.manifestSum, opened, result)
+}
+
+// admit decides by what the manifest says and by what came before.
+func (r *Receiver) admit(mem *memory, exchange *exchangeMemory, m *Manifest, sum string) (repeat bool, err error) {
+	file := m.Base().String() + manifestSuffix
+	if m.Recipient != r.Name {
+		return false, fault(NotForUs, file, "it names the recipient %s, here is %s", m.Recipient, r.Name)
+	}
+	if owner := mem.owner(m.Base().Code); owner != "" && owner != m.Sender {
+		return false, fault(NameTaken, file, "the code %s has been used by %s, not by %s", m.Base().Code, owner, m.Sender)
+	}
+	return exchange.judge(m, sum, r.Adopt)
+}
+
+// accept publishes the plaintext, then the receipt, then the memory. A crash
+// in between makes the next Receive do it again, with the same outcome.
+func (r *Receiver) accept(mem *memory, exchange *exchangeMemory, m *Manifest, sum string, o *opened, result *Result) error {
+	defer o.discard()
+	folder := filepath.Join(r.Dir, m.Base().String())
+	if err := durable.RemoveAll(folder); err != nil { // of a receiver killed right here
+		return err
+	}
+	if err := durable.Rename(o.folder, folder); err != nil {
+		return err
+	}
+	result.Status, result.Folder, result.Book = Accepted, folder, o.book
+	receipt := r.receipt(m.Base(), sum, Accepted)
+	receipt.Sender, receipt.Parts, receipt.People = m.Sender, o.parts, o.book.People
+	receipt.LedgerCheckpoint = o.book.Ledger.Checkpoint
+	for _, p := range o.parts {
+		receipt.Rows += p.Rows
+	}
+	result.Rows = receipt.Rows
+	if err := r.answer(m.Base(), receipt, result); err != nil {
+		return err
+	}
+	result.Withdrawn = exchange.accept(m, sum, o.book.Ledger.Checkpoint)
+	mem.keep(exchange)
+	mem.forget(m.Base().String())
+	return mem.save(r.Dir)
+}
+
+// reject answers once for each way in which a drop is wrong. The receipt of a
+// drop that was accepted stays: whoever can write to the inbox could
+// otherwise take an acceptance back.
+func (r *Receiver) reject(mem *memory, base Base, sum string, result *Result) error {
+	refusal := refusedMemory{Drop: base.String(), Manifest: sum, Class: result.Fault.Class, File: result.Fault.File}
+	if mem.accepted(base) || mem.refused(refusal) {
+		return nil
+	}
+	receipt := r.receipt(base, sum, Rejected)
+	receipt.Sender = result.Sender
+	receipt.Fault, receipt.File = string(result.Fault.Class), result.Fault.File
+	if err := r.answer(base, receipt, result); err != nil {
+		return err
+	}
+	mem.refuse(refusal)
+	return mem.save(r.Dir)
+}
+
+func (r *Receiver) receipt(base Base, sum, status string) *Receipt {
+	return &Receipt{
+		Format: ReceiptFormat, Recipient: r.Name, Exchange: base.Exchange, Sequence: base.Sequence,
+		ManifestSHA256: sum, Status: status, ReceivedAt: r.now().UTC().Format(time.RFC3339),
+	}
+}
+
+// answer writes the signature first: a receipt is looked for by its own name.
+func (r *Receiver) answer(base Base, receipt *Receipt, result *Result) error {
+	if r.ReceiptSigner == nil {
+		return nil
+	}
+	text, signature, err := receipt.sign(r.ReceiptSigner)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(r.Receipts, base.ReceiptName())
+	if err := durable.ReplaceFile(path+".sig", signature, 0o644); err != nil {
+		return err
+	}
+	result.Receipt = path
+	return durable.ReplaceFile(path, text, 0o644)
+}
+
+func (r *Receiver) now() time.Time {
+	if r.Now == nil {
+		return time.Now()
+	}
+	return r.Now()
+}

@@ -1,0 +1,246 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+)
+
+// requests in flight per file; at 20 ms of round trip fewer leave the wire idle.
+const requestsInFlight = 64
+
+// SFTPConfig is a recipient's SFTP account.
+type SFTPConfig struct {
+	Address  string // host:port
+	User     string
+	HostKeys []ssh.PublicKey // pinned; see ParseHostKey
+	Signers  []ssh.Signer
+	Password []byte // for servers that take no key
+	Folder   string // where drops go
+	Receipts string // where receipts come from
+	Direct   bool   // upload under final names, for servers without rename
+	ReadBack bool   // read back what was uploaded, where allowed
+}
+
+// SFTP is a destination over one SSH connection. After an error of the
+// connection it is closed and dialled anew.
+type SFTP struct {
+	config SFTPConfig
+	conn   *connection
+	client *sftp.Client
+	use    Plan
+}
+
+// DialSFTP connects and opens the subsystem. Errors are DestinationErrors.
+func DialSFTP(ctx context.Context, c SFTPConfig) (*SFTP, error) { return dialSFTP(ctx, c, usualPace) }
+
+func dialSFTP(ctx context.Context, c SFTPConfig, p pace) (*SFTP, error) {
+	if len(c.HostKeys) == 0 {
+		return nil, &DestinationError{Kind: ErrHostKey, Where: c.Address, Doing: "connect", Remedy: "pin the server's host key in the destination"}
+	}
+	conn, err := connect(ctx, c, p)
+	if err != nil {
+		return nil, err
+	}
+	d := &SFTP{config: c, conn: conn}
+	defer context.AfterFunc(ctx, func() { _ = conn.conn.Close() })()
+	if err := d.openSubsystem(); err != nil {
+		_ = conn.Close()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, &DestinationError{Kind: ErrDestination, Where: c.Address, Doing: "open sftp", Cause: err,
+			Remedy: "ask the recipient whether the account may use SFTP"}
+	}
+	return d, nil
+}
+
+func (d *SFTP) openSubsystem() error {
+	session, err := d.conn.NewSession()
+	if err != nil {
+		return err
+	}
+	out, err := session.StdinPipe()
+	if err != nil {
+		return err
+	}
+	in, err := session.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := session.RequestSubsystem("sftp"); err != nil {
+		return err
+	}
+	g, err := greet(in, out)
+	if err != nil {
+		return err
+	}
+	d.client, err = sftp.NewClientPipe(g.Reader, g.WriteCloser,
+		sftp.MaxPacketUnchecked(g.packet), sftp.MaxConcurrentRequestsPerFile(requestsInFlight))
+	if err != nil {
+		return err
+	}
+	_, posix := d.client.HasExtension("posix-rename@openssh.com")
+	d.use = Plan{Server: string(d.conn.ServerVersion()), HostKey: fingerprints(d.config.HostKeys), Direct: d.config.Direct,
+		Stat: true, ReadBack: d.config.ReadBack, PosixRename: posix, PacketSize: g.packet}
+	return nil
+}
+
+func (d *SFTP) Deliver(ctx context.Context, files []File, log func(Event)) (Evidence, error) {
+	s, release := d.in(ctx, d.config.Folder)
+	defer release()
+	return deliverTo(ctx, s, files, log)
+}
+
+func (d *SFTP) Withdraw(ctx context.Context, files []File) ([]string, error) {
+	s, release := d.in(ctx, d.config.Folder)
+	defer release()
+	return withdrawFrom(s, files)
+}
+
+func (d *SFTP) Receipts(ctx context.Context, dir string, known func(string) bool) ([]string, error) {
+	s, release := d.in(ctx, d.config.Receipts)
+	defer release()
+	return fetchReceipts(ctx, s, dir, known)
+}
+
+func (d *SFTP) Close() error {
+	_ = d.client.Close()
+	return d.conn.Close()
+}
+
+// in gives a folder of the server for one call; the end of ctx ends the
+// connection, the only way to end a call of pkg/sftp.
+func (d *SFTP) in(ctx context.Context, folder string) (*sftpStore, func() bool) {
+	return &sftpStore{SFTP: d, ctx: ctx, folder: folder}, context.AfterFunc(ctx, func() { _ = d.conn.conn.Close() })
+}
+
+type sftpStore struct {
+	*SFTP
+	ctx    context.Context
+	folder string
+}
+
+func (s *sftpStore) where() string           { return s.config.Address + ":" + s.folder }
+func (s *sftpStore) plan() *Plan             { return &s.use }
+func (s *sftpStore) path(name string) string { return path.Join(s.folder, name) }
+
+func (s *sftpStore) list() ([]fs.FileInfo, error) {
+	folder := s.folder
+	if folder == "" {
+		folder = "."
+	}
+	return s.client.ReadDirContext(s.ctx, folder)
+}
+
+func (s *sftpStore) size(name string) (int64, error) {
+	if !s.use.Stat {
+		return 0, errRefused
+	}
+	info, err := s.client.Lstat(s.path(name))
+	if isRefusal(err) {
+		s.use.Stat = false
+		return 0, errRefused
+	}
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (s *sftpStore) read(name string) (io.ReadCloser, error) {
+	file, err := s.client.Open(s.path(name))
+	if isRefusal(err) {
+		s.use.ReadBack = false
+		return nil, errRefused
+	}
+	if err != nil {
+		return nil, err
+	}
+	return file, nil
+}
+
+// write opens write-only, as some servers refuse anything else, and exclusive.
+// ReadFromWithConcurrency reports every packet's error, ReadFrom did not.
+func (s *sftpStore) write(name string, from io.Reader, size int64) error {
+	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	if s.use.Direct && !s.use.Stat {
+		// An upload that broke off can be neither seen nor told from none.
+		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	}
+	file, err := s.client.OpenFile(s.path(name), flags)
+	if err != nil {
+		return err
+	}
+	n, err := file.ReadFromWithConcurrency(from, requestsInFlight)
+	if err == nil && n != size {
+		err = fmt.Errorf("%d bytes went up, %d were due", n, size)
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		// What went up is of no use: it may have holes, its size tells nothing.
+		_ = s.remove(name)
+	}
+	return err
+}
+
+// rename uses SFTP's own, which does not overwrite (draft-02 §6.5). Where it
+// fails though nothing has the name, as on file systems without hard links,
+// posix-rename does it, if the server says that it has that.
+func (s *sftpStore) rename(from, to string) error {
+	err := s.client.Rename(s.path(from), s.path(to))
+	if err == nil || !s.use.PosixRename || !s.use.Stat {
+		return err
+	}
+	if _, there := s.size(to); !errors.Is(there, fs.ErrNotExist) {
+		return err
+	}
+	return s.client.PosixRename(s.path(from), s.path(to))
+}
+
+func (s *sftpStore) remove(name string) error { return s.client.Remove(s.path(name)) }
+
+// isRefusal is what a server says that does not let us do a thing at all.
+func isRefusal(err error) bool {
+	var status *sftp.StatusError
+	return errors.Is(err, fs.ErrPermission) ||
+		errors.As(err, &status) && status.FxCode() == sftp.ErrSSHFxOpUnsupported
+}
+
+// explain turns the protocol's one vague failure into its likely cause.
+func (s *sftpStore) explain(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &DestinationError{Kind: ErrDestination, Where: s.where(), Doing: doing, Cause: err,
+		Remedy: "the delivery will be repeated; if it fails again, ask the recipient to look at its server's log"}
+	switch {
+	case s.ctx.Err() != nil:
+		e.Cause = s.ctx.Err()
+	case isRefusal(err):
+		e.Remedy = "the account may not do this; ask the recipient, or set the destination to upload directly if only renaming is refused"
+	case errors.Is(err, fs.ErrNotExist):
+		e.Remedy = "look at the destination's folder name, and whether the server takes files away by itself (then set it to upload directly)"
+	case s.isFull():
+		e.Remedy = "the recipient's server has no space left; tell the recipient"
+	}
+	return e
+}
+
+func (s *sftpStore) isFull() bool {
+	if _, ok := s.client.HasExtension("statvfs@openssh.com"); !ok {
+		return false
+	}
+	folder := s.folder
+	if folder == "" {
+		folder = "."
+	}
+	space, err := s.client.StatVFS(folder)
+	return err == nil && space.Bavail*space.Frsize < 1<<20
+}

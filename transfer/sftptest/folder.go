@@ -1,0 +1,163 @@
+package sftptest
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/pkg/sftp"
+)
+
+var errFull = errors.New("no space left")
+
+// folder answers the requests of one session.
+type folder struct {
+	server *Server
+	conn   net.Conn
+}
+
+func (f *folder) refuses(method string) error {
+	if slices.Contains(f.server.Refuse, method) {
+		return sftp.ErrSSHFxPermissionDenied
+	}
+	return nil
+}
+
+// local is a path under the root; os.Root refuses what would leave it.
+func local(p string) string {
+	p = strings.TrimPrefix(path.Clean("/"+p), "/")
+	if p == "" {
+		return "."
+	}
+	return p
+}
+
+func (f *folder) Fileread(r *sftp.Request) (io.ReaderAt, error) {
+	if err := f.refuses("Get"); err != nil {
+		return nil, err
+	}
+	file, err := f.server.root.Open(local(r.Filepath))
+	if err != nil {
+		return nil, err
+	}
+	return &reading{file, f.server.ShortReads}, nil
+}
+
+type reading struct {
+	*os.File
+	short bool
+}
+
+func (r *reading) ReadAt(p []byte, off int64) (int, error) {
+	if r.short && len(p) > 7 {
+		p = p[:7]
+	}
+	return r.File.ReadAt(p, off)
+}
+
+func (f *folder) Filewrite(r *sftp.Request) (io.WriterAt, error) {
+	if err := f.refuses("Put"); err != nil {
+		return nil, err
+	}
+	flags, wish := os.O_WRONLY, r.Pflags()
+	if wish.Read {
+		return nil, sftp.ErrSSHFxPermissionDenied // as many mailboxes do
+	}
+	for flag, on := range map[int]bool{os.O_CREATE: wish.Creat, os.O_EXCL: wish.Excl, os.O_TRUNC: wish.Trunc} {
+		if on {
+			flags |= flag
+		}
+	}
+	file, err := f.server.root.OpenFile(local(r.Filepath), flags, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return &writing{file, f}, nil
+}
+
+type writing struct {
+	*os.File
+	folder *folder
+}
+
+// WriteAt breaks the connection, or runs full, where it was told to.
+func (w *writing) WriteAt(p []byte, off int64) (int, error) {
+	s := w.folder.server
+	if s.Quota > 0 && off+int64(len(p)) > s.Quota {
+		return 0, errFull
+	}
+	total := s.uploaded.Add(int64(len(p)))
+	if s.CutAfter > 0 && total > s.CutAfter && s.cut.CompareAndSwap(false, true) {
+		_ = w.folder.conn.Close()
+		return 0, net.ErrClosed
+	}
+	return w.File.WriteAt(p, off)
+}
+
+func (f *folder) Filecmd(r *sftp.Request) error {
+	if err := f.refuses(r.Method); err != nil {
+		return err
+	}
+	root := f.server.root
+	switch r.Method {
+	case "Rename":
+		// SFTP v3 (draft-02 §6.5): an existing target is an error.
+		if _, err := root.Lstat(local(r.Target)); !errors.Is(err, fs.ErrNotExist) {
+			return sftp.ErrSSHFxFailure
+		}
+		return root.Rename(local(r.Filepath), local(r.Target))
+	case "Remove":
+		return root.Remove(local(r.Filepath))
+	case "Mkdir":
+		return root.Mkdir(local(r.Filepath), 0o755)
+	case "Setstat":
+		return nil
+	}
+	return sftp.ErrSSHFxOpUnsupported
+}
+
+// PosixRename replaces the target.
+func (f *folder) PosixRename(r *sftp.Request) error {
+	if err := f.refuses("PosixRename"); err != nil {
+		return err
+	}
+	return f.server.root.Rename(local(r.Filepath), local(r.Target))
+}
+
+func (f *folder) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
+	if err := f.refuses(r.Method); err != nil {
+		return nil, err
+	}
+	if r.Method != "List" {
+		info, err := f.server.root.Stat(local(r.Filepath))
+		if err != nil {
+			return nil, err
+		}
+		return listing{info}, nil
+	}
+	dir, err := f.server.root.Open(local(r.Filepath))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	infos, err := dir.Readdir(-1)
+	return listing(infos), err
+}
+
+type listing []fs.FileInfo
+
+func (l listing) ListAt(into []fs.FileInfo, offset int64) (int, error) {
+	if offset >= int64(len(l)) {
+		return 0, io.EOF
+	}
+	n := copy(into, l[offset:])
+	if n < len(into) {
+		return n, io.EOF
+	}
+	return n, nil
+}

@@ -1,0 +1,197 @@
+// Package sftptest is a recipient's SFTP server on loopback, for the demo and
+// for tests. It has one account with one key, sees one folder and nothing
+// above it (os.Root), and can be told to refuse or break what servers in the
+// field refuse and break.
+//
+// It is no server for strangers: it listens on 127.0.0.1 only.
+package sftptest
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+)
+
+// Options of a server. The zero values refuse and break nothing.
+type Options struct {
+	Root       string        // folder that is served as /
+	User       string        // "clinic" when empty
+	Key        ssh.PublicKey // that may log in
+	HostKey    ssh.Signer    // a new Ed25519 key when nil
+	Refuse     []string      // methods: Rename, Remove, List, Stat, Get, Put
+	CutAfter   int64         // the connection ends after so many uploaded bytes; once
+	Quota      int64         // bytes of one file beyond which writes fail; 0: none
+	ShortReads bool          // answers reads with fewer bytes than asked for
+}
+
+// Server is a running one.
+type Server struct {
+	Options
+	listener net.Listener
+	config   *ssh.ServerConfig
+	root     *os.Root
+	uploaded atomic.Int64
+	cut      atomic.Bool
+	mu       sync.Mutex
+	conns    map[net.Conn]bool
+	closed   bool
+	wg       sync.WaitGroup
+}
+
+// Start listens on a free port of loopback.
+func Start(o Options) (*Server, error) {
+	if o.User == "" {
+		o.User = "clinic"
+	}
+	if o.HostKey == nil {
+		signer, err := newHostKey()
+		if err != nil {
+			return nil, err
+		}
+		o.HostKey = signer
+	}
+	root, err := os.OpenRoot(o.Root)
+	if err != nil {
+		return nil, fmt.Errorf("serve %s: %w", o.Root, err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		_ = root.Close()
+		return nil, fmt.Errorf("serve %s: %w", o.Root, err)
+	}
+	s := &Server{Options: o, listener: listener, root: root, conns: map[net.Conn]bool{}}
+	s.config = &ssh.ServerConfig{PublicKeyCallback: s.login}
+	s.config.AddHostKey(o.HostKey)
+	s.wg.Go(s.accept)
+	return s, nil
+}
+
+func newHostKey() (ssh.Signer, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make host key: %w", err)
+	}
+	return ssh.NewSignerFromKey(private)
+}
+
+// Addr is host:port.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// HostKeyLine is the line that a client pins, as in known_hosts.
+func (s *Server) HostKeyLine() string {
+	_, port, _ := net.SplitHostPort(s.Addr())
+	return "[127.0.0.1]:" + port + " " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(s.HostKey.PublicKey())))
+}
+
+// Close ends all connections and waits for them.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	for c := range s.conns {
+		_ = c.Close()
+	}
+	s.mu.Unlock()
+	err := s.listener.Close()
+	s.wg.Wait()
+	return errors.Join(err, s.root.Close())
+}
+
+func (s *Server) login(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+	if s.Key != nil && meta.User() == s.User && string(key.Marshal()) == string(s.Key.Marshal()) {
+		return nil, nil
+	}
+	return nil, errors.New("unknown user or key")
+}
+
+func (s *Server) accept() {
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		if !s.track(conn) {
+			_ = conn.Close()
+			return
+		}
+		s.wg.Go(func() {
+			defer s.untrack(conn)
+			s.serve(conn)
+		})
+	}
+}
+
+func (s *Server) track(conn net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.conns[conn] = true
+	return true
+}
+
+func (s *Server) untrack(conn net.Conn) {
+	_ = conn.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, conn)
+}
+
+func (s *Server) serve(conn net.Conn) {
+	client, channels, requests, err := ssh.NewServerConn(conn, s.config)
+	if err != nil {
+		return
+	}
+	defer client.Close()
+	go answerGlobal(requests)
+	for offered := range channels {
+		if offered.ChannelType() != "session" {
+			_ = offered.Reject(ssh.UnknownChannelType, "only sessions")
+			continue
+		}
+		channel, wishes, err := offered.Accept()
+		if err != nil {
+			return
+		}
+		s.wg.Go(func() { s.session(conn, channel, wishes) })
+	}
+}
+
+// answerGlobal answers keepalives as OpenSSH does: with a failure.
+func answerGlobal(requests <-chan *ssh.Request) {
+	for r := range requests {
+		if r.WantReply {
+			_ = r.Reply(false, nil)
+		}
+	}
+}
+
+// session runs the sftp subsystem and nothing else.
+func (s *Server) session(conn net.Conn, channel ssh.Channel, wishes <-chan *ssh.Request) {
+	defer channel.Close()
+	for w := range wishes {
+		isSFTP := w.Type == "subsystem" && len(w.Payload) > 4 && string(w.Payload[4:]) == "sftp"
+		_ = w.Reply(isSFTP, nil)
+		if !isSFTP {
+			continue
+		}
+		go ssh.DiscardRequests(wishes)
+		files := &folder{server: s, conn: conn}
+		server := sftp.NewRequestServer(channel, sftp.Handlers{FileGet: files, FilePut: files, FileCmd: files, FileList: files})
+		if err := server.Serve(); err != nil && !errors.Is(err, io.EOF) {
+			return
+		}
+		_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{0}))
+		return
+	}
+}
