@@ -1,0 +1,235 @@
+package extract
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/posternhealth/postern/internal/phi"
+)
+
+// newRowCutter begins a delimited file: rows as RFC 4180 has them, with the
+// delimiter of the schema. A header must name the schema's columns in their
+// order; one that does not makes the whole file unusable, because every value
+// in it would be taken for another.
+func newRowCutter(file *File, in *input, limits limits) (cutter, error) {
+	schema := file.Rule.Schema
+	if schema == nil {
+		return nil, &FileError{File: file.Name, Reason: "a delimited file needs a schema; name one in its rule"}
+	}
+	l := &lineCutter{file: file, r: in, limits: limits, line: 1, rows: schema.rowEnd()}
+	if !schema.Header {
+		return l, nil
+	}
+	head, err := l.head()
+	if err != nil {
+		return nil, err
+	}
+	if problem := schema.headerProblem(head); problem != "" {
+		return nil, &FileError{File: file.Name, Line: 1, Reason: problem + "; the schema has " + strings.Join(schema.Names(), ", ")}
+	}
+	return l, nil
+}
+
+// head takes the first row.
+func (l *lineCutter) head() ([]byte, error) {
+	for want := l.limits.chunk; ; want *= 2 {
+		var err error
+		if l.rest, err = l.fill(l.rest, want); err != nil {
+			return nil, err
+		}
+		rows := l.rows
+		n, found := rows.firstEnd(l.rest)
+		if found || l.eof || n > l.limits.record {
+			head := l.rest[:n]
+			l.line += int64(bytes.Count(head, newline))
+			l.rest = l.rest[n:]
+			return head, nil
+		}
+	}
+}
+
+// headerProblem compares a header with the columns of the schema.
+func (s *Schema) headerProblem(head []byte) string {
+	cells := rowReader{schema: s}
+	row, problem := cells.split(chomp(head), nil)
+	switch {
+	case len(bytes.TrimSpace(head)) == 0:
+		return "the header is missing"
+	case problem != "" || !utf8.Valid(head):
+		return "the header cannot be read"
+	}
+	for i := range max(len(row), len(s.Fields)) {
+		switch {
+		case i >= len(row):
+			return fmt.Sprintf("the header has no column %q", s.Fields[i].Name)
+		case i >= len(s.Fields):
+			return fmt.Sprintf("the header has %d columns, the schema %d", len(row), len(s.Fields))
+		case string(row[i]) != s.Fields[i].Name:
+			return fmt.Sprintf("column %d of the header is not %q", i+1, s.Fields[i].Name)
+		}
+	}
+	return ""
+}
+
+// chomp cuts off one line end.
+func chomp(b []byte) []byte {
+	b = bytes.TrimSuffix(b, newline)
+	return bytes.TrimSuffix(b, []byte("\r"))
+}
+
+// rowReader reads the rows of a chunk. Its buffer is kept from row to row.
+type rowReader struct {
+	schema  *Schema
+	utf8    bool // the whole chunk is well-formed
+	scratch []byte
+}
+
+func (r *rowReader) begin(c *Chunk) {
+	r.schema, r.utf8 = c.file.Rule.Schema, utf8.Valid(c.data)
+}
+
+// nextRow takes the next row that is not blank.
+func (s *Scanner) nextRow(rec *Record) bool {
+	for s.pos < len(s.chunk.data) {
+		end := s.rows.schema.rowEnd()
+		n, _ := end.firstEnd(s.chunk.data[s.pos:])
+		whole, line := s.chunk.data[s.pos:s.pos+n:s.pos+n], s.line
+		s.pos += n
+		s.line += int64(bytes.Count(whole, newline))
+		raw := chomp(whole)
+		if len(raw) == 0 {
+			continue
+		}
+		rec.clear()
+		rec.Place, rec.Raw, rec.Dataset = Place{Line: line}, raw, s.chunk.file.Rule.Dataset
+		if len(raw) > s.chunk.limit {
+			rec.reject(TooLarge, tooLong)
+		} else {
+			s.rows.read(rec)
+		}
+		return true
+	}
+	return false
+}
+
+// read fills the cells and the facts of a row, or rejects it.
+func (r *rowReader) read(rec *Record) {
+	if !r.utf8 && !utf8.Valid(rec.Raw) {
+		rec.reject(Malformed, "not UTF-8")
+		return
+	}
+	var problem string
+	if rec.Row, problem = r.split(rec.Raw, rec.Row[:0]); problem != "" {
+		rec.reject(Malformed, problem)
+		return
+	}
+	if len(rec.Row) != len(r.schema.Fields) {
+		rec.reject(SchemaMismatch, fmt.Sprintf("has %d columns, the schema %d", len(rec.Row), len(r.schema.Fields)))
+		return
+	}
+	for i := range r.schema.Fields {
+		f := &r.schema.Fields[i]
+		if r.schema.missing(rec.Row[i]) {
+			rec.Row[i] = rec.Row[i][:0]
+		}
+		if problem := f.check(rec.Row[i]); problem != "" {
+			rec.reject(SchemaMismatch, fmt.Sprintf("column %q %s", f.Name, problem))
+			return
+		}
+		rec.Facts.take(f, rec.Row[i])
+	}
+	if r.schema.concernsPatients && len(rec.Facts.Subjects) == 0 {
+		rec.reject(NoSubject, "the column of the patient is empty")
+	}
+}
+
+// take adds what a cell tells by the role of its column.
+func (f *Facts) take(field *Field, cell phi.Bytes) {
+	if len(cell) == 0 {
+		return
+	}
+	switch field.Role {
+	case RoleSubject:
+		f.Subjects = addOnce(f.Subjects, cell)
+	case RoleRecord:
+		f.ID = cell
+	case RoleDate:
+		f.Date, _ = field.Span(cell)
+	case RoleEncounter:
+		f.Encounter = cell
+	case RoleProvider:
+		f.Providers = addOnce(f.Providers, cell)
+	case RoleCode:
+		f.Codes = append(f.Codes, cell)
+	case RoleStatus:
+		f.Status = cell
+	}
+}
+
+// split cuts a row, given without its line end, into cells without quotes.
+func (r *rowReader) split(raw []byte, row Row) (Row, string) {
+	d, q := r.schema.Delimiter, r.schema.Quote
+	if q == 0 || bytes.IndexByte(raw, q) < 0 {
+		for start, i := 0, 0; ; i++ {
+			if i == len(raw) {
+				return append(row, raw[start:]), ""
+			}
+			if raw[i] == d {
+				row = append(row, raw[start:i:i])
+				start = i + 1
+			}
+		}
+	}
+	r.scratch = r.scratch[:0]
+	for i := 0; ; i++ { // i is where a cell starts
+		var cell []byte
+		if i < len(raw) && raw[i] == q {
+			n, problem := 0, ""
+			if cell, n, problem = r.unquote(raw[i+1:]); problem != "" {
+				return row, problem
+			}
+			i += 1 + n
+		} else {
+			end := len(raw)
+			if n := bytes.IndexByte(raw[i:], d); n >= 0 {
+				end = i + n
+			}
+			if cell = raw[i:end:end]; bytes.IndexByte(cell, q) >= 0 {
+				return row, "a quote within a cell that is not quoted"
+			}
+			i = end
+		}
+		row = append(row, cell)
+		if i == len(raw) {
+			return row, ""
+		}
+		if raw[i] != d {
+			return row, "text after the closing quote of a cell"
+		}
+	}
+}
+
+// unquote reads a quoted cell, given from behind its opening quote; n is what
+// it takes up with the closing one.
+func (r *rowReader) unquote(b []byte) (cell []byte, n int, problem string) {
+	q, start := r.schema.Quote, len(r.scratch)
+	for doubled := false; ; doubled = true {
+		i := bytes.IndexByte(b[n:], q)
+		if i < 0 {
+			return nil, 0, "a quoted cell that does not end"
+		}
+		end := n + i
+		n = end + 1
+		if n == len(b) || b[n] != q {
+			if !doubled {
+				return b[:end:end], n, ""
+			}
+			r.scratch = append(r.scratch, b[end-i:end]...)
+			return r.scratch[start:len(r.scratch):len(r.scratch)], n, ""
+		}
+		r.scratch = append(r.scratch, b[end-i:n]...) // with one of the two quotes
+		n++
+	}
+}

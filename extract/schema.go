@@ -1,0 +1,279 @@
+package extract
+
+import (
+	"bytes"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// Schema describes a delimited dataset: a Frictionless Table Schema (v1) with
+// its dialect, in which every field also has a `class` and may have a `role`.
+// It is immutable and safe for concurrent use.
+type Schema struct {
+	File      string // as given to LoadSchema
+	SHA256    string // hex, of the file's bytes
+	Fields    []Field
+	Missing   []string // cells that stand for no value; "" unless declared otherwise
+	Delimiter byte
+	Quote     byte // 0: cells are never quoted
+	Header    bool // the first row names the columns
+
+	concernsPatients bool // has a column of role subject
+}
+
+// Role is what a column means for decisions.
+type Role string
+
+const (
+	RoleNone      Role = "none"
+	RoleSubject   Role = "subject"   // id of a patient
+	RoleRecord    Role = "record"    // id of the row
+	RoleDate      Role = "date"      // date of the service or event
+	RoleEncounter Role = "encounter" // id of the encounter
+	RoleProvider  Role = "provider"  // id of an organization, location or practitioner
+	RoleCode      Role = "code"      // instrument or main code
+	RoleStatus    Role = "status"
+)
+
+var roleNames = []string{"none", "subject", "record", "date", "encounter", "provider", "code", "status"}
+
+// Field is one column.
+type Field struct {
+	Name  string
+	Type  FieldType
+	Class Class
+	Role  Role
+
+	format      string // of dates: a strptime pattern; "" is the default of the type
+	True, False []string
+	rules       constraints
+}
+
+// FieldType is a type of Table Schema.
+type FieldType string
+
+const (
+	TypeString    FieldType = "string"
+	TypeInteger   FieldType = "integer"
+	TypeNumber    FieldType = "number"
+	TypeBoolean   FieldType = "boolean"
+	TypeDate      FieldType = "date"
+	TypeDateTime  FieldType = "datetime"
+	TypeYear      FieldType = "year"
+	TypeYearMonth FieldType = "yearmonth"
+)
+
+var typeNames = []string{"string", "integer", "number", "boolean", "date", "datetime", "year", "yearmonth"}
+
+// constraints are what Table Schema lets a field demand of its cells.
+type constraints struct {
+	required         bool
+	minLength        int
+	maxLength        int // 0: any
+	pattern          *regexp.Regexp
+	enum             []string
+	minimum, maximum *float64
+}
+
+// Names gives the names of the columns in their order.
+func (s *Schema) Names() []string {
+	names := make([]string, len(s.Fields))
+	for i := range s.Fields {
+		names[i] = s.Fields[i].Name
+	}
+	return names
+}
+
+// Column gives the place of a column by name, -1 when there is none.
+func (s *Schema) Column(name string) int {
+	return slices.IndexFunc(s.Fields, func(f Field) bool { return f.Name == name })
+}
+
+func (s *Schema) rowEnd() rowEnd { return rowEnd{quote: s.Quote, delimiter: s.Delimiter} }
+
+// missing tells whether a cell stands for no value.
+func (s *Schema) missing(cell []byte) bool {
+	for _, m := range s.Missing {
+		if string(cell) == m {
+			return true
+		}
+	}
+	return false
+}
+
+// check tells what is wrong with a cell; "" when nothing is. An empty cell is
+// no value.
+func (f *Field) check(cell []byte) string {
+	if len(cell) == 0 {
+		if f.rules.required {
+			return "is empty, and is required"
+		}
+		return ""
+	}
+	if problem := f.checkType(cell); problem != "" {
+		return problem
+	}
+	return f.rules.check(cell)
+}
+
+func (f *Field) checkType(cell []byte) string {
+	ok := true
+	switch f.Type {
+	case TypeInteger:
+		ok = isInteger(cell)
+	case TypeNumber:
+		ok = isNumber(cell)
+	case TypeBoolean:
+		ok = isOneOf(cell, f.True) || isOneOf(cell, f.False)
+	case TypeDate, TypeDateTime, TypeYear, TypeYearMonth:
+		_, ok = f.Span(cell)
+	}
+	if !ok {
+		return "is no " + string(f.Type) + " as the schema has it"
+	}
+	return ""
+}
+
+func (c *constraints) check(cell []byte) string {
+	if c.minLength > 0 || c.maxLength > 0 {
+		if n := utf8.RuneCount(cell); n < c.minLength || c.maxLength > 0 && n > c.maxLength {
+			return "has not the length the schema allows"
+		}
+	}
+	if c.pattern != nil && !c.pattern.Match(cell) {
+		return "does not match the pattern of the schema"
+	}
+	if c.enum != nil && !isOneOf(cell, c.enum) {
+		return "is none of the values the schema lists"
+	}
+	if c.minimum != nil || c.maximum != nil {
+		n, err := strconv.ParseFloat(string(cell), 64)
+		if err != nil || c.minimum != nil && n < *c.minimum || c.maximum != nil && n > *c.maximum {
+			return "is outside the range the schema allows"
+		}
+	}
+	return ""
+}
+
+func isOneOf(cell []byte, values []string) bool {
+	for _, v := range values {
+		if string(cell) == v {
+			return true
+		}
+	}
+	return false
+}
+
+func isInteger(b []byte) bool {
+	if b[0] == '-' || b[0] == '+' {
+		b = b[1:]
+	}
+	return len(b) > 0 && len(bytes.Trim(b, "0123456789")) == 0
+}
+
+// isNumber takes a decimal number as XML Schema and Table Schema write it,
+// without the words NaN and INF.
+func isNumber(b []byte) bool {
+	if b[0] == '-' || b[0] == '+' {
+		b = b[1:]
+	}
+	if i := bytes.IndexAny(b, "eE"); i >= 0 {
+		if i+1 == len(b) || !isInteger(b[i+1:]) {
+			return false
+		}
+		b = b[:i]
+	}
+	whole, part, dotted := bytes.Cut(b, []byte("."))
+	digits := len(whole) + len(part)
+	return digits > 0 && len(bytes.Trim(whole, "0123456789")) == 0 && (!dotted || len(bytes.Trim(part, "0123456789")) == 0)
+}
+
+// Span reads a cell of a date column, in the format that the schema gives.
+func (f *Field) Span(cell []byte) (Span, bool) {
+	if f.format != "" {
+		return parseFormatted(cell, f.format)
+	}
+	s, ok := ParseSpan(cell)
+	switch f.Type {
+	case TypeYear:
+		ok = ok && len(cell) == len("2006")
+	case TypeYearMonth:
+		ok = ok && len(cell) == len("2006-01")
+	case TypeDate:
+		ok = ok && len(cell) == len(time.DateOnly)
+	case TypeDateTime:
+		ok = ok && isTime(cell)
+	}
+	if !ok {
+		return NoSpan, false
+	}
+	return s, true
+}
+
+var timeLayouts = [...]string{time.RFC3339, "2006-01-02T15:04:05", time.DateTime, "2006-01-02T15:04", "2006-01-02 15:04"}
+
+func isTime(cell []byte) bool {
+	for _, layout := range timeLayouts {
+		if len(cell) >= len("2006-01-02T15:04") {
+			if _, err := time.Parse(layout, string(cell)); err == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// parseFormatted reads a date by a strptime pattern of %Y, %m, %d, %H, %M, %S
+// and other characters that stand for themselves. As in strptime, months and
+// the like may have one digit, unless the next thing is a digit field too.
+func parseFormatted(cell []byte, format string) (Span, bool) {
+	var year, month, day int
+	for i := 0; i < len(format); i++ {
+		if format[i] != '%' {
+			if len(cell) == 0 || cell[0] != format[i] {
+				return NoSpan, false
+			}
+			cell = cell[1:]
+			continue
+		}
+		i++
+		width := 2
+		if format[i] == 'Y' {
+			width = 4
+		}
+		v, n := 0, 0
+		for n < width && n < len(cell) && cell[n]-'0' <= 9 {
+			v = v*10 + int(cell[n]-'0')
+			n++
+		}
+		packed := i+1 < len(format) && format[i+1] == '%'
+		if n == 0 || n < width && (packed || width == 4) {
+			return NoSpan, false
+		}
+		cell = cell[n:]
+		switch format[i] {
+		case 'Y':
+			year = v
+		case 'm':
+			month = v
+		case 'd':
+			day = v
+		case 'H':
+			if v > 23 {
+				return NoSpan, false
+			}
+		default:
+			if v > 59 {
+				return NoSpan, false
+			}
+		}
+	}
+	if len(cell) > 0 || year == 0 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
+		return NoSpan, false
+	}
+	d := civil(year, month, day)
+	return Span{d, d}, true
+}
