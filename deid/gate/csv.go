@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -36,10 +35,13 @@ func (g *Gate) addColumn(p *Position) error {
 // readCells reads one row; an empty cell is a missing value and fits every
 // column.
 func (g *Gate) readCells() bool {
+	if !utf8.Valid(g.line) {
+		return g.stop("", RuleUnparseable)
+	}
 	for i := range g.columns {
 		c := &g.columns[i]
 		cell, ok := g.readCell()
-		if !ok || !utf8.Valid(cell) {
+		if !ok {
 			return g.stop(c.name, RuleUnparseable)
 		}
 		last := i == len(g.columns)-1
@@ -63,17 +65,17 @@ func (g *Gate) readCell() ([]byte, bool) {
 	if len(rest) > 0 && rest[0] == '"' {
 		return g.readQuoted()
 	}
-	end := bytes.IndexByte(rest, ',')
-	if end < 0 {
-		end = len(rest)
-	}
-	g.at += end
-	for _, c := range rest[:end] {
+	for i, c := range rest {
+		if c == ',' {
+			g.at += i
+			return rest[:i], true
+		}
 		if c == '"' || c < ' ' && c != '\t' {
 			return nil, false
 		}
 	}
-	return rest[:end], true
+	g.at += len(rest)
+	return rest, true
 }
 
 func (g *Gate) readQuoted() ([]byte, bool) {

@@ -49,18 +49,25 @@ func isDateTime(v []byte) bool {
 	return string(rest) == "Z" || matchesForm(rest, "+##:##") || matchesForm(rest, "-##:##")
 }
 
-// matchesForm compares v with a form in which # is a digit.
+// matchesForm compares v with a form in which # is a digit, x a hexadecimal one.
 func matchesForm(v []byte, form string) bool {
 	if len(v) != len(form) {
 		return false
 	}
 	for i, c := range v {
-		if form[i] == '#' {
-			if c < '0' || c > '9' {
+		switch digit := c >= '0' && c <= '9'; form[i] {
+		case '#':
+			if !digit {
 				return false
 			}
-		} else if c != form[i] {
-			return false
+		case 'x':
+			if !digit && (c|0x20 < 'a' || c|0x20 > 'f') {
+				return false
+			}
+		default:
+			if c != form[i] {
+				return false
+			}
 		}
 	}
 	return true
@@ -69,14 +76,19 @@ func matchesForm(v []byte, form string) bool {
 // monthOf is the number of an English month name or abbreviation in lower
 // case, 0 for any other word.
 func monthOf(word []byte) int {
-	if len(word) < 3 {
+	if len(word) < 3 || len(word) > len("september") {
 		return 0
 	}
-	for i, name := range [...]string{"january", "february", "march", "april", "may", "june", "july",
-		"august", "september", "october", "november", "december"} {
-		if string(word) == name || string(word) == name[:3] || name == "september" && string(word) == "sept" {
+	if string(word) == "sept" {
+		return 9
+	}
+	for i, name := range months {
+		if word[0] == name[0] && (string(word) == name || string(word) == name[:3]) {
 			return i + 1
 		}
 	}
 	return 0
 }
+
+var months = [...]string{"january", "february", "march", "april", "may", "june", "july",
+	"august", "september", "october", "november", "december"}

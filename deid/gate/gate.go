@@ -135,7 +135,7 @@ func (g *Gate) declare(format Format, p *Position) error {
 	if p.Grammar.kind == undecided {
 		return fmt.Errorf("%s has no grammar", p.Path)
 	}
-	for _, value := range p.Grammar.members() {
+	for _, value := range p.Grammar.values {
 		g.harmless[string(g.text.normalize([]byte(value)))] = struct{}{}
 	}
 	switch format {

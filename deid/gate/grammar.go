@@ -12,7 +12,8 @@ import (
 // OwnReference. Values under CodeToken, Term, Reference and Any are scanned.
 type Grammar struct {
 	kind       grammarKind
-	set        map[string]struct{}
+	values     []string
+	set        map[string]struct{} // of values, where they are many
 	prefix     []string
 	min, max   float64
 	integer    bool
@@ -45,7 +46,13 @@ const (
 )
 
 // Closed is a set of values, to the byte.
-func Closed(values ...string) Grammar { return Grammar{kind: closedSet, set: setOf(values)} }
+func Closed(values ...string) Grammar {
+	g := Grammar{kind: closedSet, values: values}
+	if len(values) > 8 {
+		g.set = setOf(values)
+	}
+	return g
+}
 
 // URI is a closed set of URIs, such as the code systems that a release names.
 func URI(uris ...string) Grammar { return Closed(uris...) }
@@ -138,13 +145,17 @@ func setOf(values []string) map[string]struct{} {
 	return set
 }
 
-// members are the values of a closed set, none otherwise.
-func (gr *Grammar) members() []string {
-	var values []string
-	for v := range gr.set {
-		values = append(values, v)
+func (gr *Grammar) contains(v []byte) bool {
+	if gr.set != nil {
+		_, in := gr.set[string(v)]
+		return in
 	}
-	return values
+	for _, known := range gr.values {
+		if string(v) == known {
+			return true
+		}
+	}
+	return false
 }
 
 // admit says by which rule a value may not stand there; "" means that it may.
@@ -199,8 +210,7 @@ func (g *Gate) admitNumber(gr *Grammar, v []byte) string {
 }
 
 func (g *Gate) admitOwn(gr *Grammar, v []byte) string {
-	plain := g.text.normalize(v)
-	h := g.roster.hash(plain)
+	h := g.roster.hash(g.text.normalize(v))
 	for _, kind := range gr.own {
 		if g.roster.owns(h, g.subjects, kind) {
 			return ""
@@ -213,8 +223,7 @@ func (g *Gate) admitOwn(gr *Grammar, v []byte) string {
 func (gr *Grammar) decides(v []byte) bool {
 	switch gr.kind {
 	case closedSet:
-		_, in := gr.set[string(v)]
-		return in
+		return gr.contains(v)
 	case year:
 		n, ok := wholeNumber(v)
 		return ok && len(v) == 4 && gr.holds(float64(n))
@@ -264,11 +273,13 @@ func (gr *Grammar) hasPrefix(v []byte) bool {
 }
 
 func (gr *Grammar) isNumber(v []byte) bool {
-	if len(v) > 18 || numberLength(v) != len(v) || bytes.ContainsAny(v, "eE") {
+	if len(v) > 18 || numberLength(v) != len(v) {
 		return false
 	}
-	if gr.integer && bytes.IndexByte(v, '.') >= 0 {
-		return false
+	for _, c := range v {
+		if c|0x20 == 'e' || gr.integer && c == '.' {
+			return false
+		}
 	}
 	return gr.holds(decimal(v))
 }

@@ -122,6 +122,7 @@ func hasIPv6(v []byte) bool {
 // endsInIPv6 drops groups at the front that belong to the text before: "note:"
 // ends in a hexadecimal digit.
 func endsInIPv6(run []byte) bool {
+	run = run[max(0, len(run)-64):]
 	for len(run) >= 4 && (bytes.Contains(run, doubleColon) || bytes.Count(run, doubleColon[:1]) >= 7) {
 		if len(run) <= 45 {
 			if _, err := netip.ParseAddr(string(run)); err == nil {

@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"bytes"
 	_ "embed"
 	"strings"
 	"unicode/utf8"
@@ -27,16 +26,38 @@ const (
 
 // scan looks at a string that its grammar does not fully decide; "" is clean.
 func (g *Gate) scan(v []byte, m mode) string {
-	slot := remembering(v, m)
-	if g.memo[slot].is(v, m) {
+	if m == codes && matchesForm(v, uuidForm) {
+		return g.scanUUID(v)
+	}
+	memo := &g.memo[g.roster.hash(v)%memoSize]
+	if memo.is(v, m) {
 		return ""
 	}
 	g.text.matched = false
 	rule := g.scanAt(v, m, 0)
 	if rule == "" && !g.text.matched {
-		g.memo[slot].set(v, m)
+		memo.set(v, m)
 	}
 	return rule
+}
+
+const uuidForm = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
+
+// scanUUID looks for the whole only: what its groups of hexadecimal digits
+// resemble, they resemble by chance.
+func (g *Gate) scanUUID(v []byte) string {
+	var plain [32]byte
+	n := 0
+	for _, c := range v {
+		if c != '-' {
+			if c >= 'A' {
+				c |= 0x20
+			}
+			plain[n] = c
+			n++
+		}
+	}
+	return g.match(plain[:], true, codes)
 }
 
 func (g *Gate) scanAt(v []byte, m mode, depth int) string {
@@ -118,6 +139,9 @@ func (g *Gate) findPeople(m mode) string {
 }
 
 func (g *Gate) match(part []byte, whole bool, m mode) string {
+	if len(part) >= shortestName && !g.roster.mayHave(part) {
+		return ""
+	}
 	h := g.roster.hash(part)
 	kind, found := g.roster.find(h)
 	if !found {
@@ -209,21 +233,13 @@ var words = func() map[string]struct{} {
 type remembered struct {
 	mode  mode
 	size  uint8
-	bytes [46]byte
+	bytes [62]byte
 }
 
 const memoSize = 1024
 
-func remembering(v []byte, m mode) uint32 {
-	h := uint32(2166136261) ^ uint32(m)<<8 ^ uint32(len(v))
-	for _, c := range v[:min(len(v), 46)] {
-		h = (h ^ uint32(c)) * 16777619
-	}
-	return (h ^ h>>15) % memoSize
-}
-
 func (r *remembered) is(v []byte, m mode) bool {
-	return r.mode == m && int(r.size) == len(v) && bytes.Equal(r.bytes[:r.size], v)
+	return r.mode == m && int(r.size) == len(v) && string(r.bytes[:r.size]) == string(v)
 }
 
 func (r *remembered) set(v []byte, m mode) {

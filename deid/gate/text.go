@@ -66,7 +66,18 @@ type text struct {
 
 // normalize gives the letters and digits of b; good until the next call.
 func (t *text) normalize(b []byte) []byte {
-	t.cut(b)
+	t.plain = t.plain[:0]
+	for _, c := range b {
+		switch kind := kindOf[c]; {
+		case kind&isLetter != 0:
+			t.plain = append(t.plain, c|0x20)
+		case kind&isDigit != 0:
+			t.plain = append(t.plain, c)
+		case kind&isWide != 0:
+			t.cut(b)
+			return t.plain
+		}
+	}
 	return t.plain
 }
 
