@@ -1,0 +1,41 @@
+package deid
+
+// tally counts the values met at one place of a plan.
+type tally struct{ in, out uint64 }
+
+// Count is what an engine did at one path: how many values it met and how many
+// of them left. A member that the plan does not name counts once, however
+// much is below it. Paths are made of the policy's names and the element
+// table's, never of a record's.
+type Count struct {
+	Path    string
+	In, Out uint64
+}
+
+// Dropped is how many values were met and did not leave.
+func (c Count) Dropped() uint64 { return c.In - c.Out }
+
+// Counts are the counts of one plan, in plan order.
+type Counts []Count
+
+// Counts gives what this engine has counted so far.
+func (e *Engine) Counts() Counts {
+	counts := make(Counts, len(e.counts))
+	for i, n := range e.counts {
+		counts[i] = Count{e.plan.paths[i], n.in, n.out}
+	}
+	if e.plan.root == nil {
+		for i := e.plan.unnamed; i < len(counts); i++ {
+			counts[i].In = e.rows
+		}
+	}
+	return counts
+}
+
+// Add adds the counts of another engine of the same plan.
+func (c Counts) Add(other Counts) {
+	for i := range c {
+		c[i].In += other[i].In
+		c[i].Out += other[i].Out
+	}
+}

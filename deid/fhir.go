@@ -1,0 +1,261 @@
+package deid
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/posternhealth/postern/extract"
+)
+
+// ErrUnsafe is returned for a record with a modifierExtension, none of which
+// this version knows: the record is rejected with extract.Unsafe.
+var ErrUnsafe = errors.New("the record has a modifierExtension, and no part of it may be read without knowing what that changes (FHIR R4 §2.4.0.1)")
+
+// Engine applies a plan. It belongs to one worker; its output refers to
+// nothing of its own, so it may be used again at once.
+type Engine struct {
+	plan   *Plan
+	counts []tally
+	rows   uint64
+
+	// of the record at hand
+	raw    []byte
+	doc    extract.Doc
+	facts  *extract.Facts
+	holes  []Hole
+	unsafe bool
+	plain  []byte // a string with its escapes undone
+	step   uint64 // what one value adds to a counter; -1 while a rejected record is taken back
+}
+
+// Engine makes an engine for the plan.
+func (pl *Plan) Engine() *Engine {
+	return &Engine{plan: pl, counts: make([]tally, len(pl.paths)), step: 1}
+}
+
+// Apply appends what may leave of the record to out: one line. On ErrUnsafe
+// out and the counters are as they were. The subject may be nil when nothing
+// is known about the person; the record must not have been rejected.
+func (e *Engine) Apply(rec *extract.Record, s *Subject, out *Output) error {
+	if s == nil {
+		s = &unknownSubject
+	}
+	if e.plan.root == nil {
+		e.row(rec, s, out)
+		return nil
+	}
+	start, holes := len(out.Bytes), len(out.Holes)
+	e.resource(rec, out)
+	if !e.unsafe {
+		return nil
+	}
+	// Walk the same way again to the same place, taking back each count.
+	out.Bytes, out.Holes, e.step = out.Bytes[:start], out.Holes[:holes], ^uint64(0)
+	e.resource(rec, out)
+	out.Bytes, out.Holes, e.step = out.Bytes[:start], out.Holes[:holes], 1
+	return ErrUnsafe
+}
+
+func (e *Engine) resource(rec *extract.Record, out *Output) {
+	e.raw, e.doc, e.facts, e.holes, e.unsafe = rec.Raw, rec.Doc, &rec.Facts, out.Holes, false
+	b := append(out.Bytes, e.plan.start...)
+	b = e.members(b, e.plan.root, 0)
+	b[len(b)-1] = '}'
+	out.Bytes, out.Holes = append(b, '\n'), e.holes
+	e.raw, e.doc, e.facts, e.holes = nil, nil, nil, nil
+}
+
+// members appends the named members of the object at token at, each followed
+// by a comma that the caller turns into the closing bracket.
+func (e *Engine) members(b []byte, n *node, at int32) []byte {
+	end := e.doc[at].Next
+	for i := at + 1; i < end; {
+		name := &e.doc[i]
+		c := n.names.find(e.raw[name.Start:name.End])
+		switch {
+		case c == nil:
+			e.stranger(n, i)
+		case c.action == drop:
+			e.counts[c.counter].in += e.step
+		case c.action == written:
+		default:
+			mark := len(b)
+			b = append(b, c.prefix...)
+			full := len(b)
+			if b = e.value(b, c, i+1); len(b) == full {
+				b = b[:mark]
+			} else {
+				b = append(b, ',')
+			}
+		}
+		if e.unsafe {
+			return b
+		}
+		i = name.Next
+	}
+	return b
+}
+
+// stranger counts a member that the plan knows nothing of. A primitive
+// extension cannot carry a modifierExtension in FHIR; one that does is unsafe
+// like any other.
+func (e *Engine) stranger(n *node, at int32) {
+	name := &e.doc[at]
+	if name.Start == name.End || e.raw[name.Start] != '_' {
+		e.counts[n.unknown].in += e.step
+		return
+	}
+	e.counts[n.primitives].in += e.step
+	for _, t := range e.doc[at+1 : name.Next] {
+		if t.Kind == extract.MemberName && string(e.raw[t.Start:t.End]) == "modifierExtension" {
+			e.unsafe = true
+		}
+	}
+}
+
+// value appends the value at token at. Nothing is appended when nothing of it
+// may leave: FHIR knows no empty object or array.
+func (e *Engine) value(b []byte, c *node, at int32) []byte {
+	if c.action == refuse {
+		e.unsafe = true
+		return b
+	}
+	if e.doc[at].Kind != extract.Array {
+		return e.single(b, c, at)
+	}
+	open := len(b)
+	b = append(b, '[')
+	for i := at + 1; i < e.doc[at].Next && !e.unsafe; i = e.doc[i].Next {
+		before := len(b)
+		if b = e.single(b, c, i); len(b) > before {
+			b = append(b, ',')
+		}
+	}
+	if len(b) == open+1 {
+		return b[:open]
+	}
+	b[len(b)-1] = ']'
+	return b
+}
+
+// single appends one value that is no array.
+func (e *Engine) single(b []byte, c *node, at int32) []byte {
+	t := &e.doc[at]
+	switch {
+	case c.action == extensions && t.Kind == extract.Object:
+		return e.extension(b, c, at)
+	case c.action == descend && t.Kind == extract.Object:
+		return e.object(b, c, at)
+	case c.action < keep || c.kinds&(1<<t.Kind) == 0:
+		e.counts[c.counter].in += e.step
+		return b
+	}
+	n := &e.counts[c.counter]
+	n.in += e.step
+	before := len(b)
+	if c.action == keep {
+		b = e.copy(b, t)
+	} else {
+		b = e.transform(b, c, t)
+	}
+	if len(b) > before {
+		n.out += e.step
+	}
+	return b
+}
+
+func (e *Engine) copy(b []byte, t *extract.Token) []byte {
+	if t.Kind == extract.String {
+		return append(b, e.raw[t.Start-1:t.End+1]...)
+	}
+	return append(b, e.raw[t.Start:t.End]...)
+}
+
+func (e *Engine) object(b []byte, n *node, at int32) []byte {
+	open := len(b)
+	b = append(b, '{')
+	if b = e.members(b, n, at); len(b) == open+1 {
+		return b[:open]
+	}
+	b[len(b)-1] = '}'
+	return b
+}
+
+// extension appends a known extension, its URL first.
+func (e *Engine) extension(b []byte, list *node, at int32) []byte {
+	n := e.extensionNode(list, at)
+	if n == nil {
+		e.counts[list.unknown].in += e.step
+		return b
+	}
+	open := len(b)
+	b = append(b, n.prefix...)
+	full := len(b)
+	if b = e.members(b, n, at); len(b) == full {
+		return b[:open]
+	}
+	b[len(b)-1] = '}'
+	return b
+}
+
+func (e *Engine) extensionNode(list *node, at int32) *node {
+	for i := at + 1; i < e.doc[at].Next; i = e.doc[i].Next {
+		t := &e.doc[i]
+		if string(e.raw[t.Start:t.End]) != "url" || e.doc[i+1].Kind != extract.String {
+			continue
+		}
+		url := e.text(&e.doc[i+1])
+		for _, n := range list.byURL {
+			if string(url) == n.name {
+				return n
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
+// transform appends a leaf that is not copied as it stands.
+func (e *Engine) transform(b []byte, c *node, t *extract.Token) []byte {
+	switch c.action {
+	case keepLink:
+		return e.link(b, c, t)
+	case codeLink:
+		return e.codedLink(b, c, t)
+	case codeSubject:
+		if len(e.facts.Subjects) != 1 || !bytes.Equal(e.text(t), e.facts.Subjects[0]) {
+			return b
+		}
+		b = append(b, '"')
+		b = e.codeHole(b)
+		return append(b, '"')
+	case yearOf:
+		if year, ok := e.plan.rules.year(c.class, e.text(t)); ok {
+			b = append(b, '"')
+			b = appendYear(b, year)
+			b = append(b, '"')
+		}
+	case zip3Of:
+		zip := ZIP3(e.text(t))
+		b = append(b, '"')
+		b = append(b, zip[:]...)
+		b = append(b, '"')
+	}
+	return b
+}
+
+func (e *Engine) codeHole(b []byte) []byte {
+	b = append(b, unfilled...)
+	e.holes = append(e.holes, Hole{Kind: PersonCode, Start: uint32(len(b) - CodeLen), End: uint32(len(b))})
+	return b
+}
+
+// text is the value of a string token, its escapes undone. It holds until the
+// next call.
+func (e *Engine) text(t *extract.Token) []byte {
+	if !t.Escaped {
+		return e.raw[t.Start:t.End]
+	}
+	e.plain = extract.Unescape(e.plain[:0], e.raw[t.Start:t.End])
+	return e.plain
+}

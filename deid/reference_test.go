@@ -1,0 +1,89 @@
+package deid
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/phi"
+	"github.com/posternhealth/postern/policies"
+)
+
+func TestCutReference(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{`{"resourceType":"O","a":{"reference":"@"}}`, `{"resourceType":"O"}`},
+		{`{"resourceType":"O","a":{"reference":"@"},"b":1}`, `{"resourceType":"O","b":1}`},
+		{`{"resourceType":"O","a":{"reference":"@","type":"P"}}`, `{"resourceType":"O","a":{"type":"P"}}`},
+		{`{"resourceType":"O","a":{"type":"P","reference":"@"}}`, `{"resourceType":"O","a":{"type":"P"}}`},
+		{`{"resourceType":"O","a":[{"reference":"@"},{"reference":"x"}]}`, `{"resourceType":"O","a":[{"reference":"x"}]}`},
+		{`{"resourceType":"O","a":[{"reference":"x"},{"reference":"@"}]}`, `{"resourceType":"O","a":[{"reference":"x"}]}`},
+		{`{"resourceType":"O","a":[{"b":[{"c":{"reference":"@"}}]}],"z":[1]}`, `{"resourceType":"O","z":[1]}`},
+	} {
+		at := strings.Index(c.line, `"@"`)
+		line := []byte(c.line + "\n")
+		if got := string(CutReference(line, Hole{Kind: Reference, Start: uint32(at), End: uint32(at + 3)})); got != c.want+"\n" {
+			t.Errorf("%s: got %s", c.line, got)
+		}
+	}
+}
+
+func TestSplitReference(t *testing.T) {
+	for text, want := range map[string]string{
+		"Patient/p1":                          "Patient p1",
+		"Patient/p1/_history/3":               "Patient p1",
+		"https://x.example/fhir/Patient/p1":   "Patient p1",
+		"http://x/Patient/p_1/_history/2":     "Patient p_1",
+		"x/Patient/p1":                        "",
+		"patient/p1":                          "",
+		"Patient/":                            "",
+		"Patient":                             "",
+		"/p1":                                 "",
+		"#p1":                                 "",
+		"urn:uuid:1":                          "",
+		"Practitioner?identifier=http://x/|1": "",
+		"Patient/p1#x":                        "",
+		"Patient/a\"b":                        "",
+		"https://x.example/fhir/Patient/?a=1": "",
+	} {
+		typ, id, ok := splitReference([]byte(text))
+		got := string(typ) + " " + string(id)
+		if ok != (want != "") || ok && got != want {
+			t.Errorf("%s: %v %s", text, ok, got)
+		}
+	}
+}
+
+func TestHoleMeetsItsRecord(t *testing.T) {
+	plan := compile(t, fhirPolicy(policies.Identified, "Observation", "keep hasMember reference"), "Observation")
+	var out Output
+	err := plan.Engine().Apply(recordOf([]byte(`{"resourceType":"Observation","hasMember":[{"reference":"http://x/Observation/o2"}]}`)), nil, &out)
+	if err != nil || len(out.Holes) != 1 {
+		t.Fatal(err, out.Holes)
+	}
+	ref, ok := RecordRef(&extract.Record{Dataset: "Observation", Facts: extract.Facts{ID: phi.Bytes("o2")}})
+	if !ok || ref != out.Holes[0].Ref || ref != RefHash([]byte("Observation/o2")) {
+		t.Error("the hole does not name the record it points to")
+	}
+}
+
+func TestCodedReferences(t *testing.T) {
+	plan := compile(t, fhirPolicy(policies.SafeHarbor, "Observation", "code subject reference", "code performer reference"), "Observation")
+	rec := recordOf([]byte(`{"resourceType":"Observation","subject":{"reference":"Patient/p1"},"performer":[{"reference":"Patient/p2"},{"reference":"Practitioner/p1"},{"reference":"Patient/p1"}]}`))
+	var out Output
+	_ = plan.Engine().Apply(rec, nil, &out)
+	const own = `{"reference":"Patient/????????????????????"}`
+	if got := string(out.Bytes); got != `{"resourceType":"Observation","subject":`+own+`,"performer":[`+own+"]}\n" || len(out.Holes) != 2 {
+		t.Errorf("got %s", got)
+	}
+	for _, h := range out.Holes {
+		if string(out.Bytes[h.Start:h.End]) != unfilled {
+			t.Errorf("hole %+v", h)
+		}
+	}
+	rec.Facts.Subjects = append(rec.Facts.Subjects, phi.Bytes("p2"))
+	out.Reset()
+	_ = plan.Engine().Apply(rec, nil, &out)
+	if got := string(out.Bytes); got != "{\"resourceType\":\"Observation\"}\n" {
+		t.Errorf("a record about two people got a code: %s", got)
+	}
+}

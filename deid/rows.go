@@ -1,0 +1,272 @@
+package deid
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/policies"
+)
+
+// cell is one column of the output of a delimited dataset.
+type cell struct {
+	field   policies.Field
+	from    source
+	at      int // the column of the row, or the look-up
+	column  *extract.Field
+	counter int32
+}
+
+// source tells where the value of a cell comes from.
+type source uint8
+
+const (
+	column source = iota
+	lookup        // a column of a protective input, such as a roster
+	index         // the person's index day
+	birth         // the person's birth, where the dataset has no column for it
+	person        // the person
+)
+
+func (pl *Plan) compileRows(p *policies.Policy, release *policies.Release, schema *extract.Schema) error {
+	if p.Output.Layout != "csv" {
+		return compileError(p, release.Dataset, "", fmt.Errorf("a delimited dataset leaves as csv, not as %q: write output: {layout: csv}", p.Output.Layout))
+	}
+	pl.rowKey = p.Output.RowKey
+	for _, f := range release.Fields {
+		c, err := pl.cellOf(p, &f, schema)
+		if err != nil {
+			return compileError(p, release.Dataset, "fields."+f.Name, err)
+		}
+		c.counter = pl.count(release.Dataset + "." + f.Name)
+		pl.cells = append(pl.cells, c)
+	}
+	if len(pl.cells) == 0 {
+		return compileError(p, release.Dataset, "fields", fmt.Errorf("no field is released"))
+	}
+	pl.unnamed = len(pl.paths)
+	for i, column := range schema.Fields {
+		if !pl.reads(i) {
+			pl.count(release.Dataset + "." + column.Name)
+		}
+	}
+	return nil
+}
+
+// reads tells whether any cell takes its value from that column of the row.
+func (pl *Plan) reads(at int) bool {
+	for i := range pl.cells {
+		if pl.cells[i].from == column && pl.cells[i].at == at {
+			return true
+		}
+	}
+	return false
+}
+
+// cellOf finds the source of a field and holds it against the standard.
+func (pl *Plan) cellOf(p *policies.Policy, f *policies.Field, schema *extract.Schema) (cell, error) {
+	c := cell{field: *f}
+	from := f.From
+	if from == "" {
+		from = f.Name
+	}
+	class := extract.Date
+	c.at = schema.Column(from)
+	roster, _, dotted := strings.Cut(from, ".")
+	_, isInput := p.Inputs[roster]
+	switch {
+	case f.Do == policies.CodePerson:
+		c.from, class = person, extract.SubjectKey
+	case c.at >= 0:
+		c.column, class = &schema.Fields[c.at], schema.Fields[c.at].Class
+	case from == "index":
+		c.from = index
+	case dotted && (isInput || roster == p.People.Roster):
+		c.from, c.at, class = lookup, pl.lookup(from), extract.MemberNumber
+	case f.Do == policies.AgeBand:
+		c.from, class = birth, extract.BirthDate
+	default:
+		return c, fmt.Errorf("%s is no column of the schema, no look-up in an input, and not index", from)
+	}
+	if err := pl.rules.permit(class, f.Do); err != nil {
+		return c, err
+	}
+	c.field.Class = class
+	return c, pl.checkOptions(&c.field)
+}
+
+func (pl *Plan) lookup(from string) int {
+	for i, known := range pl.lookups {
+		if known == from {
+			return i
+		}
+	}
+	pl.lookups = append(pl.lookups, from)
+	return len(pl.lookups) - 1
+}
+
+func (pl *Plan) checkOptions(f *policies.Field) error {
+	switch f.Do {
+	case policies.AgeBand:
+		if f.Top == 0 {
+			f.Top = oldest
+		}
+		if f.Width < 1 || f.Top < f.Width || f.Top > oldest && pl.rules.firstYear != 0 {
+			return fmt.Errorf("age-band: width must be at least one year and top at most %d+ (45 CFR 164.514(b)(2)(i)(C))", oldest)
+		}
+	case policies.RelativeTime:
+		if f.Unit != "days" && f.Unit != "weeks" {
+			return fmt.Errorf("relative-time: unit %q: write days or weeks", f.Unit)
+		}
+	case policies.Keep, policies.CodePerson, policies.Year, policies.ZIP3:
+	default:
+		return fmt.Errorf("do: %s is no transform of this version of Postern", f.Do)
+	}
+	return nil
+}
+
+// Lookups names the values that the plan needs of a person from protective
+// inputs, as ROSTER.COLUMN, in the order of Subject.Lookup.
+func (pl *Plan) Lookups() []string { return pl.lookups }
+
+// Header is the first line of the output of a delimited dataset; nil for FHIR.
+func (pl *Plan) Header() []byte {
+	var b []byte
+	for i := range pl.cells {
+		b = append(appendCell(b, []byte(pl.cells[i].field.Name)), ',')
+	}
+	if pl.rowKey {
+		b = append(b, "row_key,"...)
+	}
+	if b != nil {
+		b[len(b)-1] = '\n'
+	}
+	return b
+}
+
+func (e *Engine) row(rec *extract.Record, s *Subject, out *Output) {
+	b := out.Bytes
+	e.rows++
+	for i := range e.plan.cells {
+		c := &e.plan.cells[i]
+		n, before := &e.counts[c.counter], len(b)
+		var present bool
+		if b, present = e.cell(b, c, rec, s, out); present {
+			n.in++
+		}
+		if len(b) > before {
+			n.out++
+		}
+		b = append(b, ',')
+	}
+	if e.plan.rowKey {
+		b = out.hole(b, RowKey)
+		b = append(b, ',')
+	} else if len(e.plan.cells) == 1 && (len(b) == 1 || b[len(b)-2] == '\n') {
+		b = append(b[:len(b)-1], `"",`...) // else the line would be no row
+	}
+	b[len(b)-1] = '\n'
+	out.Bytes = b
+}
+
+// cell appends one value; present tells whether there was one to transform.
+func (e *Engine) cell(b []byte, c *cell, rec *extract.Record, s *Subject, out *Output) (_ []byte, present bool) {
+	rules, f := &e.plan.rules, &c.field
+	switch c.from {
+	case person:
+		if len(rec.Facts.Subjects) != 1 {
+			return b, len(rec.Facts.Subjects) > 0
+		}
+		return out.hole(b, PersonCode), true
+	case birth:
+		return rules.band(b, s, s.Birth, e.ageAt(f, s), f), s.Birth.Known()
+	case index:
+		if s.Index == extract.NoDay {
+			return b, false
+		}
+		return rules.day(b, extract.Span{From: s.Index, To: s.Index}, s, f), true
+	}
+	var text []byte
+	switch {
+	case c.from == column && c.at < len(rec.Row):
+		text = rec.Row[c.at]
+	case c.from == lookup && c.at < len(s.Lookup):
+		text = s.Lookup[c.at]
+	}
+	if len(text) == 0 {
+		return b, false
+	}
+	return e.convert(b, text, s, c), true
+}
+
+// convert appends the value of a column or look-up.
+func (e *Engine) convert(b, text []byte, s *Subject, c *cell) []byte {
+	rules, f := &e.plan.rules, &c.field
+	switch {
+	case f.Do == policies.Keep:
+		return appendCell(b, text)
+	case f.Do == policies.ZIP3:
+		zip := ZIP3(text)
+		return append(b, zip[:]...)
+	case f.Do == policies.AgeBand && f.Class == extract.AgeYears:
+		return rules.bandOfAge(b, s, text, f)
+	}
+	span, ok := extract.NoSpan, false
+	if c.column != nil {
+		span, ok = c.column.Span(text)
+	} else {
+		span, ok = extract.ParseSpan(text)
+	}
+	switch {
+	case !ok:
+		return b
+	case f.Do == policies.AgeBand:
+		return rules.band(b, s, span, e.ageAt(f, s), f)
+	}
+	return rules.day(b, span, s, f)
+}
+
+// day appends what a transform makes of a date.
+func (r *rules) day(b []byte, span extract.Span, s *Subject, f *policies.Field) []byte {
+	switch f.Do {
+	case policies.Year:
+		if year, ok := r.yearOf(f.Class, span); ok {
+			return appendYear(b, year)
+		}
+	case policies.RelativeTime:
+		return relative(b, span, s.Index, f.Unit)
+	case policies.Keep:
+		return append(b, span.From.String()...)
+	}
+	return b
+}
+
+func (e *Engine) ageAt(f *policies.Field, s *Subject) extract.Day {
+	if f.At == "index" {
+		return s.Index
+	}
+	return e.plan.rules.asOf
+}
+
+// hole appends a placeholder to b, which will become o.Bytes.
+func (o *Output) hole(b []byte, kind HoleKind) []byte {
+	b = append(b, unfilled...)
+	o.Holes = append(o.Holes, Hole{Kind: kind, Start: uint32(len(b) - CodeLen), End: uint32(len(b))})
+	return b
+}
+
+// appendCell writes a value by RFC 4180 §2: quoted only where it must be.
+func appendCell(b, value []byte) []byte {
+	if !bytes.ContainsAny(value, ",\"\r\n") {
+		return append(b, value...)
+	}
+	b = append(b, '"')
+	for _, c := range value {
+		if c == '"' {
+			b = append(b, '"')
+		}
+		b = append(b, c)
+	}
+	return append(b, '"')
+}

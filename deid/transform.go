@@ -1,0 +1,181 @@
+package deid
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/policies"
+)
+
+// oldest is the age from which on people are one group, 45 CFR
+// 164.514(b)(2)(i)(C): ages over 89, and all elements of dates that show one.
+const oldest = 90
+
+// rules are what a transform needs beside its value. Each transform is total:
+// it gives a value that its standard allows, or none.
+type rules struct {
+	standard  policies.Standard
+	asOf      extract.Day
+	firstYear int // no birth or event may show an earlier year; 0 under `identified`
+}
+
+func newRules(p *policies.Policy, asOf extract.Day) (rules, error) {
+	r := rules{standard: p.Standard, asOf: asOf}
+	if asOf == extract.NoDay {
+		return r, errors.New("as-of is not set; ages and periods are taken at that day")
+	}
+	switch p.Standard {
+	case policies.Identified:
+	case policies.SafeHarbor:
+		r.firstYear = asOf.Year() - oldest
+	default:
+		return r, fmt.Errorf("standard: %s is not part of this version of Postern; use identified or safe-harbor", p.Standard)
+	}
+	return r, nil
+}
+
+// permit is the compiler's own look at class and transform. policies proves
+// the same from its own table; a release needs both.
+func (r *rules) permit(c extract.Class, do policies.Transform) error {
+	if c == extract.Unclassed {
+		return errors.New("its class is unknown, and what is unclassed never leaves; declare the class in the schema")
+	}
+	if r.standard != policies.SafeHarbor || safeHarbor(c, do) {
+		return nil
+	}
+	return fmt.Errorf("class %s may not leave under safe-harbor with do: %s (45 CFR 164.514(b)(2)(i)); remove the field", c, do)
+}
+
+func safeHarbor(c extract.Class, do policies.Transform) bool {
+	switch do {
+	case policies.Keep:
+		return c >= extract.State
+	case policies.Year:
+		return c == extract.Date || c == extract.BirthDate || c == extract.DeathDate
+	case policies.AgeBand:
+		return c == extract.BirthDate || c == extract.AgeYears
+	case policies.ZIP3:
+		return c == extract.Postcode
+	case policies.RelativeTime:
+		return c == extract.Date
+	case policies.CodePerson:
+		return c == extract.SubjectKey || c == extract.Link
+	}
+	return false
+}
+
+// year gives the year of a date. Of a birth that makes the person 90 or older
+// at as-of it gives the first year of that group; the earliest day that a
+// partial date may mean decides. An event so long ago shows such an age too
+// and has no other year to stand for it: it gives none.
+func (r *rules) year(c extract.Class, text []byte) (int, bool) {
+	span, ok := extract.ParseSpan(text)
+	if !ok {
+		return 0, false
+	}
+	return r.yearOf(c, span)
+}
+
+func (r *rules) yearOf(c extract.Class, span extract.Span) (int, bool) {
+	if !span.Known() {
+		return 0, false
+	}
+	year := span.From.Year()
+	switch {
+	case r.firstYear == 0:
+		return year, true
+	case c == extract.BirthDate && age(span.From, r.asOf) >= oldest:
+		return r.firstYear, true
+	}
+	return year, year >= r.firstYear
+}
+
+// band appends the age group at a day, "40-44" or "90+". Whoever is 90 or
+// older at as-of is in the last group at every earlier day too. Of a partial
+// birth date the oldest possible age decides about the last group; when the
+// groups below cannot be told apart there is no value. Age ends with death.
+func (r *rules) band(b []byte, s *Subject, birth extract.Span, at extract.Day, f *policies.Field) []byte {
+	if !birth.Known() || at == extract.NoDay {
+		return b
+	}
+	latest, earliest := at, at
+	if s.Death.Known() {
+		latest, earliest = min(at, s.Death.To), min(at, s.Death.From)
+	}
+	old, young := age(birth.From, latest), age(birth.To, earliest)
+	switch {
+	case young < 0:
+		return b
+	case old >= f.Top || r.amongOldest(s, birth):
+		return append(strconv.AppendInt(b, int64(f.Top), 10), '+')
+	case old/f.Width != young/f.Width:
+		return b
+	}
+	return appendBand(b, old, f)
+}
+
+// bandOfAge is band for an age in years as it was written.
+func (r *rules) bandOfAge(b []byte, s *Subject, text []byte, f *policies.Field) []byte {
+	years, err := strconv.ParseUint(string(text), 10, 8)
+	switch {
+	case err != nil:
+		return b
+	case int(years) >= f.Top || r.amongOldest(s, s.Birth):
+		return append(strconv.AppendInt(b, int64(f.Top), 10), '+')
+	}
+	return appendBand(b, int(years), f)
+}
+
+func appendBand(b []byte, years int, f *policies.Field) []byte {
+	from := years - years%f.Width
+	b = strconv.AppendInt(b, int64(from), 10)
+	if to := min(from+f.Width, f.Top) - 1; to > from {
+		b = strconv.AppendInt(append(b, '-'), int64(to), 10)
+	}
+	return b
+}
+
+// amongOldest tells whether the person may be 90 or older at as-of, or was at
+// death.
+func (r *rules) amongOldest(s *Subject, birth extract.Span) bool {
+	at := r.asOf
+	if s.Death.Known() {
+		at = min(at, s.Death.To)
+	}
+	return birth.Known() && age(birth.From, at) >= oldest
+}
+
+// age is the number of birthdays from birth to at; negative before birth.
+func age(birth, at extract.Day) int {
+	y, m, d := birth.Time().Date()
+	toY, toM, toD := at.Time().Date()
+	years := toY - y
+	if toM < m || toM == m && toD < d {
+		years--
+	}
+	return years
+}
+
+// relative appends the whole days or weeks from the index to a full date,
+// rounded down, so that the day before the index is week -1.
+func relative(b []byte, date extract.Span, index extract.Day, unit string) []byte {
+	if !date.Known() || date.From != date.To || index == extract.NoDay {
+		return b
+	}
+	n := int64(date.From) - int64(index)
+	if unit == "weeks" {
+		n = (n - (n%7+7)%7) / 7
+	}
+	return strconv.AppendInt(b, n, 10)
+}
+
+func appendYear(b []byte, year int) []byte {
+	return append(b, byte('0'+year/1000%10), byte('0'+year/100%10), byte('0'+year/10%10), byte('0'+year%10))
+}
+
+func civil(year int, month time.Month, day int) extract.Day {
+	return extract.DayOf(time.Date(year, month, day, 0, 0, 0, 0, time.UTC))
+}
