@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/strictyaml"
 )
 
 // Standard is the form of a release (see LAW: de-identified, or not).
@@ -17,7 +18,8 @@ const (
 	Aggregate           Standard = "aggregate"
 )
 
-// Policy is one policy file, loaded and checked. It is immutable.
+// Policy is one policy file. Load makes it and Check completes it; after that
+// it is immutable.
 type Policy struct {
 	File      string // path as given, for diagnostics
 	SHA256    string // hex, of the file's bytes
@@ -39,6 +41,10 @@ type Policy struct {
 	Notices   Notices
 	Tolerate  Tolerance
 	Keep      Retention
+
+	includes []include
+	source   *strictyaml.Source   // nil when the policy was not made by Load
+	unfilled []strictyaml.Mistake // texts that are still to be filled in
 }
 
 // Agreement is the paper the release stands on.

@@ -100,7 +100,7 @@ func (n Node) intoStruct(v reflect.Value) {
 			}
 		}
 		if index < 0 {
-			n.source.errs.Add(e.KeyPos, e.Value.path, fmt.Sprintf("unknown key %q", e.Key), DidYouMean(e.Key, names))
+			n.unknown(e, names)
 			continue
 		}
 		e.Value.into(v.Field(index))
@@ -110,6 +110,16 @@ func (n Node) intoStruct(v reflect.Value) {
 			n.source.errs.Add(n.source.AtKey(n.path), Join(n.path, f.name), "the key is missing", "add "+f.name+":")
 		}
 	}
+}
+
+// unknown notes a key that the target does not know. In {because: one, two}
+// the comma makes "two" a key without a value, which people do not expect.
+func (n Node) unknown(e NodeEntry, known []string) {
+	hint := DidYouMean(e.Key, known)
+	if e.Value.IsEmpty() && n.yaml.Style&yaml.FlowStyle != 0 {
+		hint = "a comma inside { } ends the value before it: put a text with a comma in quotes"
+	}
+	n.source.errs.Add(e.KeyPos, e.Value.path, fmt.Sprintf("unknown key %q", e.Key), hint)
 }
 
 // DidYouMean is the hint for a name that is not among the known ones.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -26,6 +27,9 @@ type NodeEntry struct {
 
 // Path is the key path of the node.
 func (n Node) Path() string { return n.path }
+
+// Key is the last key of the path.
+func (n Node) Key() string { return strings.TrimPrefix(n.path[len(parent(n.path)):], ".") }
 
 // Pos is the place where the node begins.
 func (n Node) Pos() Pos {

@@ -208,6 +208,9 @@ func (s *Source) Has(path string) bool {
 // Errors gives the mistakes found so far, to add later ones to.
 func (s *Source) Errors() *Errors { return s.errs }
 
+// NewErrors is an empty list for mistakes of this file that are found later.
+func (s *Source) NewErrors() *Errors { return &Errors{File: s.File, text: s.errs.text} }
+
 // Placeholders lists the values that are still to be filled in; see Drafts.
 func (s *Source) Placeholders() []Mistake { return s.holes }
 
@@ -235,6 +238,9 @@ func Join(path, key string) string {
 
 // parent is the path that encloses a path.
 func parent(path string) string {
+	if path == "" {
+		return ""
+	}
 	end := len(path)
 	switch path[end-1] {
 	case ']':

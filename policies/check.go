@@ -1,0 +1,301 @@
+package policies
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+// ErrPlaceholder is the cause of a mistake that is a value still to be filled
+// in. A policy with placeholders is refused, whatever else is right about it.
+var ErrPlaceholder = strictyaml.ErrPlaceholder
+
+// Env is what a policy is checked against.
+type Env struct {
+	Schemas    map[string]*extract.Schema // of the delimited datasets, by name
+	Inputs     map[string]InputInfo       // protective inputs, by name
+	Recipients map[string]string          // kind of each recipient, by name
+	Today      extract.Day
+}
+
+// InputInfo tells about a protective input.
+type InputInfo struct {
+	Kind    string   // roster, consents, restrictions, programs
+	Columns []string // of a roster, those that may be looked up
+}
+
+// memberNumber is the roster column that holds the health plan's own number.
+const memberNumber = "member_id"
+
+// checking is one check of a policy against an environment.
+type checking struct {
+	*Policy
+	env  Env
+	errs *strictyaml.Errors
+}
+
+// Check verifies a policy against the schemas, inputs and recipients it will
+// meet, fills in what only they tell (the class of each delimited field, the
+// column it comes from), and proves what its standard promises. The error is a
+// *strictyaml.Errors with every mistake; with errors.Is(err, ErrPlaceholder)
+// when values are still to be filled in. Check may be called again.
+func Check(p *Policy, env Env) (*Proof, error) {
+	c := &checking{Policy: p, env: env, errs: &strictyaml.Errors{File: p.File}}
+	if p.source != nil {
+		c.errs = p.source.NewErrors()
+		for _, m := range append(p.source.Placeholders(), p.unfilled...) {
+			c.errs.AddCause(strictyaml.Pos{Line: m.Line, Column: m.Column}, m.Path, m.Message, m.Hint, m.Cause)
+		}
+	}
+	c.recipient()
+	c.inputs()
+	c.attested()
+	for i := range p.Release {
+		c.dataset(&p.Release[i])
+	}
+	if err := c.errs.Err(); err != nil {
+		return nil, err
+	}
+	return prove(p, env), nil
+}
+
+func (c *checking) add(path, hint, format string, args ...any) {
+	var at strictyaml.Pos
+	if c.source != nil {
+		if c.source.IsPlaceholder(path) {
+			return
+		}
+		at = c.source.At(path)
+	}
+	c.errs.Add(at, path, fmt.Sprintf(format, args...), hint)
+}
+
+func (c *checking) recipient() {
+	if _, ok := c.env.Recipients[c.Recipient]; !ok {
+		c.add("recipient", strictyaml.DidYouMean(c.Recipient, sortedNames(c.env.Recipients)), "%q is no recipient of postern.yaml", c.Recipient)
+	}
+}
+
+func (c *checking) inputs() {
+	kinds := map[string]bool{}
+	for _, name := range sortedNames(c.Inputs) {
+		info, ok := c.env.Inputs[name]
+		if !ok {
+			c.add(strictyaml.Join("inputs", name), strictyaml.DidYouMean(name, sortedNames(c.env.Inputs)), "%q is no protective input of postern.yaml", name)
+			continue
+		}
+		kinds[info.Kind] = true
+	}
+	need := func(kind, why string) {
+		if !kinds[kind] {
+			c.add("inputs", "add the input that holds the "+kind+", with max_age and shrink_limit", "%s, and no input of kind %s is named", why, kind)
+		}
+	}
+	if c.Standard == Identified {
+		need("consents", "an identified release reads consents and denials")
+	}
+	if c.Standard == Identified && c.env.Recipients[c.Recipient] == "health-plan" {
+		need("restrictions", "a patient who paid out of pocket may restrict what a health plan learns (45 CFR 164.522(a)(1)(vi))")
+	}
+	if c.People.RegistryOptOut {
+		need("consents", "people.clinic_choice leaves out who opted out of registries")
+	}
+	if info, ok := c.env.Inputs[c.People.Roster]; ok && info.Kind != "roster" {
+		c.add("people.relationship.roster", "name an input of kind roster", "%q is of kind %s", c.People.Roster, info.Kind)
+	}
+}
+
+// attested refuses a statement of the officer that is not in force. The
+// agreement is judged when records are decided about, not here.
+func (c *checking) attested() {
+	a := c.Attest
+	if a == nil || c.env.Today == extract.NoDay {
+		return
+	}
+	const path = "attest.actual_knowledge"
+	if a.On > c.env.Today {
+		c.add(path+".on", "", "the attestation lies in the future (today is %s)", c.env.Today)
+	}
+	if a.ReviewBy < c.env.Today && a.ReviewBy != extract.NoDay {
+		c.add(path+".review_by", "the officer reviews it and dates it anew", "the attestation had to be reviewed by %s (45 CFR 164.514(b)(2)(ii))", a.ReviewBy)
+	}
+}
+
+func (c *checking) dataset(rel *Release) {
+	path := strictyaml.Join("release", rel.Dataset)
+	schema, delimited := c.env.Schemas[rel.Dataset]
+	typ := resourceType(rel.Dataset)
+	switch {
+	case delimited && typ != nil:
+		c.add(path, "give the delimited dataset another name", "%s is a FHIR resource type and a delimited dataset", rel.Dataset)
+		return
+	case delimited:
+		c.delimited(path, rel, schema.Fields)
+	case typ == nil:
+		known := append(sortedNames(c.env.Schemas), extract.ResourceTypes()...)
+		c.add(path, strictyaml.DidYouMean(rel.Dataset, known), "%q is neither a delimited dataset nor a FHIR R4 resource type", rel.Dataset)
+		return
+	}
+	if c.Standard == SafeHarbor {
+		c.closedCohort(path, rel, typ, schema)
+	}
+}
+
+// closedCohort refuses a Safe Harbor release that goes on: what one drop adds
+// to the last would tell when it happened.
+func (c *checking) closedCohort(path string, rel *Release, typ *extract.TypeDef, schema *extract.Schema) {
+	dated := typ == nil && find(schema.Fields, withRole(extract.RoleDate)) != nil ||
+		typ != nil && typ.Name != "Patient" && len(extract.Compartment(typ.Name)) > 0
+	closed := slices.ContainsFunc(rel.Only, func(o Condition) bool { return o.Period != "" })
+	if dated && !closed && c.Cohort == nil {
+		c.add(path+".only", "add cohort:, or only: {date: last-closed-year}",
+			"%s is followed without end: what one drop adds to the last tells the date of care (45 CFR 164.514(b)(2)(i)(C))", rel.Dataset)
+	}
+}
+
+func find(columns []extract.Field, fits func(*extract.Field) bool) *extract.Field {
+	for i := range columns {
+		if fits(&columns[i]) {
+			return &columns[i]
+		}
+	}
+	return nil
+}
+
+func named(name string) func(*extract.Field) bool {
+	return func(c *extract.Field) bool { return c.Name == name }
+}
+
+func withRole(role extract.Role) func(*extract.Field) bool {
+	return func(c *extract.Field) bool { return c.Role == role }
+}
+
+func withClass(class extract.Class) func(*extract.Field) bool {
+	return func(c *extract.Field) bool { return c.Class == class }
+}
+
+func columnNames(columns []extract.Field) []string {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Name
+	}
+	return names
+}
+
+func (c *checking) delimited(path string, rel *Release, columns []extract.Field) {
+	if c.Output.Layout == "ndjson" {
+		c.add("output.layout", "write layout: csv", "a delimited dataset (%s) leaves as csv", rel.Dataset)
+	}
+	for i := range rel.Fields {
+		f := &rel.Fields[i]
+		c.field(strictyaml.Join(path+".fields", f.Name), f, columns)
+	}
+	for i := range rel.Only {
+		c.condition(strictyaml.Join(path+".only", rel.Only[i].Path), &rel.Only[i], columns)
+	}
+	if c.Cohort != nil && c.Cohort.Dataset == rel.Dataset && find(columns, withRole(extract.RoleDate)) == nil {
+		c.add("cohort.index", "give the date column the role date in its schema", "%s has no date, so nobody has an index date", rel.Dataset)
+	}
+	for i, t := range c.Totals {
+		if f := fieldNamed(rel, t.Column); t.Kind == "sum" && f != nil && f.Class != extract.Number {
+			c.add(fmt.Sprintf("totals[%d]", i), "take rows by "+t.Column, "%s holds no numbers, so it has no sum", t.Column)
+		}
+	}
+}
+
+func fieldNamed(rel *Release, name string) *Field {
+	i := slices.IndexFunc(rel.Fields, func(f Field) bool { return f.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &rel.Fields[i]
+}
+
+// field finds the column of a field and holds its class against the standard.
+func (c *checking) field(path string, f *Field, columns []extract.Field) {
+	if f.From == FromIndex {
+		f.Class = extract.Date
+		if find(columns, named(FromIndex)) != nil {
+			c.add(path+".from", "rename the column in the schema", "a column is called index, which here means the cohort's index date")
+		}
+		return
+	}
+	if input, looked, ok := strings.Cut(f.From, "."); ok && input == c.People.Roster {
+		c.lookUp(path, f, c.env.Inputs[input], looked)
+		return
+	}
+	col := find(columns, named(f.From))
+	if col == nil && f.From == f.Name {
+		col = impliedColumn(f, columns)
+	}
+	if col == nil && f.From == f.Name && f.Do == AgeBand {
+		f.Class = extract.BirthDate // the person's own, from the index pass
+		return
+	}
+	if col == nil {
+		hint := strictyaml.DidYouMean(f.From, columnNames(columns))
+		if strictyaml.Nearest(f.From, columnNames(columns)) == "" && f.From == f.Name {
+			hint += "; name the source with from:"
+		}
+		c.add(path, hint, "there is no column %q", f.From)
+		return
+	}
+	f.From, f.Class = col.Name, col.Class
+	why, instead := refusal(c.Standard, col.Class, f.Do)
+	if why == "" && f.Do == CodePerson && col.Role != extract.RoleSubject {
+		why, instead = "do: code stands for the patient, and this does not name the patient", "take it from the column of role subject"
+	}
+	if why != "" {
+		c.add(path+".do", instead, "%s", why)
+	}
+}
+
+// impliedColumn is the one that a transform speaks of by itself: a code is the
+// patient's, an age is taken from the birth date.
+func impliedColumn(f *Field, columns []extract.Field) *extract.Field {
+	switch f.Do {
+	case CodePerson:
+		return find(columns, withRole(extract.RoleSubject))
+	case AgeBand:
+		return find(columns, withClass(extract.BirthDate))
+	}
+	return nil
+}
+
+func (c *checking) lookUp(path string, f *Field, roster InputInfo, name string) {
+	f.Class = extract.OtherUnique
+	if name == memberNumber {
+		f.Class = extract.MemberNumber
+	}
+	if !slices.Contains(roster.Columns, name) {
+		c.add(path+".from", strictyaml.DidYouMean(name, roster.Columns), "the roster %s has no column %q", c.People.Roster, name)
+	}
+}
+
+func (c *checking) condition(path string, only *Condition, columns []extract.Field) {
+	col := find(columns, named(only.Path))
+	if col == nil && only.Path == "date" {
+		col = find(columns, withRole(extract.RoleDate))
+	}
+	if col == nil {
+		c.add(path, strictyaml.DidYouMean(only.Path, columnNames(columns)), "there is no column %q", only.Path)
+		return
+	}
+	only.Path = col.Name
+	if why, hint := conditionRefusal(c.Standard, *only, col.Class); why != "" {
+		c.add(path, hint, "%s", why)
+	}
+}
+
+func sortedNames[T any](m map[string]T) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}

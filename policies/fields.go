@@ -1,0 +1,302 @@
+package policies
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+// maxNesting is how often one FHIR type may lie inside itself in a released
+// path, as items do in a QuestionnaireResponse. Deeper ones do not leave.
+const maxNesting = 4
+
+// extensionStep begins the step of a path that is an extension, told by its URL.
+const extensionStep = "extension:"
+
+// neverWhole are types that never leave as a part of something larger: what
+// is in them is text, another resource, or anything at all. FHIR R4 §2.6, §2.3.
+var neverWhole = map[string]bool{
+	"Extension": true, "Resource": true, "Narrative": true, "Annotation": true, "Attachment": true, "Meta": true,
+}
+
+// resourceType is the FHIR type of a dataset; nil when it is a delimited one.
+func resourceType(dataset string) *extract.TypeDef {
+	if typ := extract.TypeOf(dataset); typ != nil && typ.Resource {
+		return typ
+	}
+	return nil
+}
+
+// fhir resolves the fields and conditions of a FHIR dataset to leaves.
+func (r *reading) fhir(rel *Release) {
+	path := strictyaml.Join("release", rel.Dataset)
+	owner := map[string]string{}
+	for i := range rel.Fields {
+		f := &rel.Fields[i]
+		r.fhirField(strictyaml.Join(path+".fields", f.Name), rel.Dataset, f)
+		for _, l := range f.Leaves {
+			joined := strings.Join(l.Path, ".")
+			if other, taken := owner[joined]; taken {
+				r.add(strictyaml.Join(path+".fields", f.Name), "keep one of them", "%s leaves by the field %q already", joined, other)
+				break
+			}
+			owner[joined] = f.Name
+		}
+	}
+	for _, c := range rel.Only {
+		r.fhirCondition(strictyaml.Join(path+".only", c.Path), rel.Dataset, c)
+	}
+	if layout := r.policy.Output.Layout; layout == "csv" {
+		r.add("output.layout", "write layout: ndjson, or release a delimited dataset", "a FHIR dataset (%s) leaves as ndjson", rel.Dataset)
+	}
+	if r.policy.Output.RowKey && r.policy.Standard == Identified {
+		r.add("output.row_key", "remove row_key:", "a FHIR resource (%s) has no place for a row key", rel.Dataset)
+	}
+}
+
+func (r *reading) fhirField(path, resource string, f *Field) {
+	if f.From != f.Name {
+		r.add(path+".from", "remove from:", "an element of a FHIR resource is taken from itself")
+		return
+	}
+	if f.Do == AgeBand || f.Do == RelativeTime {
+		r.add(path+".do", "write do: year, or release a delimited dataset", "no FHIR element can hold what do: %s gives", f.Do)
+		return
+	}
+	found, whole, mistake := r.elements(resource, f.Name)
+	if mistake != nil {
+		r.add(path, mistake.Hint, "%s", mistake.Message)
+		return
+	}
+	if !whole {
+		f.Class = found[0].Class
+	}
+	std := r.policy.Standard
+	for _, l := range found {
+		why, instead := refusal(std, l.Class, f.Do)
+		switch {
+		case why == "" && f.Do == CodePerson && !pointsToPatient(resource, l):
+			why, instead = "do: code stands for the patient, and this does not name the patient", "name one of "+strings.Join(patientElements(resource), ", ")
+		case why == "":
+			f.Leaves = append(f.Leaves, l)
+		}
+		if why != "" && !whole {
+			r.add(path, instead, "%s", why)
+			return
+		}
+	}
+	if len(f.Leaves) == 0 && f.Do != "" {
+		r.add(path, leaveOut, "no part of %s may leave with do: %s under %s", f.Name, f.Do, std)
+	}
+}
+
+// pointsToPatient tells whether a leaf names the patient of the record.
+func pointsToPatient(resource string, l Leaf) bool {
+	if l.Class == extract.SubjectKey {
+		return resource == "Patient" && len(l.Path) == 1
+	}
+	return len(l.Path) > 1 && slices.Contains(extract.Compartment(resource), strings.Join(l.Path[:len(l.Path)-1], "."))
+}
+
+func patientElements(resource string) []string {
+	if resource == "Patient" {
+		return []string{"id"}
+	}
+	return extract.Compartment(resource)
+}
+
+// elements finds what a field of a resource names: the leaves of it, and
+// whether it is a whole element rather than one leaf.
+func (r *reading) elements(resource, name string) (leaves []Leaf, whole bool, mistake *strictyaml.Mistake) {
+	for _, x := range extract.KnownExtensions() {
+		if x.Name == name {
+			return extensionLeaves(x), true, nil
+		}
+	}
+	inside, steps := extract.TypeOf(resource), strings.Split(name, ".")
+	var path []string
+	for i, step := range steps {
+		last := i == len(steps)-1
+		if choice, ok := strings.CutSuffix(step, "[x]"); ok && last {
+			leaves = choiceLeaves(inside, choice, path)
+			if len(leaves) == 0 {
+				return nil, false, unknownElement(inside, step, resource)
+			}
+			return leaves, true, nil
+		}
+		e := inside.Element(step)
+		if e == nil {
+			return nil, false, unknownElement(inside, step, resource)
+		}
+		path = append(path, step)
+		next, plain := extract.TypeOf(e.Type), plainType(e.Type)
+		switch {
+		case neverWhole[plain] && (last || next == nil || plain == "Extension" || plain == "Narrative"):
+			return nil, false, &strictyaml.Mistake{Message: step + " may hold anything and does not leave as a whole", Hint: wholeHint(plain)}
+		case last && next == nil:
+			return []Leaf{{Path: path, Class: e.Class}}, false, nil
+		case last:
+			return expand(nil, next, path, map[string]int{}), true, nil
+		case next == nil:
+			return nil, false, &strictyaml.Mistake{Message: step + " has no elements of its own", Hint: "name " + strings.Join(path, ".")}
+		}
+		inside = next
+	}
+	return nil, false, unknownElement(inside, name, resource)
+}
+
+// plainType is a FHIR type without the note by which the element table tells
+// its narrowed forms apart.
+func plainType(typ string) string {
+	plain, _, _ := strings.Cut(typ, "(")
+	return plain
+}
+
+func wholeHint(typ string) string {
+	if typ == "Extension" {
+		var names []string
+		for _, x := range extract.KnownExtensions() {
+			names = append(names, x.Name)
+		}
+		return "name a known extension: " + strings.Join(names, ", ")
+	}
+	if def := extract.TypeOf(typ); def != nil && typ != "Narrative" {
+		return "name the leaves that are needed, each with its reason"
+	}
+	return leaveOut
+}
+
+func unknownElement(inside *extract.TypeDef, step, resource string) *strictyaml.Mistake {
+	names := inside.ElementNames()
+	if inside.Name == resource {
+		for _, x := range extract.KnownExtensions() {
+			names = append(names, x.Name)
+		}
+	}
+	m := &strictyaml.Mistake{Message: inside.Name + " has no element " + step + " (FHIR R4)"}
+	if near := strictyaml.Nearest(step, names); near != "" {
+		m.Hint = "did you mean \"" + near + "\"?"
+	} else if choices := choiceLeaves(inside, step, nil); len(choices) > 0 {
+		m.Hint = "write " + step + "[x] for all its types, or one of them"
+	}
+	return m
+}
+
+func extensionLeaves(x extract.Extension) []Leaf {
+	var leaves []Leaf
+	for _, inner := range x.Leaves {
+		class := x.Class
+		if inner[len(inner)-1] == "system" {
+			class = extract.CodeSystem
+		}
+		leaves = append(leaves, Leaf{Path: append([]string{extensionStep + x.URL}, inner...), Class: class})
+	}
+	return leaves
+}
+
+// choiceLeaves are the leaves of all types of a choice element: value[x] is
+// valueQuantity, valueString and so on.
+func choiceLeaves(inside *extract.TypeDef, choice string, path []string) []Leaf {
+	var leaves []Leaf
+	for i := range inside.Elements {
+		e := &inside.Elements[i]
+		if suffix, ok := strings.CutPrefix(e.Name, choice); ok && strings.EqualFold(suffix, plainType(e.Type)) {
+			leaves = expandElement(leaves, e, path, map[string]int{})
+		}
+	}
+	return leaves
+}
+
+// expand lists the leaves of a type that leave when an element is released as
+// a whole: never text, narrative, annotations, attachments, extensions,
+// contained resources, web addresses, or what has no class.
+func expand(leaves []Leaf, typ *extract.TypeDef, path []string, within map[string]int) []Leaf {
+	if within[typ.Name] >= maxNesting {
+		return leaves
+	}
+	within[typ.Name]++
+	for i := range typ.Elements {
+		if e := &typ.Elements[i]; plainType(typ.Name) != "Reference" || e.Name == "reference" {
+			leaves = expandElement(leaves, e, path, within)
+		}
+	}
+	within[typ.Name]--
+	return leaves
+}
+
+func expandElement(leaves []Leaf, e *extract.Element, path []string, within map[string]int) []Leaf {
+	path = append(slices.Clip(path), e.Name)
+	switch next := extract.TypeOf(e.Type); {
+	case neverWhole[plainType(e.Type)]:
+	case next != nil:
+		return expand(leaves, next, path, within)
+	case e.Class != extract.FreeText && e.Class != extract.Unclassed && e.Class != extract.WebAddress:
+		return append(leaves, Leaf{Path: path, Class: e.Class})
+	}
+	return leaves
+}
+
+// fhirCondition checks that a condition compares something that can be told.
+func (r *reading) fhirCondition(path, resource string, c Condition) {
+	if c.Period != "" && c.Path == "date" {
+		return // the date of the record, whatever its type calls it
+	}
+	found, whole, mistake := r.elements(resource, c.Path)
+	if mistake != nil {
+		r.add(path, mistake.Hint, "%s", mistake.Message)
+		return
+	}
+	class := extract.Unclassed
+	switch {
+	case !whole:
+		class = found[0].Class
+	case isCoded(found):
+		class = extract.Code
+	}
+	r.conditionClass(path, c, class)
+}
+
+// isCoded tells whether the leaves are those of a Coding or CodeableConcept:
+// its codes can be compared, whatever their place in it.
+func isCoded(leaves []Leaf) bool {
+	coded := false
+	for _, l := range leaves {
+		switch l.Path[len(l.Path)-1] {
+		case "code":
+			coded = true
+		case "system", "userSelected":
+		default:
+			return false
+		}
+		if strings.HasPrefix(l.Path[0], extensionStep) {
+			return false
+		}
+	}
+	return coded
+}
+
+// conditionClass refuses conditions on what selects people by an identifier:
+// what was selected is known to whoever reads the policy (LAW: the selection
+// reveals as much as a field).
+func (r *reading) conditionClass(path string, c Condition, class extract.Class) {
+	if why, hint := conditionRefusal(r.policy.Standard, c, class); why != "" {
+		r.add(path, hint, "%s", why)
+	}
+}
+
+func conditionRefusal(std Standard, c Condition, class extract.Class) (why, hint string) {
+	_, identifies := harborRules[class]
+	switch {
+	case c.Period != "" && class != extract.Date:
+		return "a period is compared with the date of an event, and this is none", "write it at date:"
+	case c.Period == "" && class == extract.Date:
+		return "a date is compared with a period", "write last-closed-year, or 2026-01-01..2026-12-31"
+	case c.Period == "" && std == SafeHarbor && identifies:
+		return "what is selected by a " + class.String() + " tells of it (45 CFR 164.514(b)(2)(i)" + harborRules[class].paragraph + ")", "select by codes, status or state"
+	case c.Period == "" && (class == extract.FreeText || class == extract.Unclassed):
+		return "a condition compares codes, and this is free text or of no one value", "name the code in it"
+	}
+	return "", ""
+}

@@ -1,0 +1,94 @@
+package policies
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+func testEnv(t testing.TB) Env {
+	schema, err := extract.LoadSchema("testdata/schemas/scores.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Env{
+		Schemas: map[string]*extract.Schema{"scores": schema},
+		Inputs: map[string]InputInfo{
+			"acme-roster":  {Kind: "roster", Columns: []string{"subject", "member_id", "from", "to"}},
+			"consents":     {Kind: "consents"},
+			"restrictions": {Kind: "restrictions"},
+		},
+		Recipients: map[string]string{
+			"acme-health-plan": "health-plan", "national-outcomes-registry": "registry", "valley-care-group": "provider",
+		},
+		Today: day("2026-12-01"),
+	}
+}
+
+func day(text string) extract.Day {
+	s, _ := extract.ParseSpan([]byte(text))
+	return s.From
+}
+
+func matchGolden(t *testing.T, file, got string) {
+	t.Helper()
+	want, err := os.ReadFile(file)
+	if err == nil && string(want) == got {
+		return
+	}
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Errorf("%s: got\n%s", file, got)
+}
+
+// Each right policy has beside it the proof that Check gives.
+func TestRight(t *testing.T) {
+	for _, file := range list(t, "testdata/right/*.yaml") {
+		p, err := Load(file)
+		if err != nil {
+			t.Errorf("%v", err)
+			continue
+		}
+		proof, err := Check(p, testEnv(t))
+		if err != nil {
+			t.Errorf("%v", err)
+			continue
+		}
+		matchGolden(t, strings.TrimSuffix(file, ".yaml")+".proof.txt", proof.String())
+	}
+}
+
+// Each wrong policy has beside it what Load or Check says of it: every line of
+// it, and nothing else.
+func TestWrong(t *testing.T) {
+	for _, file := range list(t, "testdata/wrong/*.yaml") {
+		p, err := Load(file)
+		if err == nil {
+			_, err = Check(p, testEnv(t))
+		}
+		var mistakes *strictyaml.Errors
+		if !errors.As(err, &mistakes) {
+			t.Errorf("%s: got %v", file, err)
+			continue
+		}
+		text := strings.ReplaceAll(err.Error(), filepath.Dir(file)+"/", "")
+		matchGolden(t, strings.TrimSuffix(file, ".yaml")+".txt", text+"\n")
+	}
+}
+
+func list(t *testing.T, pattern string) []string {
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatal("no files match", pattern)
+	}
+	return files
+}

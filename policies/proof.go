@@ -1,0 +1,234 @@
+package policies
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/posternhealth/postern/extract"
+)
+
+// Proof shows, identifier by identifier, what becomes of it under a policy.
+type Proof struct {
+	Policy   string
+	Version  int
+	Standard Standard
+	SHA256   string // of the policy file
+	Rows     []ProofRow
+	Notes    []string // what the proof rests on
+}
+
+// ProofRow is one identifier of 45 CFR 164.514(b)(2)(i), or a kind of field
+// that may hold any of them.
+type ProofRow struct {
+	Paragraph string // (A) to (R); "" for fields that may hold any
+	Title     string
+	Handled   []Handling
+}
+
+// Handling is what happens to the fields of one dataset.
+type Handling struct {
+	Dataset   string
+	Fields    []string // released ones by their name in the policy, dropped ones by column or first element
+	Treatment string   // dropped, or what is done to them
+}
+
+// paragraphs are the identifiers in the order of the law.
+var paragraphs = []struct {
+	letter, title string
+	classes       []extract.Class
+}{
+	{"(A)", "names", []extract.Class{extract.Name}},
+	{"(B)", "places below a state", []extract.Class{extract.Geography, extract.Postcode}},
+	{"(C)", "dates and ages", []extract.Class{extract.Date, extract.BirthDate, extract.DeathDate, extract.AgeYears}},
+	{"(D)", "telephone numbers", []extract.Class{extract.Phone}},
+	{"(E)", "fax numbers", []extract.Class{extract.Fax}},
+	{"(F)", "e-mail addresses", []extract.Class{extract.Email}},
+	{"(G)", "social security numbers", []extract.Class{extract.SSN}},
+	{"(H)", "medical record numbers", []extract.Class{extract.RecordNumber}},
+	{"(I)", "health plan numbers", []extract.Class{extract.MemberNumber}},
+	{"(J)", "account numbers", []extract.Class{extract.Account}},
+	{"(K)", "certificates and licences", []extract.Class{extract.Licence}},
+	{"(L)", "vehicles", []extract.Class{extract.Vehicle}},
+	{"(M)", "devices", []extract.Class{extract.DeviceSerial}},
+	{"(N)", "web addresses", []extract.Class{extract.WebAddress}},
+	{"(O)", "network addresses", []extract.Class{extract.NetworkAddress}},
+	{"(P)", "biometric identifiers", []extract.Class{extract.Biometric}},
+	{"(Q)", "photographs", []extract.Class{extract.Photograph}},
+	{"(R)", "other unique numbers and codes", []extract.Class{extract.OtherUnique, extract.SubjectKey, extract.RecordKey, extract.Link, extract.ProviderKey}},
+	{"", "text and what has no class", []extract.Class{extract.FreeText, extract.Unclassed}},
+}
+
+// occurrence is one place where a value of a class can stand in a dataset.
+type occurrence struct {
+	path  string // column, or element path
+	first string // column, or first element: what a person would look for
+	class extract.Class
+}
+
+// prove makes the proof of a policy that Check has found right.
+func prove(p *Policy, env Env) *Proof {
+	proof := &Proof{Policy: p.Name, Version: p.Version, Standard: p.Standard, SHA256: p.SHA256, Notes: notes(p, env)}
+	for _, par := range paragraphs {
+		row := ProofRow{Paragraph: par.letter, Title: par.title}
+		for i := range p.Release {
+			row.Handled = append(row.Handled, handle(&p.Release[i], par.classes, env)...)
+		}
+		proof.Rows = append(proof.Rows, row)
+	}
+	return proof
+}
+
+func notes(p *Policy, env Env) []string {
+	var list []string
+	for _, rel := range p.Release {
+		if schema, ok := env.Schemas[rel.Dataset]; ok {
+			list = append(list, fmt.Sprintf("%s: holds for the classes that its schema declares for %d columns.", rel.Dataset, len(schema.Fields)))
+		} else {
+			list = append(list, rel.Dataset+": holds for FHIR R4 4.0.1 as defined; members outside the definition do not leave.")
+		}
+	}
+	switch {
+	case p.Standard == Identified:
+		list = append(list, "The release is protected health information, under "+p.Basis+".")
+	case p.Attest != nil:
+		list = append(list, fmt.Sprintf("No actual knowledge (45 CFR 164.514(b)(2)(ii)): stated by %s on %s, to be reviewed by %s.", p.Attest.By, p.Attest.On, p.Attest.ReviewBy))
+	}
+	if p.Standard == SafeHarbor && p.Cohort != nil {
+		list = append(list, fmt.Sprintf("A closed cohort by index year (%s), followed for %d days, released when every window has closed.", p.Cohort.IndexYear, p.Cohort.FollowDays))
+	}
+	return list
+}
+
+// handle tells what becomes of the classes of one paragraph in one dataset.
+func handle(rel *Release, classes []extract.Class, env Env) []Handling {
+	var list []Handling
+	released := map[string]bool{}
+	note := func(name, treatment string) {
+		if i := slices.IndexFunc(list, func(h Handling) bool { return h.Treatment == treatment }); i >= 0 {
+			if !slices.Contains(list[i].Fields, name) {
+				list[i].Fields = append(list[i].Fields, name)
+			}
+			return
+		}
+		list = append(list, Handling{rel.Dataset, []string{name}, treatment})
+	}
+	for _, f := range rel.Fields {
+		for _, path := range releasedPaths(&f, classes) {
+			released[path] = true
+			note(f.Name, treatment(&f))
+		}
+	}
+	partly := map[string]bool{}
+	for _, f := range rel.Fields {
+		for _, l := range f.Leaves {
+			partly[l.Path[0]] = len(l.Path) > 1
+		}
+	}
+	for _, o := range occurrences(rel.Dataset, env) {
+		if slices.Contains(classes, o.class) && !released[o.path] {
+			if partly[o.first] {
+				o.first = "rest of " + o.first
+			}
+			note(o.first, "dropped")
+		}
+	}
+	return list
+}
+
+// releasedPaths are the columns or leaves of a field that have one of the classes.
+func releasedPaths(f *Field, classes []extract.Class) []string {
+	var paths []string
+	for _, l := range f.Leaves {
+		if slices.Contains(classes, l.Class) {
+			paths = append(paths, strings.Join(l.Path, "."))
+		}
+	}
+	if f.Leaves == nil && slices.Contains(classes, f.Class) {
+		paths = append(paths, f.From)
+	}
+	return paths
+}
+
+func treatment(f *Field) string {
+	switch f.Do {
+	case Keep:
+		return "leaves as it is (" + f.Because + ")"
+	case CodePerson:
+		return "becomes a random code of the person, kept in the clinic's crosswalk (164.514(c))"
+	case Year:
+		if f.Class == extract.BirthDate {
+			return "becomes its year; ages from 90 are one group"
+		}
+		return "becomes its year"
+	case AgeBand:
+		return fmt.Sprintf("becomes an age band of %d years up to %d+", f.Width, f.Top)
+	case ZIP3:
+		return "becomes three digits, 000 where 20,000 people or fewer live"
+	case RelativeTime:
+		return "becomes " + f.Unit + " since the index date"
+	}
+	return string(f.Do)
+}
+
+// occurrences are all places of a dataset where something can stand.
+func occurrences(dataset string, env Env) []occurrence {
+	var list []occurrence
+	if schema, ok := env.Schemas[dataset]; ok {
+		for _, c := range schema.Fields {
+			list = append(list, occurrence{c.Name, c.Name, c.Class})
+		}
+		return list
+	}
+	if typ := resourceType(dataset); typ != nil {
+		list = walk(list, typ, nil, map[string]int{})
+	}
+	return list
+}
+
+// walk lists every leaf of a type, and as free text what may hold anything.
+func walk(list []occurrence, typ *extract.TypeDef, path []string, within map[string]int) []occurrence {
+	if within[typ.Name] >= maxNesting || plainType(typ.Name) == "Reference" && within[typ.Name] >= 1 {
+		return list
+	}
+	within[typ.Name]++
+	for i := range typ.Elements {
+		e := &typ.Elements[i]
+		at := append(slices.Clip(path), e.Name)
+		switch next := extract.TypeOf(e.Type); {
+		case e.Type == "Extension" || e.Type == "Resource" || e.Type == "Narrative":
+			list = append(list, occurrence{strings.Join(at, "."), at[0], extract.FreeText})
+		case next != nil:
+			list = walk(list, next, at, within)
+		default:
+			list = append(list, occurrence{strings.Join(at, "."), at[0], e.Class})
+		}
+	}
+	within[typ.Name]--
+	return list
+}
+
+// String prints the proof as a table for people.
+func (p *Proof) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "policy %s, version %d, standard %s\nSHA-256 %s\n", p.Policy, p.Version, p.Standard, p.SHA256)
+	if p.Standard == SafeHarbor {
+		b.WriteString("45 CFR 164.514(b)(2)(i): identifiers, and what becomes of each\n\n")
+	} else {
+		b.WriteString("identifiers of 45 CFR 164.514(b)(2)(i), and what becomes of each\n\n")
+	}
+	for _, row := range p.Rows {
+		fmt.Fprintf(&b, "%-4s %s\n", row.Paragraph, row.Title)
+		if len(row.Handled) == 0 {
+			b.WriteString("       cannot occur in what is released\n")
+		}
+		for _, h := range row.Handled {
+			fmt.Fprintf(&b, "       %s: %s\n         %s\n", h.Dataset, strings.Join(h.Fields, ", "), h.Treatment)
+		}
+	}
+	b.WriteString("\n")
+	for _, n := range p.Notes {
+		b.WriteString(n + "\n")
+	}
+	return b.String()
+}
