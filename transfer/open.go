@@ -31,25 +31,28 @@ func (o *opened) discard() { _ = durable.RemoveAll(o.folder) }
 
 // open decrypts into a private folder and recounts. After an error nothing
 // decrypted stays.
-func (r *Receiver) open(ctx context.Context, inbox string, m *Manifest, seen string) (o *opened, err error) {
-	o = &opened{folder: filepath.Join(r.Dir, "."+m.Base().String()+".part")}
+func (r *Receiver) open(ctx context.Context, inbox string, m *Manifest, seen string) (*opened, error) {
+	o := &opened{folder: filepath.Join(r.Dir, "."+m.Base().String()+".part")}
 	if err := durable.MkdirAll(o.folder, 0o700); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			o.discard()
-		}
-	}()
-	if err := r.openBook(inbox, m, o, seen); err != nil {
+	if err := r.fill(ctx, inbox, m, seen, o); err != nil {
+		o.discard()
 		return nil, err
 	}
+	return o, nil
+}
+
+func (r *Receiver) fill(ctx context.Context, inbox string, m *Manifest, seen string, o *opened) error {
+	if err := r.openBook(inbox, m, o, seen); err != nil {
+		return err
+	}
 	for i := range o.book.Parts {
-		if err := r.openPart(ctx, inbox, m.Base(), &o.book.Parts[i], o); err != nil {
-			return nil, err
+		if err := r.openPart(ctx, inbox, &o.book.Parts[i], o); err != nil {
+			return err
 		}
 	}
-	return o, durable.SyncTree(o.folder)
+	return durable.SyncTree(o.folder)
 }
 
 func (r *Receiver) openBook(inbox string, m *Manifest, o *opened, seen string) error {
@@ -79,7 +82,7 @@ func (r *Receiver) openBook(inbox string, m *Manifest, o *opened, seen string) e
 }
 
 // openPart writes one part's plaintext and holds it against the book.
-func (r *Receiver) openPart(ctx context.Context, inbox string, base Base, p *BookPart, o *opened) error {
+func (r *Receiver) openPart(ctx context.Context, inbox string, p *BookPart, o *opened) error {
 	path := filepath.Join(o.folder, strings.TrimSuffix(p.Name, partSuffix)+"."+p.Format)
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -1,0 +1,504 @@
+package transfer
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/posternhealth/postern/internal/sshsig"
+)
+
+func TestReceiveGoodDrop(t *testing.T) {
+	w := newWorld(t)
+	spec := w.spec(t, 1, "")
+	sealed := seal(t, spec)
+	r := w.receiver(t)
+	inbox := copyDrop(t, spec.Dir, sealed)
+	got := receiveOne(t, r, inbox)
+	if got.Status != Accepted || got.Sender != "clearview" || got.Rows != 5 || got.Book.People != 4 {
+		t.Fatalf("result %+v, fault %v", got, got.Fault)
+	}
+	text, err := os.ReadFile(filepath.Join(got.Folder, "cv.x7.000001.001.csv"))
+	must(t, err)
+	if string(text) != scoresCSV {
+		t.Error("the plaintext is another")
+	}
+	entries, err := os.ReadDir(got.Folder)
+	must(t, err)
+	if len(entries) != 4 {
+		t.Errorf("%d files of plaintext, want three parts and the book", len(entries))
+	}
+	c := compareReceipt(t, w, sealed, got.Receipt)
+	if c.Outcome != Acknowledged || c.Receipt.LedgerCheckpoint != "clearview\n7\nAAAA\n" {
+		t.Errorf("reconciled as %s: %v", c.Outcome, c.Differences)
+	}
+	if again := receiveOne(t, r, inbox); again.Status != Repeated || again.Receipt != "" {
+		t.Errorf("a second look gives %s", again.Status)
+	}
+}
+
+func compareReceipt(t testing.TB, w *world, sealed *Sealed, path string) *Reconciliation {
+	t.Helper()
+	receipt, err := os.ReadFile(path)
+	must(t, err)
+	signature, err := os.ReadFile(path + ".sig")
+	must(t, err)
+	c, err := Compare(sealed.Expect, receipt, signature, w.signers, w.now)
+	must(t, err)
+	return c
+}
+
+func TestNothingWithoutDone(t *testing.T) {
+	w := newWorld(t)
+	spec := w.spec(t, 1, "")
+	inbox := copyDrop(t, spec.Dir, seal(t, spec))
+	must(t, os.Remove(filepath.Join(inbox, "cv.x7.000001.done")))
+	results, err := w.receiver(t).Receive(context.Background(), inbox)
+	if err != nil || len(results) != 0 {
+		t.Errorf("an unfinished drop was looked at: %v %v", results, err)
+	}
+}
+
+// resign makes the clear side anew over the encrypted files as they lie,
+// after edit changed the manifest: what one can do who has a trusted key.
+func resign(t testing.TB, inbox string, signer party, edit func(*Manifest)) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(inbox, "*"+manifestSuffix))
+	must(t, err)
+	text, err := os.ReadFile(paths[0])
+	must(t, err)
+	m, err := ParseManifest(text)
+	must(t, err)
+	base := m.Base().String()
+	for i, f := range m.Files {
+		data, err := os.ReadFile(filepath.Join(inbox, f.Name))
+		must(t, err)
+		sum := sha256.Sum256(data)
+		m.Files[i] = ManifestFile{f.Name, hex.EncodeToString(sum[:]), int64(len(data))}
+	}
+	if edit != nil {
+		edit(m)
+	}
+	text, err = encode(m)
+	must(t, err)
+	signature, err := sshsig.Sign(signer.signer, DropNamespace, bytes.NewReader(text))
+	must(t, err)
+	var done []byte
+	for _, f := range []struct {
+		suffix string
+		text   []byte
+	}{{sumsSuffix, m.sums()}, {manifestSuffix, text}, {signatureSuffix, signature}} {
+		must(t, os.WriteFile(filepath.Join(inbox, base+f.suffix), f.text, 0o600))
+		done = appendSum(done, sumOf(f.text), base+f.suffix)
+	}
+	must(t, os.WriteFile(filepath.Join(inbox, base+doneSuffix), done, 0o600))
+}
+
+// reseal replaces an encrypted file by other plaintext for the same recipient.
+func (w *world) reseal(t testing.TB, inbox, name string, plain []byte) {
+	t.Helper()
+	file, err := os.Create(filepath.Join(inbox, name))
+	must(t, err)
+	defer file.Close()
+	a, err := age.Encrypt(file, w.payer.age.Recipient())
+	must(t, err)
+	_, err = a.Write(plain)
+	must(t, err)
+	must(t, a.Close())
+}
+
+func pack(t testing.TB, text string) []byte {
+	t.Helper()
+	var packed bytes.Buffer
+	e, err := newEncoder(&packed)
+	must(t, err)
+	_, err = io.WriteString(e, text)
+	must(t, err)
+	must(t, e.Close())
+	return packed.Bytes()
+}
+
+func flip(t testing.TB, path string, at int) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	must(t, err)
+	text[at%len(text)] ^= 1
+	must(t, os.WriteFile(path, text, 0o600))
+}
+
+// Each class of fault, made in the way it would arise, with the file that the
+// receiver must name.
+func TestFaults(t *testing.T) {
+	w := newWorld(t)
+	spec := w.spec(t, 1, "")
+	sealed := seal(t, spec)
+	part := func(inbox string, n int) string { return filepath.Join(inbox, fmt.Sprintf("cv.x7.000001.%03d.zst.age", n)) }
+	rebook := func(t *testing.T, inbox string, edit func(*Book)) {
+		b, err := ParseBook(decryptFile(t, filepath.Join(inbox, "cv.x7.000001.book.json.age"), w.payer.age))
+		must(t, err)
+		edit(b)
+		text, err := encodeBook(b)
+		must(t, err)
+		w.reseal(t, inbox, "cv.x7.000001.book.json.age", text)
+		resign(t, inbox, w.clinic, nil)
+	}
+	cases := []struct {
+		name  string
+		class Class
+		file  string
+		spoil func(t *testing.T, inbox string, r *Receiver)
+	}{
+		{"part gone", MissingFile, "002.zst.age", func(t *testing.T, inbox string, _ *Receiver) { must(t, os.Remove(part(inbox, 2))) }},
+		{"sums gone", MissingFile, "SHA256SUMS", func(t *testing.T, inbox string, _ *Receiver) {
+			must(t, os.Remove(filepath.Join(inbox, "cv.x7.000001.SHA256SUMS")))
+		}},
+		{"stranger", UnlistedFile, "004.zst.age", func(t *testing.T, inbox string, _ *Receiver) { must(t, os.WriteFile(part(inbox, 4), nil, 0o600)) }},
+		{"link", FormatFault, "002.zst.age", func(t *testing.T, inbox string, _ *Receiver) {
+			must(t, os.Rename(part(inbox, 2), filepath.Join(inbox, "elsewhere")))
+			must(t, os.Symlink("elsewhere", part(inbox, 2)))
+		}},
+		{"part cut", Truncated, "001.zst.age", func(t *testing.T, inbox string, _ *Receiver) { must(t, os.Truncate(part(inbox, 1), 100)) }},
+		{"parts swapped", FileMismatch, "001.zst.age", func(t *testing.T, inbox string, _ *Receiver) {
+			must(t, os.Rename(part(inbox, 1), part(inbox, 9)))
+			must(t, os.Rename(part(inbox, 2), part(inbox, 1)))
+			must(t, os.Rename(part(inbox, 9), part(inbox, 2)))
+		}},
+		{"sums of another order", SumsMismatch, "SHA256SUMS", func(t *testing.T, inbox string, _ *Receiver) {
+			resign(t, inbox, w.clinic, nil)
+			path := filepath.Join(inbox, "cv.x7.000001.SHA256SUMS")
+			text, err := os.ReadFile(path)
+			must(t, err)
+			lines := strings.SplitAfter(string(text), "\n")
+			slices.Reverse(lines)
+			must(t, os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600))
+			redone(t, inbox)
+		}},
+		{"done of another drop", DoneMismatch, ".done", func(t *testing.T, inbox string, _ *Receiver) {
+			must(t, os.WriteFile(filepath.Join(inbox, "cv.x7.000001.done"), []byte("x\n"), 0o600))
+		}},
+		{"signed for receipts", SignatureInvalid, ".sig", func(t *testing.T, inbox string, _ *Receiver) {
+			text, err := os.ReadFile(filepath.Join(inbox, "cv.x7.000001.manifest.json"))
+			must(t, err)
+			signature, err := sshsig.Sign(w.clinic.signer, ReceiptNamespace, bytes.NewReader(text))
+			must(t, err)
+			must(t, os.WriteFile(filepath.Join(inbox, "cv.x7.000001.manifest.json.sig"), signature, 0o600))
+			redone(t, inbox)
+		}},
+		{"unknown signer", SignerUnknown, ".sig", func(t *testing.T, inbox string, _ *Receiver) { resign(t, inbox, newParty(t, "clearview"), nil) }},
+		{"signed in another's name", SignerNotSender, ".sig", func(t *testing.T, inbox string, _ *Receiver) { resign(t, inbox, w.other, nil) }},
+		{"stripped and signed anew", BookMismatch, "book.json.age", func(t *testing.T, inbox string, _ *Receiver) {
+			resign(t, inbox, w.other, func(m *Manifest) { m.Sender = w.other.name })
+		}},
+		{"for another", NotForUs, "manifest.json", func(t *testing.T, inbox string, r *Receiver) { r.Name = "beta" }},
+		{"not the format", FormatFault, "manifest.json", func(t *testing.T, inbox string, _ *Receiver) {
+			resign(t, inbox, w.clinic, func(m *Manifest) { m.Format = "postern-drop/v2" })
+		}},
+		{"other key", DecryptFailed, "book.json.age", func(t *testing.T, inbox string, r *Receiver) { r.Identities = []age.Identity{w.other.age} }},
+		{"plaintext is no zstd", DecryptFailed, "001.zst.age", func(t *testing.T, inbox string, _ *Receiver) {
+			w.reseal(t, inbox, "cv.x7.000001.001.zst.age", []byte("plain"))
+			resign(t, inbox, w.clinic, nil)
+		}},
+		{"sealed when cut short", Truncated, "001.zst.age", func(t *testing.T, inbox string, _ *Receiver) {
+			packed := pack(t, scoresCSV)
+			w.reseal(t, inbox, "cv.x7.000001.001.zst.age", packed[:len(packed)-3])
+			resign(t, inbox, w.clinic, nil)
+		}},
+		{"rows", RowCount, "001.zst.age", func(t *testing.T, inbox string, _ *Receiver) {
+			w.reseal(t, inbox, "cv.x7.000001.001.zst.age", pack(t, emptyCSV))
+			resign(t, inbox, w.clinic, nil)
+		}},
+		{"rows of the book", RowCount, "003.zst.age", func(t *testing.T, inbox string, _ *Receiver) {
+			rebook(t, inbox, func(b *Book) { b.Parts[2].Rows++ })
+		}},
+		{"other values", PlaintextFault, "001.zst.age", func(t *testing.T, inbox string, _ *Receiver) {
+			w.reseal(t, inbox, "cv.x7.000001.001.zst.age", pack(t, strings.Replace(scoresCSV, "11", "12", 1)))
+			resign(t, inbox, w.clinic, nil)
+		}},
+		{"far longer", PlaintextFault, "001.zst.age", func(t *testing.T, inbox string, _ *Receiver) {
+			w.reseal(t, inbox, "cv.x7.000001.001.zst.age", pack(t, strings.Repeat(scoresCSV, 1000)))
+			resign(t, inbox, w.clinic, nil)
+		}},
+		{"book of another number", BookMismatch, "book.json.age", func(t *testing.T, inbox string, _ *Receiver) {
+			rebook(t, inbox, func(b *Book) { b.Sequence = 2 })
+		}},
+		{"history rewritten", LedgerFault, "book.json.age", func(t *testing.T, inbox string, r *Receiver) {
+			r.CheckLedger = func(string, Ledger) error { return errors.New("the proof does not hold") }
+		}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			inbox, r := copyDrop(t, spec.Dir, sealed), w.receiver(t)
+			c.spoil(t, inbox, r)
+			expectFault(t, r, inbox, c.class, c.file)
+		})
+	}
+}
+
+// redone makes .done right for what lies in the inbox.
+func redone(t testing.TB, inbox string) {
+	t.Helper()
+	var done []byte
+	for _, suffix := range []string{sumsSuffix, manifestSuffix, signatureSuffix} {
+		text, err := os.ReadFile(filepath.Join(inbox, "cv.x7.000001"+suffix))
+		must(t, err)
+		done = appendSum(done, sumOf(text), "cv.x7.000001"+suffix)
+	}
+	must(t, os.WriteFile(filepath.Join(inbox, "cv.x7.000001.done"), done, 0o600))
+}
+
+// expectFault also looks that nothing decrypted stays and that the answer is
+// a signed rejection.
+func expectFault(t *testing.T, r *Receiver, inbox string, class Class, file string) {
+	t.Helper()
+	got := receiveOne(t, r, inbox)
+	if got.Status != Rejected || got.Fault.Class != class || !strings.HasSuffix(got.Fault.File, file) {
+		t.Fatalf("%s, %v; want %s of …%s", got.Status, got.Fault, class, file)
+	}
+	if !strings.Contains(got.Fault.Error(), got.Fault.File) || strings.Contains(got.Fault.Error(), "%!") {
+		t.Errorf("the message does not name the file: %v", got.Fault)
+	}
+	err := filepath.WalkDir(r.Dir, func(path string, e os.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && !strings.Contains(path, "receipt") && e.Name() != memoryFile {
+			t.Errorf("%s stayed", path)
+		}
+		return err
+	})
+	must(t, err)
+	text, err := os.ReadFile(got.Receipt)
+	must(t, err)
+	receipt, err := ParseReceipt(text)
+	must(t, err)
+	if receipt.Status != Rejected || receipt.Fault != string(class) {
+		t.Errorf("the receipt says %s %s", receipt.Status, receipt.Fault)
+	}
+	if again := receiveOne(t, r, inbox); again.Receipt != "" {
+		t.Error("the same rejection was answered twice")
+	}
+}
+
+// Whatever byte of whatever file is changed, the receiver refuses and its
+// message names that file.
+func TestEveryFileIsCovered(t *testing.T) {
+	w := newWorld(t)
+	spec := w.spec(t, 1, "")
+	sealed := seal(t, spec)
+	for _, f := range sealed.Files {
+		step := max(1, int(f.Size)/40)
+		for at := 0; at < int(f.Size); at += step {
+			inbox, r := copyDrop(t, spec.Dir, sealed), w.receiver(t)
+			flip(t, filepath.Join(inbox, f.Name), at)
+			got := receiveOne(t, r, inbox)
+			if got.Status != Rejected || got.Fault.File != f.Name {
+				t.Fatalf("byte %d of %s: %s, %v", at, f.Name, got.Status, got.Fault)
+			}
+		}
+	}
+}
+
+// chain receives a row of drops into one memory.
+type chain struct {
+	t *testing.T
+	w *world
+	r *Receiver
+}
+
+func (c *chain) take(sequence int64, previous string, voids ...int64) (Result, string) {
+	spec := c.w.spec(c.t, sequence, previous, voids...)
+	sealed := seal(c.t, spec)
+	return receiveOne(c.t, c.r, copyDrop(c.t, spec.Dir, sealed)), sealed.ManifestSHA256
+}
+
+func (c *chain) accepts(sequence int64, previous string, voids ...int64) string {
+	c.t.Helper()
+	got, sum := c.take(sequence, previous, voids...)
+	if got.Status != Accepted {
+		c.t.Fatalf("number %d: %s, %v", sequence, got.Status, got.Fault)
+	}
+	return sum
+}
+
+func (c *chain) refuses(class Class, sequence int64, previous string, voids ...int64) {
+	c.t.Helper()
+	got, _ := c.take(sequence, previous, voids...)
+	if got.Status != Rejected || got.Fault.Class != class {
+		c.t.Fatalf("number %d: %s, %v; want %s", sequence, got.Status, got.Fault, class)
+	}
+}
+
+func TestSequence(t *testing.T) {
+	w := newWorld(t)
+	c := &chain{t, w, w.receiver(t)}
+	c.refuses(SequenceGap, 2, sumOf([]byte("unknown")))
+	one := c.accepts(1, "")
+	c.refuses(Fork, 1, "")
+	c.refuses(Fork, 2, sumOf([]byte("another one")))
+	c.refuses(SequenceGap, 3, one)
+	c.refuses(SequenceGap, 5, one, 2, 4)
+	four := c.accepts(4, one, 2, 3)
+	c.refuses(Voided, 3, one)
+	// Number 4 had arrived though the sender did not know; 5 voids it.
+	five, _ := c.take(5, one, 2, 3, 4)
+	if five.Status != Accepted || !slices.Equal(five.Withdrawn, []int64{4}) {
+		t.Errorf("voiding an accepted drop: %s %v %v", five.Status, five.Withdrawn, five.Fault)
+	}
+	c.refuses(Fork, 6, four)
+}
+
+func TestAdoptedExchange(t *testing.T) {
+	w := newWorld(t)
+	c := &chain{t, w, w.receiver(t)}
+	c.r.Adopt = true
+	before := sumOf([]byte("39"))
+	c.accepts(41, before, 40)
+	c.r.Adopt = false
+	c.accepts(42, before, 40, 41)
+	c.refuses(SequenceGap, 20, before)
+}
+
+// A code belongs to the sender that used it first.
+func TestNameTaken(t *testing.T) {
+	w := newWorld(t)
+	c := &chain{t, w, w.receiver(t)}
+	one := c.accepts(1, "")
+	spec := w.spec(t, 2, one)
+	spec.Sender, spec.Signer = w.other.name, w.other.signer
+	got := receiveOne(t, c.r, copyDrop(t, spec.Dir, seal(t, spec)))
+	if got.Fault == nil || got.Fault.Class != NameTaken {
+		t.Errorf("%s, %v", got.Status, got.Fault)
+	}
+}
+
+// One who can write to the inbox cannot take an acceptance back.
+func TestAcceptanceStands(t *testing.T) {
+	w := newWorld(t)
+	spec := w.spec(t, 1, "")
+	sealed, r := seal(t, spec), w.receiver(t)
+	inbox := copyDrop(t, spec.Dir, sealed)
+	accepted := receiveOne(t, r, inbox)
+	flip(t, filepath.Join(inbox, "cv.x7.000001.manifest.json"), 20)
+	if got := receiveOne(t, r, inbox); got.Status != Rejected || got.Receipt != "" {
+		t.Errorf("%s, receipt %q", got.Status, got.Receipt)
+	}
+	if c := compareReceipt(t, w, sealed, accepted.Receipt); c.Outcome != Acknowledged {
+		t.Errorf("the receipt now says %s", c.Outcome)
+	}
+}
+
+// A receiver killed between its steps receives the drop again, whole.
+func TestReceiverKilled(t *testing.T) {
+	w := newWorld(t)
+	spec := w.spec(t, 1, "")
+	r := w.receiver(t)
+	inbox := copyDrop(t, spec.Dir, seal(t, spec))
+	first := receiveOne(t, r, inbox)
+	must(t, os.Remove(filepath.Join(r.Dir, memoryFile))) // as if killed before it
+	left := filepath.Join(r.Dir, ".cv.x7.000001.part")
+	must(t, os.Mkdir(left, 0o700))
+	must(t, os.WriteFile(filepath.Join(left, "half"), []byte("k1"), 0o600))
+	again := receiveOne(t, r, inbox)
+	if again.Status != Accepted || again.Folder != first.Folder {
+		t.Errorf("%s %v", again.Status, again.Fault)
+	}
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Error("half a plaintext stayed")
+	}
+	must(t, os.WriteFile(filepath.Join(r.Dir, memoryFile), []byte("{}"), 0o600))
+	if _, err := r.Receive(context.Background(), inbox); err == nil {
+		t.Error("a damaged memory was used")
+	}
+}
+
+func TestCompare(t *testing.T) {
+	w := newWorld(t)
+	spec := w.spec(t, 1, "")
+	sealed := seal(t, spec)
+	good := func() *Receipt {
+		r := w.receiver(t).receipt(Base{"cv", "x7", 1}, sealed.ManifestSHA256, Accepted)
+		r.Sender, r.Rows, r.Parts = "clearview", 5, slices.Clone(sealed.Expect.Parts)
+		return r
+	}
+	for _, c := range []struct {
+		name string
+		edit func(*Receipt)
+		want Outcome
+		what string
+	}{
+		{"equal", func(*Receipt) {}, Acknowledged, ""},
+		{"two rows not loaded", func(r *Receipt) { r.Parts[0].Rows, r.Parts[0].Refused, r.Rows = 1, 2, 3 }, PartlyRejected, ""},
+		{"rejected", func(r *Receipt) { r.Status, r.Fault, r.Sender = Rejected, string(Truncated), "" }, WhollyRejected, ""},
+		{"a row too few", func(r *Receipt) { r.Parts[0].Rows, r.Rows = 2, 4 }, Differing, "rows"},
+		{"other plaintext", func(r *Receipt) { r.Parts[1].PlaintextSHA256 = sumOf(nil) }, Differing, "plaintext_sha256"},
+		{"part missing", func(r *Receipt) { r.Parts = r.Parts[:2]; r.Rows = 3 }, Differing, "parts"},
+		{"other manifest", func(r *Receipt) { r.ManifestSHA256 = sumOf(nil) }, Differing, "manifest_sha256"},
+		{"other number", func(r *Receipt) { r.Sequence = 2 }, Differing, "sequence"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := good()
+			c.edit(r)
+			text, signature, err := r.sign(w.payer.signer)
+			must(t, err)
+			got, err := Compare(sealed.Expect, text, signature, w.signers, w.now)
+			must(t, err)
+			has := slices.ContainsFunc(got.Differences, func(d Difference) bool { return d.What == c.what })
+			if got.Outcome != c.want || has != (c.what != "") {
+				t.Errorf("%s %v", got.Outcome, got.Differences)
+			}
+		})
+	}
+	text, signature, err := good().sign(w.clinic.signer)
+	must(t, err)
+	if _, err := Compare(sealed.Expect, text, signature, w.signers, w.now); !errors.Is(err, ErrReceiptSignature) {
+		t.Errorf("a receipt that the clinic signed itself: %v", err)
+	}
+}
+
+// Readers of documents that others write: no panic, and one spelling only.
+func FuzzDocuments(f *testing.F) {
+	w := newWorld(f)
+	spec := w.spec(f, 3, sumOf(nil), 2)
+	sealed := seal(f, spec)
+	inbox := copyDrop(f, spec.Dir, sealed)
+	manifest, err := os.ReadFile(filepath.Join(inbox, "cv.x7.000003.manifest.json"))
+	must(f, err)
+	f.Add(manifest)
+	f.Add(decryptFile(f, filepath.Join(inbox, "cv.x7.000003.book.json.age"), w.payer.age))
+	r := w.receiver(f).receipt(Base{"cv", "x7", 3}, sealed.ManifestSHA256, Accepted)
+	receipt, err := encode(r)
+	must(f, err)
+	f.Add(receipt)
+	f.Add([]byte(`{"format":"postern-drop/v1","format":"postern-drop/v1"}` + "\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if m, err := ParseManifest(data); err == nil {
+			if again, err := encode(m); err != nil || !bytes.Equal(again, data) {
+				t.Error("a manifest has two spellings")
+			}
+			for _, f := range m.Files {
+				if f.Name != filepath.Base(f.Name) || strings.HasPrefix(f.Name, ".") {
+					t.Errorf("name %q", f.Name)
+				}
+			}
+		}
+		if b, err := ParseBook(data); err == nil {
+			if _, err := encodeBook(b); err != nil {
+				t.Error(err)
+			}
+		}
+		if r, err := ParseReceipt(data); err == nil {
+			if _, err := time.Parse(time.RFC3339, r.ReceivedAt); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
