@@ -144,7 +144,9 @@ func TestFaults(t *testing.T) {
 	w := newWorld(t)
 	spec := w.spec(t, 1, "")
 	sealed := seal(t, spec)
-	part := func(inbox string, n int) string { return filepath.Join(inbox, fmt.Sprintf("cv.x7.000001.%03d.zst.age", n)) }
+	part := func(inbox string, n int) string {
+		return filepath.Join(inbox, fmt.Sprintf("cv.x7.000001.%03d.zst.age", n))
+	}
 	rebook := func(t *testing.T, inbox string, edit func(*Book)) {
 		b, err := ParseBook(decryptFile(t, filepath.Join(inbox, "cv.x7.000001.book.json.age"), w.payer.age))
 		must(t, err)
