@@ -151,6 +151,12 @@ func (c *checking) closedCohort(path string, rel *Release, typ *extract.TypeDef,
 	dated := typ == nil && find(schema.Fields, withRole(extract.RoleDate)) != nil ||
 		typ != nil && typ.Name != "Patient" && len(extract.Compartment(typ.Name)) > 0
 	closed := slices.ContainsFunc(rel.Only, func(o Condition) bool { return o.Period != "" })
+	for _, o := range rel.Only {
+		if _, last, ok := ClosedRange(o.Period); ok && last >= c.env.Today {
+			c.add(strictyaml.Join(path+".only", o.Path), "write last-closed-year, or years that are over",
+				"the period ends on %s and is not over: what the next drop adds tells its date (45 CFR 164.514(b)(2)(i)(C))", last)
+		}
+	}
 	if dated && !closed && c.Cohort == nil {
 		c.add(path+".only", "add cohort:, or only: {date: last-closed-year}",
 			"%s is followed without end: what one drop adds to the last tells the date of care (45 CFR 164.514(b)(2)(i)(C))", rel.Dataset)

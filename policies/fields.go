@@ -82,7 +82,10 @@ func (r *reading) fhirField(path, resource string, f *Field) {
 		case why == "":
 			f.Leaves = append(f.Leaves, l)
 		}
-		if why != "" && !whole {
+		if why != "" && (!whole || f.Do == Keep && !staysBehind[l.Class]) {
+			if whole {
+				why, instead = f.Name+" holds "+strings.Join(l.Path, ".")+": "+why, "name the leaves that may leave instead of the whole"
+			}
 			r.add(path, instead, "%s", why)
 			return
 		}
@@ -90,6 +93,13 @@ func (r *reading) fhirField(path, resource string, f *Field) {
 	if len(f.Leaves) == 0 && f.Do != "" {
 		r.add(path, leaveOut, "no part of %s may leave with do: %s under %s", f.Name, f.Do, std)
 	}
+}
+
+// staysBehind are the classes that do not leave when the element they are part
+// of is kept: nobody means them who names a value, a code or a component. A
+// whole that holds any other identifier is refused instead.
+var staysBehind = map[extract.Class]bool{
+	extract.Date: true, extract.AgeYears: true, extract.Link: true, extract.WebAddress: true,
 }
 
 // pointsToPatient tells whether a leaf names the patient of the record.

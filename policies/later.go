@@ -33,7 +33,7 @@ var laterWords = map[string]map[string]string{
 	"do": {
 		"map":        "value maps; use do: keep on a coded field",
 		"shift-date": "date shifting; use do: year, or do: relative-time with a cohort",
-		"token":      "keyed tokens; use do: code",
+		"token":      "keyed tokens (a code derived from the patient is none under 45 CFR 164.514(c)); use do: code",
 		"ordinal":    "drop-local ordinals; leave the field out",
 		"coarsen":    "coarsening by maps; use do: age-band, do: zip3 or do: year",
 		"round":      "rounding; use do: keep",

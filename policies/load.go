@@ -50,6 +50,7 @@ type reading struct {
 	source *strictyaml.Source
 	errs   *strictyaml.Errors
 	open   func(name string) ([]byte, error)
+	broken map[string]bool // key paths whose value could not be read
 }
 
 func parse(path string, data []byte, open func(string) ([]byte, error)) (*Policy, error) {
@@ -57,7 +58,10 @@ func parse(path string, data []byte, open func(string) ([]byte, error)) (*Policy
 	r := &reading{policy: &Policy{File: path, SHA256: hex.EncodeToString(sum[:])}, open: open}
 	r.source, _ = strictyaml.Decode(path, data, &r.file, strictyaml.Drafts)
 	r.errs = r.source.Errors()
-	r.policy.source = r.source
+	r.policy.source, r.broken = r.source, map[string]bool{}
+	for _, m := range r.errs.List {
+		r.broken[m.Path] = true
+	}
 	if r.source.Has("") {
 		r.head()
 		r.people()
@@ -72,10 +76,10 @@ func parse(path string, data []byte, open func(string) ([]byte, error)) (*Policy
 	return r.policy, nil
 }
 
-// add notes a mistake at a key path, unless the value there is still to be
-// filled in: then Check says so.
+// add notes a mistake at a key path, unless the value there could not be read,
+// or is still to be filled in: then Check says so.
 func (r *reading) add(path, hint, format string, args ...any) {
-	if !r.source.IsPlaceholder(path) {
+	if !r.broken[path] && !r.source.IsPlaceholder(path) {
 		r.errs.Add(r.source.At(path), path, fmt.Sprintf(format, args...), hint)
 	}
 }
@@ -91,8 +95,11 @@ func (r *reading) oneOf(path, value string, known ...string) bool {
 	}
 	key := path[strings.LastIndexByte(path, '.')+1:]
 	switch why, later := laterWords[key][value]; {
-	case !r.source.Has(path) || r.source.IsPlaceholder(path):
-	case later:
+	case !r.source.Has(path) || r.broken[path] || r.source.IsPlaceholder(path):
+	case later || key == "layout" && strictyaml.Nearest(value, known) == "":
+		if !later {
+			why = "layout files; use layout: csv or layout: ndjson"
+		}
 		what, instead, _ := strings.Cut(why, "; ")
 		r.errs.AddCause(r.source.At(path), path, ErrNotInThisVersion.Error()+": "+what, instead, ErrNotInThisVersion)
 	default:
@@ -271,9 +278,7 @@ func (r *reading) output() {
 	if f == nil {
 		return
 	}
-	if r.oneOf("output.layout", f.Layout, "csv", "ndjson") || !r.source.Has("output.layout") {
-		r.policy.Output.Layout = f.Layout
-	}
+	r.oneOf("output.layout", f.Layout, "csv", "ndjson")
 	r.oneOf("output.mode", f.Mode, "full")
 	r.oneOf("output.part2_rows", f.Part2Rows, "own-file", "leave-out")
 	r.oneOf("output.shuffle", f.Shuffle, "people")

@@ -160,7 +160,7 @@ func (r *reading) field(path, name string, f *fieldFile, because string) Field {
 func (r *reading) isLookUp(from string) bool {
 	input, _, ok := strings.Cut(from, ".")
 	_, known := r.policy.Inputs[input]
-	return ok && known
+	return ok && (known || input == r.policy.People.Roster)
 }
 
 // origin checks what a field is taken from, as far as the file alone tells.
@@ -172,7 +172,7 @@ func (r *reading) origin(path string, out *Field, f *fieldFile) {
 		r.add(path+".from", "add cohort: with index, index_year, follow and release_after", "there is no cohort, so there is no index date")
 	case r.isLookUp(f.From) && out.Do != Keep:
 		r.add(path+".do", "write do: keep, or nothing", "a looked-up value leaves as it is or not at all")
-	case r.isLookUp(f.From) && !strings.HasPrefix(f.From, r.policy.People.Roster+"."):
+	case r.policy.Standard == Identified && r.isLookUp(f.From) && !strings.HasPrefix(f.From, r.policy.People.Roster+"."):
 		r.add(path+".from", "name a column of the roster under people.relationship", "values are looked up in the members' roster only")
 	}
 	if f.At == FromIndex && r.file.Cohort == nil {

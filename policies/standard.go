@@ -26,8 +26,8 @@ var harborRules = map[extract.Class]classRule{
 	extract.Name:           {"(A)", nil, leaveOut},
 	extract.Geography:      {"(B)", nil, "release the state, or do: zip3 of the postal code"},
 	extract.Postcode:       {"(B)", []Transform{ZIP3}, "write do: zip3"},
-	extract.Date:           {"(C)", []Transform{Year, RelativeTime}, "write do: year, or do: relative-time with a cohort"},
-	extract.BirthDate:      {"(C)", []Transform{Year, AgeBand}, "write do: year or do: age-band"},
+	extract.Date:           {"(C)", []Transform{Year, RelativeTime}, "write do: year, or in a delimited dataset with a cohort do: relative-time"},
+	extract.BirthDate:      {"(C)", []Transform{Year, AgeBand}, "write do: year, or in a delimited dataset do: age-band"},
 	extract.DeathDate:      {"(C)", []Transform{Year}, "write do: year"},
 	extract.AgeYears:       {"(C)", []Transform{AgeBand}, "write do: age-band with top: 90+"},
 	extract.Phone:          {"(D)", nil, leaveOut},
@@ -131,7 +131,7 @@ func (r *reading) ground() {
 	case !r.source.Has("basis"):
 		return
 	case !ok:
-		r.add("basis", strictyaml.DidYouMean(p.Basis, groundNames(p.Standard)), "%q is no legal basis that Postern knows", p.Basis)
+		r.add("basis", "known are "+strings.Join(groundNames(p.Standard), ", "), "%q is no legal basis that Postern knows", p.Basis)
 	case g.standard != p.Standard:
 		r.add("basis", "for "+string(p.Standard)+" known are "+strings.Join(groundNames(p.Standard), ", "), "%s is no basis for the standard %s", p.Basis, p.Standard)
 	case g.purpose != nil && KnownPurpose(p.Purpose) && !slices.ContainsFunc(g.purpose, func(w string) bool { return PurposeWithin(p.Purpose, w) }):

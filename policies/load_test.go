@@ -1,0 +1,154 @@
+package policies
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+func mustLoad(t *testing.T, file string) *Policy {
+	t.Helper()
+	p, err := Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestLoadedValues(t *testing.T) {
+	p := mustLoad(t, "testdata/right/acme-phq9-gad7.yaml")
+	if p.Agreement.From.String() != "2026-01-01" || p.Agreement.To.String() != "no date" || p.Agreement.ReviewBy.String() != "2026-12-31" {
+		t.Errorf("agreement: %+v", p.Agreement)
+	}
+	if p.People.Roster != "acme-roster" || p.People.General != PermitWithout || p.People.Part2 != DenyWithout || p.People.AcceptForms[0] != "tpo-2026" || !p.People.AmbiguousWithheld {
+		t.Errorf("people: %+v", p.People)
+	}
+	if g := p.Inputs["acme-roster"]; g.MaxAge.Hours() != 35*24 || g.ShrinkLimit != 0.1 {
+		t.Errorf("guard: %+v", g)
+	}
+	only := p.Release[0].Only
+	if len(only) != 3 || !slices.Equal(only[0].Values, []string{"44261-6", "70274-6"}) || only[2].Period != MeasureYear || only[2].Values != nil {
+		t.Errorf("only: %+v", only)
+	}
+	member := p.Release[0].Fields[0]
+	if member.Name != "member_id" || member.From != "acme-roster.member_id" || member.Do != Keep {
+		t.Errorf("look-up: %+v", member)
+	}
+	if !p.Output.RowKey || p.Output.Part2Rows != "own-file" || p.Totals[2] != (Total{"sum", "total_score"}) || p.Tolerate.Rejected != 0.01 {
+		t.Errorf("output: %+v %+v", p.Output, p.Totals)
+	}
+}
+
+// Check fills in what only schemas tell, and gives the same when called again.
+func TestCheckCompletes(t *testing.T) {
+	p := mustLoad(t, "testdata/right/outcomes-registry.yaml")
+	if p.Cohort.Dataset != "scores" || p.Cohort.FollowDays != 364 {
+		t.Errorf("cohort: %+v", p.Cohort)
+	}
+	first, err := Check(p, testEnv(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources := map[string]string{}
+	for _, f := range p.Release[0].Fields {
+		sources[f.Name] = f.From + " " + f.Class.String()
+	}
+	if sources["person"] != "patient_id subject-key" || sources["age"] != "birth_date birth-date" || sources["index_year"] != "index date" {
+		t.Errorf("sources: %v", sources)
+	}
+	second, err := Check(p, testEnv(t))
+	if err != nil || first.String() != second.String() {
+		t.Errorf("the second check differs: %v", err)
+	}
+}
+
+func TestPlaceholdersStopTheCheckOnly(t *testing.T) {
+	for _, name := range []string{"placeholders", "placeholder-in-notice"} {
+		p := mustLoad(t, "testdata/wrong/"+name+".yaml")
+		_, err := Check(p, testEnv(t))
+		var mistakes *strictyaml.Errors
+		if !errors.Is(err, ErrPlaceholder) || !errors.As(err, &mistakes) || !mistakes.Only(ErrPlaceholder) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestLaterPartsAreTyped(t *testing.T) {
+	for _, name := range []string{"later-keys", "later-minors", "later-standard", "layout-file", "shift-date", "harbor-token"} {
+		_, err := Load("testdata/wrong/" + name + ".yaml")
+		var mistakes *strictyaml.Errors
+		if !errors.Is(err, ErrNotInThisVersion) || !errors.As(err, &mistakes) || !mistakes.Only(ErrNotInThisVersion) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The digest changes with the policy and with every text it names, and not
+// with where the folder lies.
+func TestDigest(t *testing.T) {
+	text, _ := os.ReadFile("testdata/right/acme-phq9-gad7.yaml")
+	write := func(policy, notice string) string {
+		dir := t.TempDir()
+		_ = os.Mkdir(filepath.Join(dir, "texts"), 0o755)
+		_ = os.WriteFile(filepath.Join(dir, "texts/part2-notice.txt"), []byte(notice), 0o644)
+		file := filepath.Join(dir, "p.yaml")
+		_ = os.WriteFile(file, []byte(policy), 0o644)
+		return mustLoad(t, file).Digest()
+	}
+	first := write(string(text), "a")
+	if first != write(string(text), "a") || first == write(string(text), "b") || first == write(string(text)+"\n", "a") {
+		t.Error("the digest does not follow what it covers")
+	}
+}
+
+func TestUnreadableFile(t *testing.T) {
+	if _, err := Load("testdata/none.yaml"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	for _, pattern := range []string{"testdata/right/*.yaml", "testdata/wrong/*.yaml"} {
+		files, _ := filepath.Glob(pattern)
+		for _, file := range files {
+			text, _ := os.ReadFile(file)
+			f.Add(string(text))
+		}
+	}
+	env := testEnv(f)
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := parse("p.yaml", []byte(text), func(string) ([]byte, error) { return []byte("a text"), nil })
+		var mistakes *strictyaml.Errors
+		if err != nil {
+			if !errors.As(err, &mistakes) || len(mistakes.List) == 0 {
+				t.Fatalf("an error without a mistake: %v", err)
+			}
+			_ = mistakes.Render(&strings.Builder{})
+			return
+		}
+		proof, err := Check(p, env)
+		if err != nil {
+			return
+		}
+		_ = proof.String()
+		_ = p.Digest()
+		for _, rel := range p.Release {
+			for _, field := range rel.Fields {
+				if field.Because == "" || field.Leaves == nil && !Permits(p.Standard, field.Class, field.Do) && field.From != FromIndex {
+					t.Fatalf("%s.%s left the check as %+v", rel.Dataset, field.Name, field)
+				}
+				for _, l := range field.Leaves {
+					if !Permits(p.Standard, l.Class, field.Do) {
+						t.Fatalf("%s.%s left the check with %v", rel.Dataset, field.Name, l.Path)
+					}
+				}
+			}
+		}
+	})
+}
