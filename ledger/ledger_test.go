@@ -516,3 +516,32 @@ func FuzzVerifyCheckpoint(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkAppend(b *testing.B) {
+	ctx, db := context.Background(), open(b)
+	tx, err := db.Begin()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer tx.Rollback()
+	for b.Loop() {
+		if _, err := Append(ctx, tx, Event{Kind: Run, At: start, Exchange: "x7", Sequence: 1}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	ctx, db := context.Background(), open(b)
+	for range 1000 {
+		if _, err := Append(ctx, db, Event{Kind: Run, At: start, Exchange: "x7", Sequence: 1}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if err := Verify(ctx, db); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "entries/s")
+}
