@@ -168,8 +168,8 @@ func (pl *Plan) leavesOf(dataset string, f *policies.Field) ([]leaf, error) {
 	}
 	leaves := make([]leaf, 0, len(f.Leaves))
 	for _, l := range f.Leaves {
-		if l.Path[len(l.Path)-1] == "url" || len(l.Path) == 1 && l.Path[0] == "resourceType" {
-			continue // written by the engine itself
+		if len(l.Path) == 0 {
+			return nil, errors.New("a leaf without a path")
 		}
 		link := l.Class == extract.Link && len(l.Path) > 1 && l.Path[len(l.Path)-1] == "reference"
 		subject := dataset == "Patient" && len(l.Path) == 1 && l.Path[0] == "id"

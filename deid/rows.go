@@ -1,7 +1,6 @@
 package deid
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 
@@ -78,11 +77,11 @@ func (pl *Plan) cellOf(p *policies.Policy, f *policies.Field, schema *extract.Sc
 	switch {
 	case f.Do == policies.CodePerson:
 		c.from, class = person, extract.SubjectKey
+	case from == policies.FromIndex:
+		c.from = index
 	case c.at >= 0:
 		c.column, class = &schema.Fields[c.at], schema.Fields[c.at].Class
-	case from == "index":
-		c.from = index
-	case dotted && (isInput || roster == p.People.Roster):
+	case dotted && roster != "" && (isInput || roster == p.People.Roster):
 		c.from, c.at, class = lookup, pl.lookup(from), extract.MemberNumber
 	case f.Do == policies.AgeBand:
 		c.from, class = birth, extract.BirthDate
@@ -256,11 +255,20 @@ func (o *Output) hole(b []byte, kind HoleKind) []byte {
 	return b
 }
 
-// appendCell writes a value by RFC 4180 §2: quoted only where it must be.
+// quoted are the bytes that RFC 4180 §2 allows in a quoted cell only.
+var quoted = [256]bool{',': true, '"': true, '\r': true, '\n': true}
+
+// appendCell writes a value, in quotes only where it must be.
 func appendCell(b, value []byte) []byte {
-	if !bytes.ContainsAny(value, ",\"\r\n") {
-		return append(b, value...)
+	for _, c := range value {
+		if quoted[c] {
+			return appendQuoted(b, value)
+		}
 	}
+	return append(b, value...)
+}
+
+func appendQuoted(b, value []byte) []byte {
 	b = append(b, '"')
 	for _, c := range value {
 		if c == '"' {

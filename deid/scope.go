@@ -63,6 +63,9 @@ func (c *condition) place(dataset, path string, schema *extract.Schema) error {
 		return nil
 	}
 	c.column = schema.Column(path)
+	if c.column < 0 && path == wholeDate {
+		c.column = slices.IndexFunc(schema.Fields, dated)
+	}
 	if c.column < 0 {
 		return fmt.Errorf("%s: the schema of %s has no such column", path, dataset)
 	}
@@ -79,11 +82,11 @@ func (c *condition) place(dataset, path string, schema *extract.Schema) error {
 func periodAt(period string, asOf extract.Day) (extract.Span, error) {
 	y, m, _ := asOf.Time().Date()
 	switch period {
-	case "measure-year", "measurement-year":
+	case policies.MeasureYear:
 		return extract.Span{From: civil(y, 1, 1), To: civil(y+1, 1, 1) - 1}, nil
-	case "last-closed-year":
+	case policies.LastClosedYear:
 		return extract.Span{From: civil(y-1, 1, 1), To: civil(y, 1, 1) - 1}, nil
-	case "last-closed-month":
+	case policies.LastClosedMonth:
 		return extract.Span{From: civil(y, m-1, 1), To: civil(y, m, 1) - 1}, nil
 	}
 	from, to, ok := strings.Cut(period, "..")
@@ -228,8 +231,10 @@ func isUndated(dataset string, schema *extract.Schema) bool {
 	if schema == nil {
 		return dataset == "Patient"
 	}
-	return !slices.ContainsFunc(schema.Fields, func(f extract.Field) bool { return f.Role == extract.RoleDate })
+	return !slices.ContainsFunc(schema.Fields, dated)
 }
+
+func dated(f extract.Field) bool { return f.Role == extract.RoleDate }
 
 // InCohort tells whether the record lies in the policy's cohort: Population
 // when its person has no index in the index year, Period when it lies outside

@@ -115,3 +115,24 @@ func TestRelative(t *testing.T) {
 		}
 	}
 }
+
+func TestCalendar(t *testing.T) {
+	for day := extract.Day(-800000); day < 3000000; day += 7 {
+		y, m, d := calendar(day)
+		if wantY, wantM, wantD := day.Time().Date(); y != wantY || m != int(wantM) || d != wantD {
+			t.Fatalf("%d: %d-%d-%d, want %s", day, y, m, d, day)
+		}
+	}
+}
+
+// The compiler's own table never allows what the policy language refuses.
+func TestPermitsNoMoreThanPolicies(t *testing.T) {
+	r, _ := newRules(&policies.Policy{Standard: policies.SafeHarbor}, asOf)
+	for c := range extract.Class(extract.Classes) {
+		for _, do := range []policies.Transform{policies.Keep, policies.CodePerson, policies.Year, policies.AgeBand, policies.ZIP3, policies.RelativeTime, "map", ""} {
+			if mine, theirs := r.permit(c, do) == nil, policies.Permits(policies.SafeHarbor, c, do); mine && !theirs {
+				t.Errorf("%s with %q: permitted here, refused by policies", c, do)
+			}
+		}
+	}
+}
