@@ -29,6 +29,11 @@ func (f *finder) resolve(ref []byte) target {
 			return target{name: ref}
 		}
 	}
+	if slash := bytes.IndexByte(ref, '/'); slash > 0 && slash+1 < len(ref) && bytes.IndexByte(ref[slash+1:], '/') < 0 {
+		if kind := known(ref[:slash]); kind != "" && bytes.IndexByte(ref, '?') < 0 {
+			return target{kind: kind, id: ref[slash+1:], name: ref}
+		}
+	}
 	switch {
 	case len(ref) > 0 && ref[0] == '#':
 		return f.containedTarget(ref)
@@ -67,8 +72,15 @@ func literal(ref []byte) target {
 
 // known gives a resource type its interned name, "" when there is none.
 func known(kind []byte) string {
-	if string(kind) == "Patient" {
+	switch string(kind) { // most references are to these
+	case "Patient":
 		return "Patient"
+	case "Encounter":
+		return "Encounter"
+	case "Practitioner":
+		return "Practitioner"
+	case "Organization":
+		return "Organization"
 	}
 	if r := resources[string(kind)]; r != nil {
 		return r.name

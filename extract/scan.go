@@ -11,6 +11,10 @@ import (
 // maxDepth is how deep objects and arrays may nest. FHIR needs about 20.
 const maxDepth = 64
 
+// maxTokens bounds the memory of a Doc to 32 MiB. A record of the largest size
+// may have a token every eight bytes; FHIR has one every twelve.
+const maxTokens = MaxRecord / 8
+
 // fewNames is the number of member names up to which an object is checked for
 // doubles name by name; a larger one is checked at its end, by a hash table.
 const fewNames = 16
@@ -55,20 +59,28 @@ const (
 	doubledName = "duplicate member name"
 	escapedName = "member name with a backslash"
 	trailing    = "more than one JSON value"
+	tooMany     = "too many JSON tokens"
 )
 
 var hashSeed = maphash.MakeSeed()
 
-// read fills doc from b. After a flaw doc holds nothing of use.
+// read fills doc from b. After a flaw doc holds nothing of use. This is the
+// path that every byte takes: tokens are written by index into room that is
+// there, and the next byte is looked at before white space is looked for.
 func (t *tape) read(b []byte) flaw {
-	doc, depth, i := t.doc[:0], 0, 0
+	doc, n, depth, i := t.doc[:cap(t.doc)], 0, 0, 0
 	var top *level
 	t.refs, t.names = t.refs[:0], t.names[:0]
-	var f flaw
 value:
-	i = skipSpace(b, i)
-	if i >= len(b) {
-		return flaw{cutShort, i}
+	if uint(i) >= uint(len(b)) || b[i] <= ' ' {
+		if i = skipSpace(b, i); i >= len(b) {
+			return flaw{cutShort, i}
+		}
+	}
+	if n+2 > len(doc) {
+		if doc = growDoc(doc); doc == nil {
+			return flaw{tooMany, i}
+		}
 	}
 	switch c := b[i]; c {
 	case '"':
@@ -76,29 +88,32 @@ value:
 		if end < 0 {
 			return stringFlaw(b, ^end)
 		}
-		doc = append(doc, Token{String, escaped, int32(i + 1), int32(end), int32(len(doc) + 1)})
+		doc[n] = Token{String, escaped, int32(i + 1), int32(end), int32(n + 1)}
+		n++
 		i = end + 1
 	case '{', '[':
 		if depth == maxDepth {
 			return flaw{tooDeep, i}
 		}
 		top = &t.open[depth]
-		*top = level{token: int32(len(doc)), names: int32(len(t.names)), end: c + 2} // '{'+2 is '}', '['+2 is ']'
+		top.token, top.names, top.maybe, top.end = int32(n), int32(len(t.names)), 0, c+2 // '{'+2 is '}', '['+2 is ']'
 		depth++
-		doc = append(doc, Token{Kind: kindOf[c], Start: int32(i)})
+		doc[n] = Token{Kind: kindOf[c], Start: int32(i)}
+		n++
 		if i = skipSpace(b, i+1); i < len(b) && b[i] == top.end {
 			break
 		}
-		if c == '{' {
-			goto name
+		if c == '[' {
+			goto value
 		}
-		goto value
+		goto name
 	default:
 		end := scanScalar(b, i)
 		if end < 0 {
 			return flaw{notJSON, ^end}
 		}
-		doc = append(doc, Token{kindOf[c], false, int32(i), int32(end), int32(len(doc) + 1)})
+		doc[n] = Token{kindOf[c], false, int32(i), int32(end), int32(n + 1)}
+		n++
 		i = end
 	}
 next:
@@ -106,16 +121,18 @@ next:
 		if i = skipSpace(b, i); i < len(b) {
 			return flaw{trailing, i}
 		}
-		t.doc = doc
+		t.doc = doc[:n]
 		return flaw{}
 	}
-	if i = skipSpace(b, i); i >= len(b) {
-		return flaw{cutShort, i}
+	if uint(i) >= uint(len(b)) || b[i] <= ' ' {
+		if i = skipSpace(b, i); i >= len(b) {
+			return flaw{cutShort, i}
+		}
 	}
 	if b[i] == top.end {
 		i++
-		if f = t.close(b, doc, top, i); f.why != "" {
-			return f
+		if !t.close(b, doc[:n], top, i) {
+			return flaw{doubledName, i - 1}
 		}
 		if depth--; depth > 0 {
 			top = &t.open[depth-1]
@@ -130,50 +147,87 @@ next:
 		goto value
 	}
 name:
-	if doc, i, f = t.name(b, doc, top, i); f.why != "" {
-		return f
+	if i = skipSpace(b, i); i >= len(b) || b[i] != '"' {
+		return flaw{notJSON, i}
 	}
+	start := i + 1
+	end, key := scanName(b, start)
+	if end < 0 {
+		return nameFlaw(b, ^end)
+	}
+	if key == referenceKey && string(b[start:end]) == "reference" {
+		t.refs = append(t.refs, int32(n))
+	}
+	if bit := uint64(1) << (key * 0x9E3779B97F4A7C15 >> 58); top.maybe&bit == 0 {
+		top.maybe |= bit
+	} else if t.met(b, top, key, start, end) {
+		return flaw{doubledName, i}
+	}
+	t.names = append(t.names, memberName{key, int32(start), int32(end)})
+	if n+2 > len(doc) {
+		if doc = growDoc(doc); doc == nil {
+			return flaw{tooMany, i}
+		}
+	}
+	doc[n] = Token{MemberName, false, int32(start), int32(end), int32(n + 2)}
+	n++
+	if i = end + 1; uint(i) >= uint(len(b)) || b[i] != ':' {
+		if i = skipSpace(b, i); i >= len(b) || b[i] != ':' {
+			return flaw{notJSON, i}
+		}
+	}
+	i++
 	goto value
 }
 
-// name reads a member name with its colon at b[i:] and gives where the value begins.
-func (t *tape) name(b []byte, doc Doc, top *level, i int) (Doc, int, flaw) {
-	if i = skipSpace(b, i); i >= len(b) || b[i] != '"' {
-		return doc, i, flaw{notJSON, i}
+// growDoc gives a Doc with more room, nil when a record may have no more tokens.
+func growDoc(doc Doc) Doc {
+	if len(doc) >= maxTokens {
+		return nil
 	}
-	start := i + 1
-	end, escaped := scanString(b, start)
-	if end < 0 {
-		return doc, i, stringFlaw(b, ^end)
-	}
-	if escaped {
-		return doc, i, flaw{escapedName, i}
-	}
-	key := nameKey(b, start, end)
-	if key == referenceKey && string(b[start:end]) == "reference" {
-		t.refs = append(t.refs, int32(len(doc)))
-	}
-	bit := uint64(1) << (key * 0x9E3779B97F4A7C15 >> 58)
-	if top.maybe&bit != 0 && t.met(b, top, key, start, end) {
-		return doc, i, flaw{doubledName, i}
-	}
-	top.maybe |= bit
-	t.names = append(t.names, memberName{key, int32(start), int32(end)})
-	doc = append(doc, Token{MemberName, false, int32(start), int32(end), int32(len(doc) + 2)})
-	if i = end + 1; i < len(b) && b[i] == ':' {
-		return doc, i + 1, flaw{}
-	}
-	if i = skipSpace(b, i); i >= len(b) || b[i] != ':' {
-		return doc, i, flaw{notJSON, i}
-	}
-	return doc, i + 1, flaw{}
+	larger := make(Doc, min(maxTokens, max(1024, 2*len(doc))))
+	copy(larger, doc)
+	return larger
 }
 
-// close ends the innermost object or array, whose last byte is b[end-1].
-func (t *tape) close(b []byte, doc Doc, top *level, end int) flaw {
+// scanName is scanString for a member name, which has no escapes; it gives
+// its key as well.
+func scanName(b []byte, start int) (end int, key uint64) {
+	if start+8 > len(b) {
+		end, escaped := scanString(b, start)
+		if end < 0 || escaped {
+			return ^start, 0
+		}
+		return end, nameKey(b, start, end)
+	}
+	x := binary.LittleEndian.Uint64(b[start:])
+	if m := specials(x); m != 0 {
+		n := uint(bits.TrailingZeros64(m) >> 3)
+		if end = start + int(n); b[end] == '"' {
+			return end, x&(1<<(8*n)-1) ^ uint64(n)<<56
+		}
+	}
+	end, escaped := scanString(b, start)
+	if end < 0 || escaped {
+		return ^start, 0
+	}
+	return end, nameKey(b, start, end)
+}
+
+// nameFlaw says what is wrong with the member name that starts at offset start.
+func nameFlaw(b []byte, start int) flaw {
+	if end, _ := scanString(b, start); end < 0 {
+		return stringFlaw(b, ^end)
+	}
+	return flaw{escapedName, start - 1}
+}
+
+// close ends the innermost object or array, whose last byte is b[end-1];
+// false when a name stands twice in it.
+func (t *tape) close(b []byte, doc Doc, top *level, end int) bool {
 	names := t.names[top.names:]
 	if len(names) > fewNames && t.doubled(b, names) {
-		return flaw{doubledName, int(doc[top.token].Start)}
+		return false
 	}
 	t.names = t.names[:top.names]
 	next := int32(len(doc))
@@ -184,7 +238,7 @@ func (t *tape) close(b []byte, doc Doc, top *level, end int) flaw {
 			before.Next = next
 		}
 	}
-	return flaw{}
+	return true
 }
 
 // met tells whether the innermost object, while small, has the name already.
@@ -281,16 +335,21 @@ func skipSpace(b []byte, i int) int {
 	return i
 }
 
+// specials sets the high bit of each byte of x that is a quote, a backslash, a
+// control or not ASCII. A borrow can set bits only above the first true one,
+// so only the first is to be used.
+func specials(x uint64) uint64 {
+	return ((x - spaces) | ((x ^ quotes) - ones) | ((x ^ slants) - ones) | x) & highs
+}
+
 // scanString gives the offset of the quote that ends the string whose first
 // byte is b[i], or the complement of the offset of what may not stand there.
-// Eight bytes are looked at together: the high bit of each byte of m is set
-// where the byte is a quote, a backslash, a control or not ASCII. A borrow can
-// set bits only above the first true one, and only the first is used.
+// Eight bytes are looked at together.
 func scanString(b []byte, i int) (end int, escaped bool) {
 	for {
 		if i+8 <= len(b) {
 			x := binary.LittleEndian.Uint64(b[i:])
-			m := ((x - spaces) | ((x ^ quotes) - ones) | ((x ^ slants) - ones) | x) & highs
+			m := specials(x)
 			if m == 0 {
 				i += 8
 				continue

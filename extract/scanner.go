@@ -68,10 +68,11 @@ func (s *Scanner) Resource(raw []byte, rec *Record) {
 
 // clear makes rec empty and keeps its buffers.
 func (r *Record) clear() {
+	r.Place, r.Ordinal, r.Dataset, r.Reject, r.Detail = Place{}, 0, Unreadable, NoReason, ""
+	r.Raw, r.Doc, r.Row = nil, nil, r.Row[:0]
 	f := &r.Facts
-	*r = Record{Dataset: Unreadable, Row: r.Row[:0], Facts: Facts{
-		Subjects: f.Subjects[:0], Date: NoSpan, Providers: f.Providers[:0], Codes: f.Codes[:0], Labels: f.Labels[:0],
-	}}
+	f.Dataset, f.ID, f.Date, f.Encounter, f.Status = Unreadable, nil, NoSpan, nil, nil
+	f.Subjects, f.Providers, f.Codes, f.Labels = f.Subjects[:0], f.Providers[:0], f.Codes[:0], f.Labels[:0]
 }
 
 // read puts raw on the tape, or rejects the record.
