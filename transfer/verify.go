@@ -122,9 +122,9 @@ func (s *statement) checkDone(signatureHolds bool) error {
 	lines := bytes.SplitAfter(s.done, newline)
 	wanted := bytes.SplitAfter(want, newline)
 	differs := func(i int) bool { return len(lines) <= i || !bytes.Equal(lines[i], wanted[i]) }
-	if !signatureHolds && len(lines) == len(wanted) && differs(1) != differs(2) {
+	if !signatureHolds && len(lines) == len(wanted) && (differs(1) || differs(2)) {
 		suffix := manifestSuffix
-		if differs(2) {
+		if !differs(1) {
 			suffix = signatureSuffix
 		}
 		return fault(SignatureInvalid, name+suffix, "neither .done nor the signature agrees with it")

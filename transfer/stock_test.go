@@ -1,0 +1,168 @@
+package transfer
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// stockTools is the script of docs/receiving-a-drop.md with what it needs.
+type stockTools struct {
+	w         *world
+	script    string
+	signers   string
+	identity  string
+	recipient string
+}
+
+func newStockTools(t *testing.T, w *world) *stockTools {
+	t.Helper()
+	peer(t, "bash", "sha256sum", "ssh-keygen", "age", "zstd", "jq")
+	page, err := os.ReadFile("../docs/receiving-a-drop.md")
+	must(t, err)
+	_, rest, found := strings.Cut(string(page), "```bash verify-drop.sh\n")
+	script, _, ended := strings.Cut(rest, "\n```\n")
+	if !found || !ended {
+		t.Fatal("docs/receiving-a-drop.md has no block verify-drop.sh")
+	}
+	dir := t.TempDir()
+	s := &stockTools{w: w, script: filepath.Join(dir, "verify-drop.sh"), signers: filepath.Join(dir, "allowed_signers"),
+		identity: filepath.Join(dir, "identity.txt"), recipient: w.payer.name}
+	must(t, os.WriteFile(s.script, []byte(script+"\n"), 0o700))
+	var lines strings.Builder
+	for _, p := range []party{w.clinic, w.other} {
+		fmt.Fprintf(&lines, "%s namespaces=\"postern-drop\" %s", p.name, ssh.MarshalAuthorizedKey(p.signer.PublicKey()))
+	}
+	must(t, os.WriteFile(s.signers, []byte(lines.String()), 0o600))
+	must(t, os.WriteFile(s.identity, []byte(w.payer.age.String()+"\n"), 0o600))
+	return s
+}
+
+// verify runs the script over the one drop of the inbox.
+func (s *stockTools) verify(t *testing.T, inbox string, more ...string) (out, said string, err error) {
+	t.Helper()
+	out = filepath.Join(t.TempDir(), "received")
+	args := append([]string{s.script, inbox, "cv.x7.000001", s.recipient, s.signers, s.identity, out}, more...)
+	text, err := exec.Command("bash", args...).CombinedOutput()
+	return out, string(text), err
+}
+
+// refuses expects that the script and the receiver both refuse and name a file.
+func (s *stockTools) refuses(t *testing.T, inbox, what, file string) {
+	t.Helper()
+	out, said, err := s.verify(t, inbox)
+	if err == nil || !strings.Contains(said, "verify-drop: "+file) {
+		t.Errorf("%s: the script said %q, %v", what, said, err)
+	}
+	if left, _ := os.ReadDir(out); len(left) != 0 {
+		t.Errorf("%s: the script left %v", what, left)
+	}
+	got := receiveOne(t, s.w.receiver(t), inbox)
+	if got.Status != Rejected || got.Fault.File != file {
+		t.Errorf("%s: the receiver: %s, %v", what, got.Status, got.Fault)
+	}
+}
+
+// What our builder makes, stock tools read; what is spoiled, both refuse and
+// say which file it is.
+func TestStockTools(t *testing.T) {
+	w := newWorld(t)
+	s := newStockTools(t, w)
+	spec := w.spec(t, 1, "")
+	sealed := seal(t, spec)
+	out, said, err := s.verify(t, copyDrop(t, spec.Dir, sealed), "")
+	if err != nil || !strings.Contains(said, "5 rows of 4 people") || !strings.Contains(said, sealed.ManifestSHA256) {
+		t.Fatalf("a good drop: %v\n%s", err, said)
+	}
+	for name, want := range map[string]string{"001.csv": scoresCSV, "002.csv": emptyCSV, "003.ndjson": observations} {
+		got, err := os.ReadFile(filepath.Join(out, "cv.x7.000001", "cv.x7.000001."+name))
+		if err != nil || string(got) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, said, err := s.verify(t, copyDrop(t, spec.Dir, sealed), sumOf(nil)); err == nil {
+		t.Errorf("another history: %s", said)
+	}
+
+	for _, f := range sealed.Files {
+		inbox := copyDrop(t, spec.Dir, sealed)
+		flip(t, filepath.Join(inbox, f.Name), int(f.Size)/3)
+		s.refuses(t, inbox, f.Name+" changed", f.Name)
+		inbox = copyDrop(t, spec.Dir, sealed)
+		must(t, os.Remove(filepath.Join(inbox, f.Name)))
+		if !strings.HasSuffix(f.Name, doneSuffix) { // without it there is no drop
+			s.refuses(t, inbox, f.Name+" missing", f.Name)
+		}
+	}
+	for i, f := range sealed.Files[:len(sealed.Files)-1] {
+		if f.Size != sealed.Files[i+1].Size && i < 2 {
+			continue
+		}
+		inbox := copyDrop(t, spec.Dir, sealed)
+		one, two := filepath.Join(inbox, f.Name), filepath.Join(inbox, sealed.Files[i+1].Name)
+		must(t, os.Rename(one, one+"~"))
+		must(t, os.Rename(two, one))
+		must(t, os.Rename(one+"~", two))
+		if _, said, err := s.verify(t, inbox); err == nil || !(strings.Contains(said, f.Name) || strings.Contains(said, sealed.Files[i+1].Name)) {
+			t.Errorf("%s swapped with the next: the script said %q, %v", f.Name, said, err)
+		}
+		if got := receiveOne(t, w.receiver(t), inbox); got.Fault == nil || (got.Fault.File != f.Name && got.Fault.File != sealed.Files[i+1].Name) {
+			t.Errorf("%s swapped with the next: the receiver: %v", f.Name, got.Fault)
+		}
+	}
+
+	inbox := copyDrop(t, spec.Dir, sealed)
+	resign(t, inbox, w.other, func(m *Manifest) { m.Sender = w.other.name })
+	s.refuses(t, inbox, "signed anew by another trusted sender", "cv.x7.000001.book.json.age")
+	inbox = copyDrop(t, spec.Dir, sealed)
+	resign(t, inbox, w.other, nil)
+	s.refuses(t, inbox, "signed anew in the sender's name", "cv.x7.000001.manifest.json.sig")
+	inbox = copyDrop(t, spec.Dir, sealed)
+	must(t, os.WriteFile(filepath.Join(inbox, "cv.x7.000001.004.zst.age"), nil, 0o600))
+	s.refuses(t, inbox, "an unlisted file", "cv.x7.000001.004.zst.age")
+}
+
+// The receipt, too, is an ordinary SSH signature.
+func TestStockReceipt(t *testing.T) {
+	peer(t, "ssh-keygen")
+	w := newWorld(t)
+	spec := w.spec(t, 1, "")
+	sealed := seal(t, spec)
+	got := receiveOne(t, w.receiver(t), copyDrop(t, spec.Dir, sealed))
+	key := filepath.Join(t.TempDir(), "receipt_key")
+	must(t, os.WriteFile(key, w.payer.pem, 0o600))
+	must(t, os.Remove(got.Receipt+".sig"))
+	if text, err := exec.Command("ssh-keygen", "-Y", "sign", "-f", key, "-n", ReceiptNamespace, got.Receipt).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	if c := compareReceipt(t, w, sealed, got.Receipt); c.Outcome != Acknowledged {
+		t.Errorf("%s %v", c.Outcome, c.Differences)
+	}
+}
+
+// The page and the code know the same classes, and its example is one.
+func TestPageOfTheFormat(t *testing.T) {
+	text, err := os.ReadFile("../docs/drop-format.md")
+	must(t, err)
+	page := string(text)
+	for class, remedy := range remedies {
+		if !strings.Contains(page, "| `"+string(class)+"` |") || remedy == "" {
+			t.Errorf("class %s is not on the page", class)
+		}
+	}
+	_, table, _ := strings.Cut(page, "| class | meaning |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	if rows := strings.Count(table, "\n| `"); rows != len(remedies) {
+		t.Errorf("the page has %d classes, the code %d", rows, len(remedies))
+	}
+	_, example, _ := strings.Cut(page, "```json\n")
+	example, _, _ = strings.Cut(example, "```")
+	if _, err := ParseManifest([]byte(example)); err != nil {
+		t.Error(err)
+	}
+}
