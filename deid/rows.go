@@ -1,6 +1,7 @@
 package deid
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -42,7 +43,7 @@ func (pl *Plan) compileRows(p *policies.Policy, release *policies.Release, schem
 		pl.cells = append(pl.cells, c)
 	}
 	if len(pl.cells) == 0 {
-		return compileError(p, release.Dataset, "fields", fmt.Errorf("no field is released"))
+		return compileError(p, release.Dataset, "fields", errors.New("no field is released"))
 	}
 	pl.unnamed = len(pl.paths)
 	for i, column := range schema.Fields {

@@ -1,8 +1,11 @@
 package deid
 
 import (
+	"encoding/csv"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/phi"
@@ -174,3 +177,33 @@ func TestCompileRefuses(t *testing.T) {
 }
 
 func span(s string) extract.Span { v, _ := extract.ParseSpan([]byte(s)); return v }
+
+// Whatever the cells hold, another reader of CSV finds the released ones and
+// no others.
+func TestRowsByAnotherReader(t *testing.T) {
+	schema := scoresSchema()
+	rapid.Check(t, func(t *rapid.T) {
+		cell := rapid.StringOf(rapid.SampledFrom([]rune("ab,\"\r\n =é\t")))
+		var cells, want []string
+		var fields []policies.Field
+		for _, f := range schema.Fields {
+			cells = append(cells, cell.Draw(t, f.Name))
+		}
+		for _, at := range rapid.SliceOfNDistinct(rapid.IntRange(0, len(cells)-1), 1, -1, rapid.ID[int]).Draw(t, "released") {
+			fields = append(fields, policies.Field{Name: schema.Fields[at].Name, Do: policies.Keep})
+			want = append(want, strings.ReplaceAll(cells[at], "\r\n", "\n")) // as encoding/csv reads them
+		}
+		plan, err := Compile(rowPolicy(policies.Identified, fields...), "scores", Options{AsOf: asOf, Schema: schema})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := Output{Bytes: plan.Header()}
+		if err := plan.Engine().Apply(rowOf(cells...), nil, &out); err != nil {
+			t.Fatal(err)
+		}
+		got, err := csv.NewReader(strings.NewReader(string(out.Bytes))).ReadAll()
+		if err != nil || len(got) != 2 || strings.Join(got[1], "|") != strings.Join(want, "|") {
+			t.Fatalf("%v: got %q, want %q", err, got, want)
+		}
+	})
+}

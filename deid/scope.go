@@ -1,6 +1,7 @@
 package deid
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -203,7 +204,7 @@ func newCohort(p *policies.Policy, dataset string, opt Options) (*cohort, error)
 	}
 	c := &cohort{follow: extract.Day(p.Cohort.FollowDays), undated: isUndated(dataset, opt.Schema)}
 	if c.follow <= 0 {
-		return nil, fmt.Errorf("cohort.follow: a window needs at least one day")
+		return nil, errors.New("cohort.follow: a window needs at least one day")
 	}
 	closed := opt.AsOf.Year() - 1
 	for c.lastDay(closed) >= opt.AsOf {

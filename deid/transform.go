@@ -37,34 +37,16 @@ func newRules(p *policies.Policy, asOf extract.Day) (rules, error) {
 	return r, nil
 }
 
-// permit is the compiler's own look at class and transform. policies proves
-// the same from its own table; a release needs both.
+// permit holds a class and a transform against the standard once more, so that
+// a policy that came around the check compiles to nothing.
 func (r *rules) permit(c extract.Class, do policies.Transform) error {
-	if c == extract.Unclassed {
+	switch {
+	case c == extract.Unclassed:
 		return errors.New("its class is unknown, and what is unclassed never leaves; declare the class in the schema")
+	case !policies.Permits(r.standard, c, do):
+		return fmt.Errorf("class %s may not leave under %s with do: %s; remove the field", c, r.standard, do)
 	}
-	if r.standard != policies.SafeHarbor || safeHarbor(c, do) {
-		return nil
-	}
-	return fmt.Errorf("class %s may not leave under safe-harbor with do: %s (45 CFR 164.514(b)(2)(i)); remove the field", c, do)
-}
-
-func safeHarbor(c extract.Class, do policies.Transform) bool {
-	switch do {
-	case policies.Keep:
-		return c >= extract.State
-	case policies.Year:
-		return c == extract.Date || c == extract.BirthDate || c == extract.DeathDate
-	case policies.AgeBand:
-		return c == extract.BirthDate || c == extract.AgeYears
-	case policies.ZIP3:
-		return c == extract.Postcode
-	case policies.RelativeTime:
-		return c == extract.Date
-	case policies.CodePerson:
-		return c == extract.SubjectKey || c == extract.Link
-	}
-	return false
+	return nil
 }
 
 // year gives the year of a date. Of a birth that makes the person 90 or older

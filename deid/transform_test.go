@@ -124,15 +124,3 @@ func TestCalendar(t *testing.T) {
 		}
 	}
 }
-
-// The compiler's own table never allows what the policy language refuses.
-func TestPermitsNoMoreThanPolicies(t *testing.T) {
-	r, _ := newRules(&policies.Policy{Standard: policies.SafeHarbor}, asOf)
-	for c := range extract.Class(extract.Classes) {
-		for _, do := range []policies.Transform{policies.Keep, policies.CodePerson, policies.Year, policies.AgeBand, policies.ZIP3, policies.RelativeTime, "map", ""} {
-			if mine, theirs := r.permit(c, do) == nil, policies.Permits(policies.SafeHarbor, c, do); mine && !theirs {
-				t.Errorf("%s with %q: permitted here, refused by policies", c, do)
-			}
-		}
-	}
-}

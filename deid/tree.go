@@ -1,0 +1,334 @@
+package deid
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/policies"
+)
+
+// action is what the engine does at a node.
+type action uint8
+
+const (
+	drop        action = iota // known by name only: counted
+	descend                   // an object, or an array of them
+	extensions                // an array of extensions, told apart by URL
+	refuse                    // a modifierExtension: the record is rejected
+	written                   // resourceType, or an extension's url: the plan's own constant stands for it
+	keep                      // a leaf, copied
+	keepLink                  // Reference.reference, normalized
+	codeLink                  // Reference.reference, to the code of the subject
+	codeSubject               // Patient.id, to the code of the subject
+	yearOf
+	zip3Of
+)
+
+// node is one member of the tree. Its name and prefix are constants of the
+// plan, so nothing of a record's member names is ever written.
+type node struct {
+	name     string
+	prefix   []byte // "name":
+	action   action
+	extended bool  // stands within a known extension, which gives it its class
+	kinds    uint8 // bit set of the token kinds that a leaf may have
+	class    extract.Class
+	element  string // of a Reference.reference: the element that holds the Reference
+	counter  int32
+
+	list       []*node
+	names      names
+	byURL      []*node // under extensions: name is the URL
+	unknown    int32   // counter of members that no name of the plan or element table matches
+	primitives int32   // counter of primitive extensions (_name)
+}
+
+// leaf is a named leaf with its action, ready to be put into the tree.
+type leaf struct {
+	path   []string
+	class  extract.Class
+	action action
+}
+
+const extensionStep = "extension:"
+
+func (pl *Plan) compileTree(p *policies.Policy, release *policies.Release) error {
+	if p.Output.Layout != "ndjson" {
+		return compileError(p, release.Dataset, "", fmt.Errorf("a FHIR dataset leaves as ndjson, not as %q: write output: {layout: ndjson}", p.Output.Layout))
+	}
+	if p.Output.RowKey {
+		return compileError(p, release.Dataset, "", errors.New("output.row_key: a FHIR resource has no place for a row key; remove it"))
+	}
+	if t := extract.TypeOf(release.Dataset); t == nil || !t.Resource {
+		return compileError(p, release.Dataset, "", errors.New("this is no resource type of FHIR R4, and no schema says that it is delimited"))
+	}
+	pl.root = &node{name: release.Dataset, action: descend}
+	for _, f := range release.Fields {
+		leaves, err := pl.leavesOf(release.Dataset, &f)
+		for _, l := range leaves {
+			if err == nil {
+				err = pl.root.add(l, l.path)
+			}
+		}
+		if err != nil {
+			return compileError(p, release.Dataset, "fields."+f.Name, err)
+		}
+	}
+	if err := pl.finish(pl.root, release.Dataset, release.Dataset); err != nil {
+		return compileError(p, release.Dataset, "", err)
+	}
+	pl.start = []byte(`{"resourceType":"` + release.Dataset + `",`)
+	return nil
+}
+
+// leavesOf turns a field into leaves of the tree. Under `code` only the leaves
+// that name a person can leave; the rest of such a field is dropped.
+func (pl *Plan) leavesOf(dataset string, f *policies.Field) ([]leaf, error) {
+	if f.From != "" && f.From != f.Name {
+		return nil, fmt.Errorf("from %q: a FHIR resource holds no value of another source; remove `from`, or release a delimited dataset", f.From)
+	}
+	leaves := make([]leaf, 0, len(f.Leaves))
+	for _, l := range f.Leaves {
+		if len(l.Path) == 0 {
+			return nil, errors.New("a leaf without a path")
+		}
+		link := l.Class == extract.Link && len(l.Path) > 1 && l.Path[len(l.Path)-1] == "reference"
+		subject := dataset == "Patient" && len(l.Path) == 1 && l.Path[0] == "id"
+		do, err := actionOf(f.Do, link, subject)
+		if err != nil {
+			return nil, err
+		}
+		if do == drop {
+			continue
+		}
+		class, err := extensionClass(l)
+		if err == nil {
+			err = pl.rules.permit(class, f.Do)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", strings.Join(l.Path, "."), err)
+		}
+		leaves = append(leaves, leaf{l.Path, class, do})
+	}
+	if len(leaves) == 0 {
+		return nil, fmt.Errorf("no part of this element can leave with do: %s; remove the field", f.Do)
+	}
+	return leaves, nil
+}
+
+func actionOf(do policies.Transform, link, subject bool) (action, error) {
+	switch do {
+	case policies.Keep:
+		if link {
+			return keepLink, nil
+		}
+		return keep, nil
+	case policies.CodePerson:
+		if link {
+			return codeLink, nil
+		}
+		if subject {
+			return codeSubject, nil
+		}
+		return drop, nil
+	case policies.Year:
+		return yearOf, nil
+	case policies.ZIP3:
+		return zip3Of, nil
+	case policies.AgeBand, policies.RelativeTime:
+		return drop, fmt.Errorf("do: %s gives a value that no FHIR element can hold; use year, or release a delimited dataset", do)
+	}
+	return drop, fmt.Errorf("do: %s is no transform of this version of Postern; use keep, code, year or zip3", do)
+}
+
+// extensionClass is the class of the leaf, taken from the table of known
+// extensions when it stands in one. Of any other extension nothing may leave.
+func extensionClass(l policies.Leaf) (extract.Class, error) {
+	at := slices.IndexFunc(l.Path, func(step string) bool { return strings.HasPrefix(step, extensionStep) })
+	if at < 0 {
+		return l.Class, nil
+	}
+	for _, known := range extract.KnownExtensions() {
+		if known.URL != l.Path[at][len(extensionStep):] {
+			continue
+		}
+		below := func(path []string) bool { return slices.Equal(path, l.Path[at+1:]) }
+		if !slices.ContainsFunc(known.Leaves, below) {
+			return extract.Unclassed, fmt.Errorf("no leaf of the extension %s that may leave", known.Name)
+		}
+		if l.Path[len(l.Path)-1] == "system" {
+			return extract.CodeSystem, nil
+		}
+		return known.Class, nil
+	}
+	return extract.Unclassed, errors.New("no extension whose meaning is known")
+}
+
+// add puts a leaf into the tree below n.
+func (n *node) add(l leaf, path []string) error {
+	step := path[0]
+	if url, ok := strings.CutPrefix(step, extensionStep); ok {
+		list := n.child("extension", extensions)
+		if list.action != extensions || len(path) == 1 || !plainURL(url) {
+			return fmt.Errorf("%s: an extension step needs a URL and a leaf below it", step)
+		}
+		return list.extension(url).add(l, path[1:])
+	}
+	if !plainName(step) || step == "extension" || step == "modifierExtension" || step == "contained" {
+		return fmt.Errorf("%q is no member that a plan can name", step)
+	}
+	if len(path) > 1 {
+		c := n.child(step, descend)
+		if c.action != descend {
+			return fmt.Errorf("%s is released as a whole and in part; keep one of the two", step)
+		}
+		return c.add(l, path[1:])
+	}
+	c := n.child(step, l.action)
+	if c.action != l.action || c.action == descend {
+		return fmt.Errorf("%s is released twice in different ways; keep one of the two", step)
+	}
+	c.class, c.element, c.extended = l.class, n.name, slices.ContainsFunc(l.path, func(s string) bool { return strings.HasPrefix(s, extensionStep) })
+	return nil
+}
+
+// child gives the member of that name, made with the action if it is new.
+func (n *node) child(name string, do action) *node {
+	for _, c := range n.list {
+		if c.name == name {
+			return c
+		}
+	}
+	c := &node{name: name, action: do, prefix: []byte(`"` + name + `":`)}
+	n.list = append(n.list, c)
+	return c
+}
+
+func (n *node) extension(url string) *node {
+	for _, c := range n.byURL {
+		if c.name == url {
+			return c
+		}
+	}
+	c := &node{name: url, action: descend, prefix: []byte(`{"url":"` + url + `",`)}
+	n.byURL = append(n.byURL, c)
+	return c
+}
+
+// finish numbers the counters, adds the members that are known by name only,
+// and lays out the name tables. typ is the FHIR type at n, "" when unknown.
+func (pl *Plan) finish(n *node, path, typ string) error {
+	n.counter = pl.count(path)
+	if n.action == extensions {
+		n.unknown = pl.count(path + "(unknown)")
+		for _, x := range n.byURL {
+			if err := pl.finish(x, path+"("+x.name+")", "Extension"); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if n.action != descend {
+		return nil
+	}
+	inside := extract.TypeOf(typ)
+	switch {
+	case n == pl.root:
+		n.child("resourceType", written)
+	case typ == "Extension":
+		n.child("url", written)
+	}
+	n.know(inside)
+	n.unknown, n.primitives = pl.count(path+".(unknown)"), pl.count(path+".(primitive extension)")
+	for _, c := range n.list {
+		below, err := c.meet(inside)
+		if err == nil {
+			err = pl.finish(c, path+"."+c.name, below)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	var err error
+	n.names, err = newNames(n.list)
+	return err
+}
+
+// know adds what the element table and every resource has, so that a dropped
+// member is counted under its own name. A name that is in no table is never
+// recorded: it may itself say something about a person.
+func (n *node) know(typ *extract.TypeDef) {
+	n.child("extension", drop)
+	n.child("modifierExtension", refuse)
+	if typ == nil {
+		return
+	}
+	if typ.Resource {
+		n.child("contained", drop)
+		n.child("text", drop)
+	}
+	for _, e := range typ.Elements {
+		n.child(e.Name, drop)
+	}
+}
+
+// meet holds a named member against the element table and gives its type. A
+// leaf that the table knows has the table's class, whatever the policy says;
+// only a known extension gives its values a class of its own.
+func (n *node) meet(inside *extract.TypeDef) (typ string, err error) {
+	if inside == nil || n.action < descend || n.action == refuse || n.action == written {
+		return "", nil
+	}
+	e := inside.Element(n.name)
+	switch {
+	case e == nil:
+		return "", fmt.Errorf("%s: FHIR R4 has no such element in %s", n.name, inside.Name)
+	case n.action >= keep && !n.extended && e.Class != n.class:
+		return "", fmt.Errorf("%s: the policy takes it for %s, FHIR R4 has it as %s", n.name, n.class, e.Class)
+	case n.action >= keep:
+		n.kinds = kindsOf(e.Type)
+	}
+	return e.Type, nil
+}
+
+func (pl *Plan) count(path string) int32 {
+	pl.paths = append(pl.paths, path)
+	return int32(len(pl.paths) - 1)
+}
+
+// kindsOf tells which JSON type a FHIR primitive has (FHIR R4 §2.6.2). A leaf
+// of another is no value of its element, so nothing vouches for it. None is
+// allowed for a type that is no primitive.
+func kindsOf(primitive string) uint8 {
+	switch primitive {
+	case "boolean":
+		return 1<<extract.True | 1<<extract.False
+	case "decimal", "integer", "positiveInt", "unsignedInt":
+		return 1 << extract.Numeral
+	}
+	if extract.TypeOf(primitive) != nil {
+		return 0
+	}
+	return 1 << extract.String
+}
+
+func plainName(s string) bool {
+	for i := range len(s) {
+		if c := s[i] | 0x20; (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func plainURL(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' || s[i] == '"' || s[i] == '\\' {
+			return false
+		}
+	}
+	return s != ""
+}
