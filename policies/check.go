@@ -148,7 +148,7 @@ func (c *checking) dataset(rel *Release) {
 // closedCohort refuses a Safe Harbor release that goes on: what one drop adds
 // to the last would tell when it happened.
 func (c *checking) closedCohort(path string, rel *Release, typ *extract.TypeDef, schema *extract.Schema) {
-	dated := typ == nil && find(schema.Fields, withRole(extract.RoleDate)) != nil ||
+	dated := typ == nil && (find(schema.Fields, withRole(extract.RoleDate)) != nil || find(schema.Fields, withClass(extract.Date)) != nil) ||
 		typ != nil && typ.Name != "Patient" && len(extract.Compartment(typ.Name)) > 0
 	closed := slices.ContainsFunc(rel.Only, func(o Condition) bool { return o.Period != "" })
 	for _, o := range rel.Only {

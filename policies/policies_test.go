@@ -12,12 +12,16 @@ import (
 )
 
 func testEnv(t testing.TB) Env {
-	schema, err := extract.LoadSchema("testdata/schemas/scores.json")
-	if err != nil {
-		t.Fatal(err)
+	schemas := map[string]*extract.Schema{}
+	for _, name := range []string{"scores", "visits"} {
+		schema, err := extract.LoadSchema("testdata/schemas/" + name + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		schemas[name] = schema
 	}
 	return Env{
-		Schemas: map[string]*extract.Schema{"scores": schema},
+		Schemas: schemas,
 		Inputs: map[string]InputInfo{
 			"acme-roster":  {Kind: "roster", Columns: []string{"subject", "member_id", "from", "to"}},
 			"consents":     {Kind: "consents"},

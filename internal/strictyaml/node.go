@@ -132,16 +132,6 @@ func (o *Ordered[T]) UnmarshalNode(n Node) {
 	}
 }
 
-// Get gives the value of a key.
-func (o Ordered[T]) Get(key string) (value T, ok bool) {
-	for _, e := range o {
-		if e.Key == key {
-			return e.Value, true
-		}
-	}
-	return value, false
-}
-
 // JSON writes the node as JSON, for FHIR resources inside case files. Only
 // true, false, null and JSON numbers lose their form as text: yes is "yes".
 func (n Node) JSON() ([]byte, error) {
