@@ -36,6 +36,7 @@ func people(t testing.TB) *Roster {
 
 func observationSpec() Spec {
 	return Spec{Format: NDJSON, Shapes: []string{"MR@-####"}, Positions: []Position{
+		{"Observation.resourceType", Closed("Observation")},
 		{"Observation.id", OwnCode(12)},
 		{"Observation.status", Closed("final", "amended")},
 		{"Observation.code.coding.system", URI("http://loinc.org", "http://snomed.info/sct")},

@@ -3,6 +3,7 @@ package gate
 import (
 	"bytes"
 	_ "embed"
+	"math"
 	"strings"
 )
 
@@ -277,7 +278,7 @@ func (gr *Grammar) isNumber(v []byte) bool {
 		return false
 	}
 	for _, c := range v {
-		if c|0x20 == 'e' || gr.integer && c == '.' {
+		if gr.integer && (c == '.' || c|0x20 == 'e') {
 			return false
 		}
 	}
@@ -356,24 +357,33 @@ func wholeNumber(v []byte) (int, bool) {
 	return n, true
 }
 
-// decimal is the value of a JSON number without an exponent; it is exact
-// enough for bounds.
+// decimal is the value of a JSON number, exact enough for bounds. An exponent
+// beyond all bounds gives an infinity, which none holds.
 func decimal(v []byte) float64 {
-	n, scale, sign := 0.0, 0.0, 1.0
-	for _, c := range v {
+	n, places, sign, fraction := 0.0, 0, 1.0, false
+	for i, c := range v {
 		switch {
 		case c == '-':
 			sign = -1
 		case c == '.':
-			scale = 1
+			fraction = true
+		case c|0x20 == 'e':
+			power, ok := wholeNumber(bytes.TrimLeft(v[i+1:], "+-0"))
+			if !ok {
+				power = 0 // nothing but zeros
+			}
+			if v[i+1] == '-' {
+				power = -power
+			}
+			return sign * n * math.Pow10(min(power, 400)-places)
 		default:
-			n, scale = n*10+float64(c-'0'), scale*10
+			n = n*10 + float64(c-'0')
+			if fraction {
+				places++
+			}
 		}
 	}
-	if scale > 0 {
-		n /= scale
-	}
-	return sign * n
+	return sign * n / math.Pow10(places)
 }
 
 // fewPeople are the prefixes of 164.514(b)(2)(i)(B) with 20,000 people or

@@ -46,12 +46,18 @@ func (g *Gate) addPath(p *Position) error {
 	}
 	nodes := &g.types
 	var last *node
+	if steps[1] == "resourceType" {
+		steps = steps[:1] // it chooses the type, and stands once
+	}
 	for _, step := range steps {
 		last = findOrAdd(nodes, step, last)
 		if last.grammar != nil {
 			return fmt.Errorf("%s stands twice, or below a position", p.Path)
 		}
 		nodes = &last.children
+	}
+	if len(steps) == 1 {
+		return nil
 	}
 	if len(last.children) > 0 {
 		return fmt.Errorf("%s is both a value and a parent of values", p.Path)

@@ -43,7 +43,7 @@ func (g *Gate) findPatterns(v []byte, m mode) string {
 	for i := range g.text.tokens {
 		t := &g.text.tokens[i]
 		if !t.digits {
-			if rule := g.datedWord(i); rule != "" {
+			if rule := g.datedWord(i, m); rule != "" {
 				return rule
 			}
 		} else if rule := g.numberAt(v, i, m); rule != "" {
@@ -177,8 +177,10 @@ func (s shape) fits(v []byte, from int) bool {
 	return true
 }
 
-// datedWord finds a month with a day or a year beside it.
-func (g *Gate) datedWord(i int) string {
+// datedWord finds a month with a day or a year beside it. "may" and "march" are
+// also everyday words, and a code may have "feb3" within hexadecimal digits:
+// these need a year.
+func (g *Gate) datedWord(i int, m mode) string {
 	tokens := g.text.tokens
 	month := monthOf(g.tokenText(i))
 	if month == 0 {
@@ -186,7 +188,7 @@ func (g *Gate) datedWord(i int) string {
 	}
 	next, before := g.numberOf(i+1), g.numberOf(i-1)
 	word := g.text.plain[tokens[i].start:tokens[i].end]
-	ambiguous := string(word) == "may" || string(word) == "march" || string(word) == "mar" // also everyday words
+	ambiguous := m == codes || string(word) == "may" || string(word) == "march" || string(word) == "mar"
 	year := next
 	if year < 1880 {
 		year = 0
