@@ -190,7 +190,7 @@ func (g *Gate) datedWord(i int, m mode) string {
 	word := g.text.plain[tokens[i].start:tokens[i].end]
 	ambiguous := m == codes || string(word) == "may" || string(word) == "march" || string(word) == "mar"
 	year := next
-	if year < 1880 {
+	if year < 1880 || year > 2120 {
 		year = 0
 		for j := i + 2; j <= i+3 && year == 0; j++ { // a suffix such as "rd" may stand between
 			if n := g.numberOf(j); n >= 1880 && n <= 2120 {
