@@ -71,7 +71,7 @@ func (e *Engine) members(b []byte, n *node, at int32) []byte {
 	end := e.doc[at].Next
 	for i := at + 1; i < end; {
 		name := &e.doc[i]
-		c := n.names.find(e.raw[name.Start:name.End])
+		c := n.names.find(e.raw, int(name.Start), int(name.End))
 		switch {
 		case c == nil:
 			e.stranger(n, i)

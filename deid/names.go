@@ -21,13 +21,16 @@ type slot struct {
 	child       *node
 }
 
-// key gives the first eight bytes of a name, and its last eight when it is
-// longer than that. Shorter names are filled with zeros.
-func key(name []byte) (first, last uint64) {
-	if n := len(name); n >= 8 {
-		return binary.LittleEndian.Uint64(name), binary.LittleEndian.Uint64(name[n-8:])
+// key gives the first eight bytes of the name at raw[from:to], and its last
+// eight when it is longer than that. Shorter names are filled with zeros.
+func key(raw []byte, from, to int) (first, last uint64) {
+	switch {
+	case to-from >= 8:
+		return binary.LittleEndian.Uint64(raw[from:]), binary.LittleEndian.Uint64(raw[to-8:])
+	case from+8 <= len(raw): // short names are most, and seldom stand so near the end
+		return binary.LittleEndian.Uint64(raw[from:]) & (1<<(8*uint(to-from)) - 1), 0
 	}
-	for i, c := range name {
+	for i, c := range raw[from:to] {
 		first |= uint64(c) << (8 * i)
 	}
 	return first, 0
@@ -37,14 +40,14 @@ func (t *names) place(first, last uint64, size int) uint64 {
 	return ((first ^ bits.RotateLeft64(last, 29)) + uint64(size)) * t.multiplier >> t.shift
 }
 
-// find gives the child of that name, or nil.
-func (t *names) find(name []byte) *node {
-	first, last := key(name)
-	s := &t.slots[t.place(first, last, len(name))]
-	if s.first != first || s.last != last || len(s.name) != len(name) {
+// find gives the child whose name is raw[from:to], or nil.
+func (t *names) find(raw []byte, from, to int) *node {
+	first, last := key(raw, from, to)
+	s := &t.slots[t.place(first, last, to-from)]
+	if s.first != first || s.last != last || len(s.name) != to-from {
 		return nil
 	}
-	if len(name) > 16 && s.name != string(name) {
+	if to-from > 16 && s.name != string(raw[from:to]) {
 		return nil
 	}
 	return s.child
@@ -72,7 +75,7 @@ func newNames(children []*node) (names, error) {
 func (t *names) fill(children []*node, size int) bool {
 	t.slots = make([]slot, size)
 	for _, c := range children {
-		first, last := key([]byte(c.name))
+		first, last := key([]byte(c.name), 0, len(c.name))
 		s := &t.slots[t.place(first, last, len(c.name))]
 		if s.child != nil {
 			return false
