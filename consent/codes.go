@@ -1,0 +1,61 @@
+package consent
+
+import "github.com/posternhealth/postern/policies"
+
+// sensitivityParents is the nesting of HL7 v3 ActCode sensitivity labels, as
+// far as it binds behavioral health: what a rule says about a parent it says
+// about the child. ETH is the older code for what SUD now names.
+var sensitivityParents = map[string]string{
+	"COGN": "BH", "DVD": "BH", "EMOTDIS": "BH", "MH": "BH", "PSY": "BH", "PSYTHPN": "BH", "SUD": "BH",
+	"ETH": "SUD", "ETHUD": "ETH", "OPIOIDUD": "ETH",
+}
+
+// sensitivities are the labels that a registry may name in `categories`.
+var sensitivities = map[string]bool{
+	"BH": true, "COGN": true, "DVD": true, "EMOTDIS": true, "MH": true, "PSY": true, "PSYTHPN": true,
+	"SUD": true, "ETH": true, "ETHUD": true, "OPIOIDUD": true, "42CFRPart2": true,
+	"HIV": true, "STD": true, "SEX": true, "SDV": true, "GDIS": true, "MST": true, "PREGNANT": true,
+	"SCA": true, "TBOO": true, "VIO": true, "SICKLE": true,
+}
+
+// confidentialityRank orders the high-water mark U < L < M < N < R < V; it is
+// 0 for any other code.
+func confidentialityRank(code string) int {
+	switch code {
+	case "U":
+		return 1
+	case "L":
+		return 2
+	case "M":
+		return 3
+	case "N":
+		return 4
+	case "R":
+		return 5
+	case "V":
+		return 6
+	}
+	return 0
+}
+
+// isUnder tells whether a sensitivity is another one or stands below it.
+func isUnder(code, ancestor string) bool {
+	for ; code != ""; code = sensitivityParents[code] {
+		if code == ancestor {
+			return true
+		}
+	}
+	return false
+}
+
+// purposeMatches tells whether a rule about purpose rule covers a request for
+// purpose asked. A rule about a part of what is asked cannot be settled.
+func purposeMatches(rule, asked string) match {
+	switch {
+	case policies.PurposeWithin(asked, rule):
+		return yes
+	case !policies.KnownPurpose(rule) || policies.PurposeWithin(rule, asked):
+		return unsure
+	}
+	return no
+}

@@ -1,0 +1,298 @@
+// Package consent decides whether a record may leave: is the agreement in
+// force, what did the patient restrict, is there a relationship, what did the
+// patient decide. It loads what the clinic knows about that (directives,
+// restrictions, rosters, Part 2 programs) and judges each record against it.
+//
+// It promises that no step is skipped because another has decided, so that
+// every reason is reported; that what cannot be read, matched or understood
+// keeps the record back; and that a decision is a function of its inputs and
+// of the two clocks that the request carries. Deny beats permit.
+//
+// It follows 45 CFR 164.502–164.522, 42 CFR Part 2 and, for directives, FHIR
+// R4 Consent in its own dialect and in that of IHE PCF.
+package consent
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/policies"
+)
+
+// Request is what is asked of the decision, for all records of an exchange.
+type Request struct {
+	Policy        *policies.Policy
+	RecipientKind string
+	DecidedAt     time.Time   // judges directives, restrictions and the agreement; its location is the clinic's
+	AsOf          extract.Day // fixes periods
+
+	// Organizations are the names by which directives may mean the recipient:
+	// names and numbers, references (Organization/id), identifiers
+	// (system|value). The policy's own name of it is always among them.
+	Organizations []string
+	// Others are such names of everybody else the clinic knows. An actor in a
+	// FHIR directive that is neither among these nor among Organizations cannot
+	// be told apart from the recipient.
+	Others []string
+	// Self are such names of the clinic itself, as custodian.
+	Self []string
+	// Period is what a policy with covered: any-day-of-period asks about;
+	// NoSpan asks about the day of service.
+	Period extract.Span
+	// LabelsComplete says that a classifier has labelled every record: one
+	// without a sensitivity label is then not sensitive. Otherwise it may be.
+	LabelsComplete bool
+	// Notes that Postern never sends, by the codes of their document types.
+	PsychotherapyNotes, SUDCounselingNotes []string
+}
+
+// Tables is what decisions are made from. Directives, Restrictions, Programs
+// and Encounters may be nil when the clinic has none.
+type Tables struct {
+	People       *People
+	Directives   *Directives
+	Restrictions *Restrictions
+	Rosters      map[string]*Roster
+	Programs     *Programs
+	Encounters   *Encounters
+}
+
+// Decision is the answer about one record. No reason means that it may leave.
+type Decision struct {
+	Reasons  extract.ReasonSet
+	Part2    bool    // under 42 CFR Part 2
+	Subject  Subject // the first, NoSubject when it is not known
+	Subjects int     // how many the record is about
+	Relied   int     // 1 + the directive of the first subject that permits it, for Directives.Place; 0 when none was needed
+}
+
+// Decider answers for one request. It is safe for concurrent use and allocates
+// nothing per decision.
+type Decider struct {
+	request Request
+	tables  *Tables
+	steps   Steps
+	rules   *policies.People
+	roster  *Roster
+
+	standing extract.ReasonSet // of the agreement and the purpose: the same for all records
+	today    extract.Day
+	now      int64 // DecidedAt, Unix time
+	civil    int64 // DecidedAt as the clinic's clock shows it
+	listed   bool  // whether an opt-out of registries binds
+	leave2   bool  // whether Part 2 records stay by the clinic's choice
+
+	who      []match // by Directives.who
+	accepted []bool  // by Directives.forms: attested for Part 2
+	bound    []bool  // by Restrictions.list: in force and towards this recipient
+}
+
+// NewDecider prepares a request. It fails when the request can never be
+// answered with yes: a disclosure that the table of steps does not know, or a
+// roster that is not there.
+func NewDecider(req Request, t *Tables) (*Decider, error) {
+	p := req.Policy
+	if p == nil || t == nil || t.People == nil || req.DecidedAt.IsZero() {
+		return nil, errors.New("a decision needs a policy, its people and a time")
+	}
+	d := &Decider{request: req, tables: t, rules: &p.People, steps: Applies(req.RecipientKind, p.Basis, p.Standard)}
+	if !KnownRecipientKind(req.RecipientKind) {
+		return nil, fmt.Errorf("recipient kind %q is not known; kinds are %s", req.RecipientKind, strings.Join(RecipientKinds, ", "))
+	}
+	if !d.steps.Known() {
+		return nil, fmt.Errorf("policy %s: a disclosure to a %s on basis %q in the form %s has no line in the table of steps; nothing may leave on it", p.Name, req.RecipientKind, p.Basis, p.Standard)
+	}
+	if d.steps.Relationship || p.People.Roster != "" {
+		if d.roster = t.Rosters[p.People.Roster]; d.roster == nil {
+			return nil, fmt.Errorf("policy %s: the roster %q is not loaded, and %s asks who is a member", p.Name, p.People.Roster, p.Basis)
+		}
+	}
+	at := req.DecidedAt
+	hour, minute, second := at.Clock()
+	d.today, d.now = extract.DayOf(at), at.Unix()
+	d.civil = int64(d.today)*86400 + int64(hour*3600+minute*60+second)
+	d.standing = d.agreement(&p.Agreement)
+	d.listed = p.People.RegistryOptOut || req.RecipientKind == "registry" && d.steps.Consent
+	d.leave2 = p.People.Part2LeaveOut || p.Output.Part2Rows == "leave-out"
+	d.settleDirectives()
+	d.settleRestrictions()
+	return d, nil
+}
+
+// agreement is step 1.
+func (d *Decider) agreement(a *policies.Agreement) (r extract.ReasonSet) {
+	switch {
+	case a.Kind == "" || a.ID == "" || a.From == extract.NoDay,
+		d.request.Policy.Standard == policies.LimitedDataSet && a.Kind != "dua": // 164.514(e)(4)
+		r = r.With(extract.AgreementMissing)
+	case d.today < a.From, a.To != extract.NoDay && d.today > a.To,
+		a.To == extract.NoDay && (a.ReviewBy == extract.NoDay || d.today > a.ReviewBy):
+		r = r.With(extract.AgreementLapsed)
+	}
+	within := func(wider string) bool { return policies.PurposeWithin(d.request.Policy.Purpose, wider) }
+	if !policies.KnownPurpose(d.request.Policy.Purpose) || len(d.steps.Purposes) > 0 && !slices.ContainsFunc(d.steps.Purposes, within) {
+		r = r.With(extract.PurposeNotPermitted)
+	}
+	return r
+}
+
+// Decide answers for one record.
+func (d *Decider) Decide(f *extract.Facts) Decision {
+	return d.decide(f, d.tables.underPart2(f))
+}
+
+// DecideAgain answers for a record of the decision index, long after the index
+// pass: whether it is under Part 2 is what was decided then, or now by the
+// programs that it names itself.
+func (d *Decider) DecideAgain(f *extract.Facts, part2 bool) Decision {
+	part2 = part2 || labelledPart2(f.Labels) || !d.tables.Programs.none() && d.tables.Programs.treats(f) == yes
+	return d.decide(f, part2)
+}
+
+func (d *Decider) decide(f *extract.Facts, part2 bool) Decision {
+	out := Decision{Reasons: d.standing | d.notes(f), Part2: part2, Subject: NoSubject, Subjects: len(f.Subjects)}
+	if d.leave2 && part2 {
+		out.Reasons = out.Reasons.With(extract.ClinicChoice)
+	}
+	if len(f.Subjects) == 0 && !aboutNobody(f.Dataset) && (d.steps.Consent || d.steps.Part2) {
+		out.Reasons = out.Reasons.With(extract.ConsentIndeterminate)
+	}
+	for i, id := range f.Subjects {
+		s, known := d.tables.People.Find(id)
+		if !known {
+			out.Reasons |= d.unknown()
+			continue
+		}
+		reasons, relied := d.person(s, f, part2)
+		if out.Reasons |= reasons; i == 0 {
+			out.Subject, out.Relied = s, relied
+		}
+	}
+	return out
+}
+
+// aboutNobody tells whether records of a dataset are about no patient.
+func aboutNobody(dataset string) bool {
+	return extract.TypeOf(dataset) != nil && dataset != "Patient" && len(extract.Compartment(dataset)) == 0
+}
+
+// notes is step 2: session notes, which are recognized by their label and by
+// the document types that the clinic names.
+func (d *Decider) notes(f *extract.Facts) (r extract.ReasonSet) {
+	for _, label := range f.Labels {
+		if string(label) == "PSYTHPN" {
+			r = r.With(extract.PsychotherapyNotes)
+		}
+	}
+	for _, code := range f.Codes {
+		if contains(d.request.PsychotherapyNotes, code) {
+			r = r.With(extract.PsychotherapyNotes)
+		}
+		if contains(d.request.SUDCounselingNotes, code) {
+			r = r.With(extract.SUDCounselingNotes)
+		}
+	}
+	return r
+}
+
+func contains[T ~[]byte](list []string, value T) bool {
+	for _, s := range list {
+		if s == string(value) {
+			return true
+		}
+	}
+	return false
+}
+
+// unknown is the answer about a person of whom nothing is known: neither that
+// the person is a member nor what the person decided.
+func (d *Decider) unknown() (r extract.ReasonSet) {
+	if d.roster != nil {
+		r = r.With(extract.NotAMember)
+	}
+	switch {
+	case d.steps.Consent || d.steps.Part2:
+		r = r.With(extract.ConsentIndeterminate)
+	case d.rules.RegistryOptOut:
+		r = r.With(extract.ClinicChoice)
+	}
+	return r
+}
+
+// person is steps 3 to 5 for one person.
+func (d *Decider) person(s Subject, f *extract.Facts, part2 bool) (extract.ReasonSet, int) {
+	reasons, relied := d.consent(s, f, part2)
+	return reasons | d.restrictions(s, f) | d.relationship(s, f), relied
+}
+
+// restrictions is step 3.
+func (d *Decider) restrictions(s Subject, f *extract.Facts) (r extract.ReasonSet) {
+	rs := d.tables.Restrictions
+	if rs == nil {
+		return 0
+	}
+	for i := rs.heads[s]; i != 0; i = rs.list[i-1].next {
+		if !d.bound[i-1] {
+			continue
+		}
+		n := &rs.list[i-1]
+		switch covers := n.covers(f); {
+		case covers == unsure:
+			r = r.With(extract.RestrictionIndeterminate)
+		case covers == yes && n.kind == selfPay:
+			r = r.With(extract.RestrictionSelfPay)
+		case covers == yes:
+			r = r.With(extract.RestrictionAgreed)
+		}
+	}
+	return r
+}
+
+// relationship is step 4. Where the law does not ask for it but the policy
+// names a roster, the clinic is stricter.
+func (d *Decider) relationship(s Subject, f *extract.Facts) (r extract.ReasonSet) {
+	if d.roster == nil {
+		return 0
+	}
+	if d.rules.Covered == "any-day-of-period" && d.request.Period.Known() {
+		r = r.With(d.roster.covered(s, d.request.Period))
+	} else {
+		r = r.With(d.roster.covers(s, f.Date))
+	}
+	if r != 0 && !d.steps.Relationship {
+		r = r.With(extract.ClinicChoice)
+	}
+	return r
+}
+
+// settleRestrictions finds the restrictions that are in force, of a kind that
+// binds this disclosure, and towards this recipient.
+func (d *Decider) settleRestrictions() {
+	if d.tables.Restrictions == nil {
+		return
+	}
+	names := d.names()
+	d.bound = make([]bool, len(d.tables.Restrictions.list))
+	for i := range d.bound {
+		n := &d.tables.Restrictions.list[i]
+		binds := d.steps.Agreed && n.kind == agreed || d.steps.SelfPay && n.kind == selfPay
+		over := n.ended != extract.NoDay && n.ended <= d.today
+		d.bound[i] = binds && !over && n.concerns(names)
+	}
+}
+
+// names are the recipient's names, without case.
+func (d *Decider) names() map[string]bool {
+	names := map[string]bool{fold(d.request.Policy.Recipient): true}
+	for _, n := range d.request.Organizations {
+		names[fold(n)] = true
+	}
+	delete(names, "")
+	return names
+}
+
+func fold(name string) string { return strings.ToLower(strings.TrimSpace(name)) }

@@ -1,0 +1,265 @@
+package consent
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/posternhealth/postern/extract"
+)
+
+// Directives are what patients have decided, as far as the clinic's consent
+// sources tell, in a model of our own (version 1): a directive is a header and
+// a tree of provisions. Whom and what a provision names is kept once however
+// many directives name it, so a directive with three provisions takes about
+// 180 bytes. It is filled by the loaders and then only read.
+type Directives struct {
+	people     *People
+	heads      []uint32 // by Subject: 1 + the newest directive, 0 for none
+	list       []directive
+	provisions []provision
+	files      []string
+
+	who   interned[who]
+	what  interned[what]
+	forms interned[forms]
+}
+
+// NewDirectives gives an empty set of directives about these people.
+func NewDirectives(people *People) *Directives {
+	return &Directives{people: people}
+}
+
+// Len is the number of directives, restored ones included.
+func (d *Directives) Len() int { return len(d.list) }
+
+// directive is the header of one directive.
+type directive struct {
+	subject  Subject
+	next     uint32 // 1 + the next directive of the same subject
+	first    uint32 // its root provision
+	count    uint16 // of provisions; 0 when it could not be read
+	file     uint16 // index into files
+	line     uint32
+	form     uint32      // index into forms
+	signed   extract.Day // NoDay when it does not say
+	ended    extract.Day // explicit end of a denial, NoDay when none
+	origin   origin
+	status   status
+	scope    scope
+	identity identity
+}
+
+// unreadable directives make their patient indeterminate in every exchange
+// that asks for consent.
+func (d *directive) unreadable() bool { return d.count == 0 }
+
+// origin is the kind of source a directive came from.
+type origin uint8
+
+const (
+	fromRegistry origin = iota
+	fromFHIR
+)
+
+// status is where a directive stands in its life.
+type status uint8
+
+const (
+	active  status = iota
+	pending        // drafted or proposed: nobody has decided yet
+	revoked
+	expired
+	refused // what was proposed, the patient declined
+	inError // entered in error: it never was
+)
+
+// scope is what a directive is about.
+type scope uint8
+
+const (
+	general scope = iota
+	part2         // 42 CFR 2.31
+	registryOptOut
+	stateLaw
+	research
+	otherMatters // advance directives, consent to treatment: nothing about disclosure
+)
+
+// effect is what a provision says when it matches.
+type effect uint8
+
+const (
+	permit effect = iota
+	deny
+)
+
+// provision is one node of a directive's tree. Provisions stand in pre-order:
+// the children of provision i are i+1 … next-1.
+type provision struct {
+	from, to         int64 // provision.period, seconds: from inclusive, to exclusive
+	dataFrom, dataTo extract.Day
+	who, what        uint32
+	next             uint16 // relative to the directive's root
+	effect           effect
+	flags            flags
+}
+
+// flags say how the limits of a provision are to be read.
+type flags uint8
+
+const (
+	fromInstant   flags = 1 << iota // from is a Unix time; otherwise a civil time of the place of decision
+	toInstant                       // the same of to
+	periodUnclear                   // the period cannot be read
+	dataFromTimed                   // dataFrom has a time of day: the days around it are unclear
+	dataToTimed
+	dataUnclear
+)
+
+const (
+	anytimeFrom = math.MinInt64
+	anytimeTo   = math.MaxInt64
+	anyDayTo    = extract.Day(math.MaxInt32)
+)
+
+// unlimited is a provision without criteria.
+func unlimited(e effect) provision {
+	return provision{from: anytimeFrom, to: anytimeTo, dataFrom: extract.NoDay, dataTo: anyDayTo, effect: e}
+}
+
+// who are the criteria of a provision that a request settles once for all
+// records: each empty one does not restrict, the values of one are ORed.
+type who struct {
+	recipients, custodians, purposes []string
+	action                           match
+}
+
+// what are the criteria that each record settles.
+type what struct{ labels, classes, codes, data []string }
+
+// forms are the names by which a directive says which form was signed.
+type forms struct{ names []string }
+
+// interned keeps equal values once, under a number.
+type interned[T any] struct {
+	values []T
+	index  map[string]uint32
+}
+
+func (in *interned[T]) intern(key []byte, v T) uint32 {
+	if in.index == nil {
+		in.index = map[string]uint32{}
+	}
+	if n, ok := in.index[string(key)]; ok {
+		return n
+	}
+	n := uint32(len(in.values))
+	in.values, in.index[string(key)] = append(in.values, v), n
+	return n
+}
+
+// match is three-valued: AND is min, OR is max.
+type match uint8
+
+const (
+	no match = iota
+	unsure
+	yes
+)
+
+// draft is a directive on its way into Directives.
+type draft struct {
+	directive
+	provisions []provision
+	whos       []who
+	whats      []what
+	forms      forms
+}
+
+// maxDirectives bounds how many directives one patient may have: all of them
+// are looked at for each record, and where one id names two of them.
+const maxDirectives = 4096
+
+// add takes a draft in. Of two directives of one patient and one identity that
+// say different things, nobody can tell which holds: the patient becomes
+// indeterminate. A registry row has no id of its own, so there both simply hold.
+func (d *Directives) add(n *draft) error {
+	n.first, n.count = uint32(len(d.provisions)), uint16(len(n.provisions))
+	for i, p := range n.provisions {
+		p.who = d.who.intern(appendWho(nil, &n.whos[i]), n.whos[i])
+		p.what = d.what.intern(appendWhat(nil, &n.whats[i]), n.whats[i])
+		d.provisions = append(d.provisions, p)
+	}
+	n.form = d.forms.intern(appendStrings(nil, n.forms.names), n.forms)
+	for int(n.subject) >= len(d.heads) {
+		d.heads = append(d.heads, 0)
+	}
+	same, met := d.find(n.subject, n.identity)
+	if met >= maxDirectives {
+		return &InputError{d.files[n.file], int(n.line), fmt.Sprintf("one patient has more than %d directives", maxDirectives)}
+	}
+	if same != nil && n.origin == fromFHIR {
+		if d.equal(same, &n.directive) {
+			d.provisions = d.provisions[:n.first]
+			return nil
+		}
+		n.count = 0
+	}
+	n.next = d.heads[n.subject]
+	d.list = append(d.list, n.directive)
+	d.heads[n.subject] = uint32(len(d.list))
+	return nil
+}
+
+// find looks for a directive of a subject by its identity and counts how many
+// of the subject's it met.
+func (d *Directives) find(s Subject, id identity) (found *directive, met int) {
+	for i := d.head(s); i != 0; i = d.list[i-1].next {
+		met++
+		if d.list[i-1].identity == id {
+			found = &d.list[i-1]
+		}
+	}
+	return found, met
+}
+
+// equal tells whether two directives of one identity say the same.
+func (d *Directives) equal(a, b *directive) bool {
+	return a.status == b.status && a.scope == b.scope && a.form == b.form && a.signed == b.signed && a.ended == b.ended &&
+		slices.Equal(d.tree(a), d.tree(b))
+}
+
+// tree gives the provisions of a directive in pre-order.
+func (d *Directives) tree(n *directive) []provision {
+	return d.provisions[n.first : n.first+uint32(n.count)]
+}
+
+// file gives the number of a source file.
+func (d *Directives) file(name string) uint16 {
+	for i, f := range d.files {
+		if f == name {
+			return uint16(i)
+		}
+	}
+	d.files = append(d.files, name)
+	return uint16(len(d.files) - 1)
+}
+
+// Place tells where directive n (as Decision.Relied gives it) stood.
+func (d *Directives) Place(n int) (file string, line int) {
+	return d.files[d.list[n].file], int(d.list[n].line)
+}
+
+// head is the first directive of a subject, 1-based, 0 for none.
+func (d *Directives) head(s Subject) uint32 {
+	if d == nil || int(s) >= len(d.heads) {
+		return 0
+	}
+	return d.heads[s]
+}
+
+// lastSegment is what stands after the last slash or bar: the form's own name
+// in a URL, the value in system|value.
+func lastSegment(s string) string { return s[strings.LastIndexAny(s, "/|")+1:] }

@@ -1,0 +1,254 @@
+package consent
+
+import (
+	"strings"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/phi"
+)
+
+// outcome is what a provision, with those nested in it, says about a record.
+// The order is that of how much it closes.
+type outcome uint8
+
+const (
+	permits       outcome = iota
+	silent                // it does not match
+	deniesPerhaps         // it denies, if a criterion matches that cannot be evaluated
+	denies
+)
+
+// judgement goes through one directive for one record.
+type judgement struct {
+	d       *Decider
+	f       *extract.Facts
+	tree    []provision
+	lapsed  bool // a permit would have matched, but its period is over
+	unclear bool // a permit may match, but a criterion cannot be evaluated
+}
+
+// of judges provision i. A rule says its effect where all its criteria match,
+// unless a provision nested in it matches too: those are its exceptions, and
+// among them deny beats permit. Where the match cannot be evaluated, both
+// answers are possible, and the one that closes more is taken: a deny counts,
+// a permit does not.
+func (j *judgement) of(i uint16) outcome {
+	p := &j.tree[i]
+	m := j.matches(p)
+	if m == no {
+		return silent
+	}
+	exception, denied := false, permits
+	for child := i + 1; child < p.next; child = j.tree[child].next {
+		switch o := j.of(child); o {
+		case permits:
+			exception = true
+		case deniesPerhaps, denies:
+			denied = max(denied, o)
+		}
+	}
+	said := permits
+	if p.effect == deny && !exception {
+		said = denies
+	}
+	said = max(said, denied)
+	switch {
+	case m == yes:
+		return said
+	case said == permits:
+		j.unclear = true
+		return silent
+	}
+	return deniesPerhaps
+}
+
+// matches tells whether all criteria of a provision match.
+func (j *judgement) matches(p *provision) match {
+	m := min(j.d.who[p.who], j.ofData(p))
+	if m == no {
+		return no
+	}
+	if m = min(m, j.what(p)); m == no {
+		return no
+	}
+	switch {
+	case p.flags&periodUnclear != 0:
+		return unsure
+	case j.clock(p, fromInstant) < p.from:
+		return no
+	case j.clock(p, toInstant) >= p.to:
+		j.lapsed = j.lapsed || p.effect == permit && m == yes
+		return no
+	}
+	return m
+}
+
+func (j *judgement) clock(p *provision, instant flags) int64 {
+	if p.flags&instant != 0 {
+		return j.d.now
+	}
+	return j.d.civil
+}
+
+// zoneSlack is how many days around a limit with a time of day are unclear: the
+// record's date is a civil one, of a zone that it does not say, and the limit's
+// zone may be another.
+const zoneSlack = 2
+
+// ofData tells whether the record was made within provision.dataPeriod.
+func (j *judgement) ofData(p *provision) match {
+	if p.flags&dataUnclear != 0 {
+		return unsure
+	}
+	if p.dataFrom == extract.NoDay && p.dataTo == anyDayTo {
+		return yes
+	}
+	inner, outer := extract.Span{From: p.dataFrom, To: p.dataTo}, extract.Span{From: p.dataFrom, To: p.dataTo}
+	if p.flags&dataFromTimed != 0 {
+		inner.From += zoneSlack
+		outer.From -= zoneSlack
+	}
+	if p.flags&dataToTimed != 0 {
+		inner.To -= zoneSlack
+		outer.To += zoneSlack
+	}
+	if within(j.f.Date, outer.From, outer.To) == no {
+		return no
+	}
+	if within(j.f.Date, inner.From, inner.To) == yes {
+		return yes
+	}
+	return unsure
+}
+
+// what tells whether a record is what a provision names.
+func (j *judgement) what(p *provision) match {
+	w := &j.d.tables.Directives.what.values[p.what]
+	m := yes
+	if len(w.labels) > 0 {
+		m = min(m, j.labels(w.labels, p.effect))
+	}
+	if len(w.classes) > 0 {
+		m = min(m, classes(w.classes, j.f))
+	}
+	if len(w.codes) > 0 {
+		m = min(m, codes(w.codes, j.f.Codes))
+	}
+	if len(w.data) > 0 {
+		m = min(m, data(w.data, j.f))
+	}
+	return m
+}
+
+// labels compares security labels. Confidentiality is a high-water mark: a deny
+// of R denies V too, a permit of R permits N too.
+func (j *judgement) labels(rule []string, e effect) match {
+	m, sensitive, rank := no, j.d.request.LabelsComplete, 0
+	for _, label := range j.f.Labels {
+		r := confidentialityRank(string(label))
+		rank, sensitive = max(rank, r), sensitive || r == 0
+	}
+	for _, want := range rule {
+		if want == unclear {
+			m = max(m, unsure)
+			continue
+		}
+		if w := confidentialityRank(want); w > 0 {
+			m = max(m, confidential(rank, w, e))
+			continue
+		}
+		if !sensitive {
+			m = max(m, unsure)
+		}
+		for _, label := range j.f.Labels {
+			m = max(m, sensitivity(label, want))
+		}
+	}
+	return m
+}
+
+func confidential(rank, rule int, e effect) match {
+	switch {
+	case rank == 0:
+		return unsure
+	case e == deny && rank >= rule, e == permit && rank <= rule:
+		return yes
+	}
+	return no
+}
+
+// sensitivity compares one label: the rule's own or one below it matches, one
+// above it may.
+func sensitivity(label phi.Bytes, want string) match {
+	if string(label) == want {
+		return yes
+	}
+	for code, next := sensitivityParents[string(label)], ""; code != ""; code = next {
+		if code == want {
+			return yes
+		}
+		next = sensitivityParents[code]
+	}
+	for code := sensitivityParents[want]; code != ""; code = sensitivityParents[code] {
+		if string(label) == code {
+			return unsure
+		}
+	}
+	return no
+}
+
+// classes compares resource types. Rows of delimited datasets and classes of
+// other sorts (profiles, document types) cannot be compared.
+func classes(rule []string, f *extract.Facts) match {
+	m := no
+	for _, want := range rule {
+		switch {
+		case want == f.Dataset:
+			return yes
+		case strings.HasPrefix(want, unclear), extract.TypeOf(f.Dataset) == nil:
+			m = unsure
+		}
+	}
+	return m
+}
+
+// codes compares codes as written; an ICD-10 category stands for the codes
+// below it. A record without a code cannot be compared.
+func codes(rule []string, of []phi.Bytes) match {
+	m := no
+	if len(of) == 0 {
+		m = unsure
+	}
+	for _, want := range rule {
+		if want == unclear {
+			m = max(m, unsure)
+		}
+		for _, code := range of {
+			if string(code) == want || len(code) > len(want) && code[len(want)] == '.' && string(code[:len(want)]) == want {
+				return yes
+			}
+		}
+	}
+	return m
+}
+
+// data compares references: i: is the record itself, r: also what belongs to
+// it, which can be told for an encounter alone.
+func data(rule []string, f *extract.Facts) match {
+	m := no
+	for _, want := range rule {
+		sort, ref, ok := strings.Cut(want, ":")
+		kind, id, _ := strings.Cut(ref, "/")
+		switch {
+		case !ok || f.Dataset == "" || len(f.ID) == 0:
+			m = max(m, unsure)
+		case kind == f.Dataset && id == string(f.ID):
+			return yes
+		case sort == "r" && kind == "Encounter" && id == string(f.Encounter):
+			return yes
+		case sort == "r":
+			m = max(m, unsure)
+		}
+	}
+	return m
+}

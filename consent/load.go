@@ -1,0 +1,106 @@
+package consent
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/posternhealth/postern/extract"
+)
+
+// LoadFHIRConsents takes in the Consents of NDJSON, JSON and Bundle files. A
+// Consent that cannot be understood makes its patient indeterminate; one whose
+// patient cannot be told, or a file that cannot be read to its end, is an
+// *InputError.
+func (d *Directives) LoadFHIRConsents(ctx context.Context, files []extract.File) (Input, error) {
+	chunks, scanner := extract.OpenChunks(files), extract.NewScanner()
+	defer chunks.Close()
+	var in Input
+	var chunk extract.Chunk
+	var rec extract.Record
+	for {
+		err := errors.Join(ctx.Err(), chunks.Next(&chunk))
+		if errors.Is(err, io.EOF) && ctx.Err() == nil {
+			break
+		}
+		if err != nil {
+			return in, asInputError("", err)
+		}
+		scanner.Reset(&chunk)
+		for scanner.Next(&rec) {
+			if rec.Dataset == "Consent" {
+				in.rows++
+			}
+			if err := d.AddConsent(chunk.File().Path, &rec); err != nil {
+				return in, err
+			}
+		}
+	}
+	digest := sha256.New()
+	for _, sum := range chunks.Sums() {
+		_, _ = io.WriteString(digest, sum.SHA256+"  "+sum.Name+"\n")
+	}
+	in.sha256 = hex.EncodeToString(digest.Sum(nil))
+	return in, nil
+}
+
+// LoadRegistry takes in the rows of a consent registry (see readRegistry for
+// its columns). Any defect is an *InputError.
+func (d *Directives) LoadRegistry(path string) (Input, error) {
+	return withTable(path, registryRequired, registryOptional, func(t *extract.Table) (Input, error) {
+		return d.readRegistry(path, t)
+	})
+}
+
+// LoadRestrictions reads a list of restrictions. Any defect but a criterion
+// that cannot be read is an *InputError.
+func LoadRestrictions(path string, people *People) (*Restrictions, error) {
+	return withTable(path, restrictionRequired, restrictionOptional, func(t *extract.Table) (*Restrictions, error) {
+		return readRestrictions(path, t, people)
+	})
+}
+
+// LoadRoster reads a roster; columns beyond its own are for look-ups. Any
+// defect is an *InputError.
+func LoadRoster(path string, people *People) (*Roster, error) {
+	return withTable(path, rosterRequired, []string{"*"}, func(t *extract.Table) (*Roster, error) {
+		lookups := slices.DeleteFunc(slices.Clone(t.Columns()), func(c string) bool { return slices.Contains(rosterRequired, c) })
+		return readRoster(path, t, lookups, people)
+	})
+}
+
+// LoadPrograms reads a map of Part 2 programs. Any defect is an *InputError.
+func LoadPrograms(path string) (*Programs, error) {
+	return withTable(path, programRequired, programOptional, func(t *extract.Table) (*Programs, error) {
+		return readPrograms(path, t)
+	})
+}
+
+// withTable opens a table and closes it, whether or not it was read to its end.
+func withTable[T any](path string, required, optional []string, read func(*extract.Table) (T, error)) (got T, err error) {
+	t, err := extract.OpenTable(path, required, optional)
+	if err != nil {
+		return got, asInputError(path, err)
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	return read(t)
+}
+
+// asInputError makes the defects that the reading of a file finds InputErrors.
+func asInputError(path string, err error) error {
+	var file *extract.FileError
+	if !errors.As(err, &file) {
+		return err
+	}
+	if path == "" {
+		path = file.File
+	}
+	why := file.Reason
+	if file.Err != nil {
+		why += ": " + file.Err.Error()
+	}
+	return &InputError{path, int(file.Line), why}
+}

@@ -1,0 +1,107 @@
+package consent
+
+import (
+	"bytes"
+	"hash/maphash"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/phi"
+)
+
+// Subject is the dense number of a patient within one run: 0, 1, 2, … in the
+// order in which the patients were met. It means nothing outside the run.
+type Subject uint32
+
+// NoSubject is the number of nobody.
+const NoSubject = ^Subject(0)
+
+// People are the patients of one run: their ids, and what decisions and
+// transforms need of a person. The index pass and the loaders fill it; from
+// then on it is only read, by any number of goroutines. A patient takes the
+// bytes of the id and about 60 more.
+type People struct {
+	ids   []byte
+	ends  []uint64 // end of each id in ids
+	birth []extract.Span
+	death []extract.Span
+	slots []uint64 // open addressing: high half of the hash << 32 | subject + 1; 0 is free
+	seed  maphash.Seed
+}
+
+// NewPeople gives an empty set of people.
+func NewPeople() *People { return &People{seed: maphash.MakeSeed(), slots: make([]uint64, 64)} }
+
+// Len is the number of people.
+func (p *People) Len() int { return len(p.ends) }
+
+// Intern gives the number of the patient with this id, a new one at need.
+func (p *People) Intern(id []byte) Subject {
+	s, slot, found := p.probe(id)
+	if found {
+		return s
+	}
+	s = Subject(len(p.ends))
+	p.ids = append(p.ids, id...)
+	p.ends = append(p.ends, uint64(len(p.ids)))
+	p.birth = append(p.birth, extract.NoSpan)
+	p.death = append(p.death, extract.NoSpan)
+	p.slots[slot] = maphash.Bytes(p.seed, id)&^(1<<32-1) | uint64(s+1)
+	if 4*len(p.ends) > 3*len(p.slots) {
+		p.grow()
+	}
+	return s
+}
+
+// Find gives the number of a patient already met. It does not allocate.
+func (p *People) Find(id []byte) (Subject, bool) {
+	s, _, found := p.probe(id)
+	return s, found
+}
+
+func (p *People) probe(id []byte) (s Subject, slot int, found bool) {
+	h := maphash.Bytes(p.seed, id)
+	mask := len(p.slots) - 1
+	for slot = int(h) & mask; ; slot = (slot + 1) & mask {
+		v := p.slots[slot]
+		if v == 0 {
+			return NoSubject, slot, false
+		}
+		if v>>32 == h>>32 && bytes.Equal(p.ID(Subject(uint32(v)-1)), id) {
+			return Subject(uint32(v) - 1), slot, true
+		}
+	}
+}
+
+func (p *People) grow() {
+	p.slots = make([]uint64, 2*len(p.slots))
+	mask := len(p.slots) - 1
+	for s := range p.ends {
+		h := maphash.Bytes(p.seed, p.ID(Subject(s)))
+		slot := int(h) & mask
+		for p.slots[slot] != 0 {
+			slot = (slot + 1) & mask
+		}
+		p.slots[slot] = h&^(1<<32-1) | uint64(s+1)
+	}
+}
+
+// ID is the patient's id in the clinic's numbering.
+func (p *People) ID(s Subject) phi.Bytes {
+	var from uint64
+	if s > 0 {
+		from = p.ends[s-1]
+	}
+	return phi.Bytes(p.ids[from:p.ends[s]])
+}
+
+// Birth is the date of birth, NoSpan when it is not known.
+func (p *People) Birth(s Subject) extract.Span { return p.birth[s] }
+
+// SetBirth records a date of birth.
+func (p *People) SetBirth(s Subject, d extract.Span) { p.birth[s] = d }
+
+// Death is the date of death, NoSpan when none is known.
+func (p *People) Death(s Subject) extract.Span { return p.death[s] }
+
+// SetDeath records a date of death.
+func (p *People) SetDeath(s Subject, d extract.Span) { p.death[s] = d }

@@ -1,0 +1,196 @@
+package consent
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/phi"
+)
+
+// The columns of a map of Part 2 programs.
+var (
+	programRequired = []string{"kind", "id", "from", "to"}
+	programOptional = []string{"ended_on", "ended_by"}
+)
+
+// Programs are the clinic's federally assisted substance use disorder programs
+// (42 CFR 2.11): organizations, locations and practitioners, with their dates.
+// Part 2 attaches to them, not to a diagnosis. Filled by a loader, then only
+// read.
+type Programs struct {
+	Input
+	list  []program
+	kinds [programKinds]bool
+	byID  map[string]uint32 // 1 + the last program with this id
+}
+
+type program struct {
+	kind     programKind
+	next     uint32
+	id       string
+	from, to extract.Day // of the service
+	ended    bool        // taken from the map, by whom and when
+	identity identity
+}
+
+type programKind uint8
+
+const (
+	organization programKind = iota
+	location
+	practitioner
+	column // the numbering of the provider columns of delimited datasets
+	programKinds
+)
+
+// readPrograms takes in a program map: kind (organization, location,
+// practitioner; column for ids as the provider columns of delimited datasets
+// have them), id, from and to (of the service; empty is open). ended_on
+// with ended_by takes an entry back that should not have been made.
+func readPrograms(file string, t table) (*Programs, error) {
+	ps := &Programs{byID: map[string]uint32{}}
+	in, err := readTable(file, t, func(c *cells) {
+		p := program{id: c.required("id")}
+		switch c.text("kind") {
+		case "organization":
+			p.kind = organization
+		case "location":
+			p.kind = location
+		case "practitioner":
+			p.kind = practitioner
+		case "column":
+			p.kind = column
+		default:
+			c.fail("kind is none of organization, location, practitioner, column")
+		}
+		span := c.span()
+		p.from, p.to, p.ended = span.From, span.To, c.end() != extract.NoDay
+		p.identity = identify("program", c.text("kind"), p.id, c.text("from"))
+		if c.err == nil {
+			ps.add(p)
+		}
+	})
+	ps.Input = in
+	return ps, err
+}
+
+func (ps *Programs) add(p program) {
+	if !p.ended {
+		ps.kinds[p.kind] = true
+		p.next = ps.byID[p.id]
+	}
+	ps.list = append(ps.list, p)
+	if !p.ended {
+		ps.byID[p.id] = uint32(len(ps.list))
+	}
+}
+
+// none tells whether the clinic has declared no program, so that no record of
+// its own is under Part 2 but by label.
+func (ps *Programs) none() bool { return ps == nil || len(ps.byID) == 0 }
+
+// treats tells from the providers that a record names whether a program made
+// it: unsure when they do not settle it. References settle it only when they
+// name one of each kind among the declared programs: that a practitioner is no
+// program says nothing about the organization. A bare id settles it only when
+// programs are declared in the numbering of such columns.
+func (ps *Programs) treats(f *extract.Facts) match {
+	var named [programKinds]bool
+	for _, p := range f.Providers {
+		kind, id, exact := splitProvider(p)
+		if ps.has(kind, id, f.Date) {
+			return yes
+		}
+		if exact {
+			named[kind] = true
+		}
+	}
+	if named[column] && ps.kinds[column] {
+		return no
+	}
+	settled := false
+	for kind := organization; kind < column; kind++ {
+		if ps.kinds[kind] && !named[kind] {
+			return unsure
+		}
+		settled = settled || ps.kinds[kind]
+	}
+	if !settled {
+		return unsure
+	}
+	return no
+}
+
+// has tells whether a provider is a program at a date. Where either is an id of
+// a column, the id alone decides; an unknown date may be any.
+func (ps *Programs) has(kind programKind, id []byte, date extract.Span) bool {
+	for i := ps.byID[string(id)]; i != 0; i = ps.list[i-1].next {
+		p := &ps.list[i-1]
+		if (kind == p.kind || kind == column || p.kind == column) && within(date, p.from, p.to) != no {
+			return true
+		}
+	}
+	return false
+}
+
+// splitProvider takes apart Type/id, Type?identifier=system|value, and the
+// bare ids of delimited columns. It is exact when one that is not declared is
+// no program: a conditional reference may mean one that is declared by its id,
+// and a role or a contained resource may be of a program.
+func splitProvider(p phi.Bytes) (kind programKind, id []byte, exact bool) {
+	sep := bytes.IndexAny(p, "/?")
+	if sep < 0 {
+		return column, p, len(p) > 0 && p[0] != '#' && !bytes.HasPrefix(p, []byte("urn:"))
+	}
+	id, exact = p[sep+1:], p[sep] == '/'
+	if !exact {
+		id = id[max(bytes.LastIndexByte(id, '|'), bytes.LastIndexByte(id, '='))+1:]
+	}
+	switch string(p[:sep]) {
+	case "Organization":
+		return organization, id, exact
+	case "Location":
+		return location, id, exact
+	case "Practitioner":
+		return practitioner, id, exact
+	}
+	return column, id, false
+}
+
+// Closing gives the programs that have not been taken back.
+func (ps *Programs) Closing() []ClosingRow {
+	var rows []ClosingRow
+	for _, p := range ps.list {
+		if p.ended {
+			continue
+		}
+		b := append([]byte(nil), closingVersion, byte(p.kind))
+		b = appendString(b, p.id)
+		b = binary.AppendVarint(b, int64(p.from))
+		b = binary.AppendVarint(b, int64(p.to))
+		rows = append(rows, ClosingRow{p.identity, b})
+	}
+	return rows
+}
+
+// Restore takes in what an earlier reading held and this one does not. It must
+// come before the first Encounters.Add.
+func (ps *Programs) Restore(rows []ClosingRow) error {
+	present := make(map[identity]bool, len(ps.list))
+	for i := range ps.list {
+		present[ps.list[i].identity] = true
+	}
+	for _, row := range rows {
+		r := reader{b: row.Data}
+		version := r.byte()
+		p := program{kind: programKind(r.byte()), id: string(r.bytes()), from: extract.Day(r.int()), to: extract.Day(r.int()), identity: row.Key}
+		if version != closingVersion || r.bad || len(r.b) != 0 || p.kind >= programKinds {
+			return errClosing
+		}
+		if !present[row.Key] {
+			ps.add(p)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+package consent
+
+import (
+	"strings"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/policies"
+)
+
+// The columns of a consent registry.
+var (
+	registryRequired = []string{"patient", "scope", "decision", "status"}
+	registryOptional = []string{"recipient", "purpose", "categories", "from", "to", "signed_on", "form", "source_document", "ended_on", "ended_by"}
+)
+
+// readRegistry takes in the rows of a consent registry. A row is a directive
+// with one provision:
+//
+//	patient          the clinic's id
+//	scope            general, part2, research, registry-opt-out, state or state-…
+//	decision         permit or deny
+//	status           active, revoked, expired, entered-in-error
+//	recipient        names, numbers or kind:KIND, parted by semicolons; empty or * is anyone
+//	purpose          PurposeOfUse codes, or TPO; empty is any
+//	categories       sensitivity labels, or class:TYPE, or code:CODE, of one sort in a row; empty is everything
+//	from, to         days on which it holds, both inclusive
+//	signed_on        without it, no ground for Part 2
+//	form             version of the form that was signed
+//	ended_on, _by    explicit end of a denial
+func (d *Directives) readRegistry(file string, t table) (Input, error) {
+	number := d.file(file)
+	return readTable(file, t, func(c *cells) {
+		n := registryRow(c)
+		n.file, n.line = number, uint32(c.Line())
+		if c.err == nil {
+			n.subject = d.people.Intern([]byte(c.text("patient")))
+			c.err = d.add(n)
+		}
+	})
+}
+
+func registryRow(c *cells) *draft {
+	n := &draft{directive: directive{origin: fromRegistry}}
+	n.identity = identify("registry", c.required("patient"), c.text("scope"), c.text("decision"), c.text("recipient"),
+		c.text("purpose"), c.text("categories"), c.text("from"), c.text("source_document"))
+	p := unlimited(deny)
+	switch c.text("decision") {
+	case "permit":
+		p.effect = permit
+	case "deny":
+	default:
+		c.fail("decision is none of permit, deny")
+	}
+	n.scope = registryScope(c)
+	if n.scope == registryOptOut && p.effect == permit {
+		c.fail("a registry-opt-out that permits says nothing; write decision deny, or leave the row out")
+	}
+	span := c.span()
+	if span.From != extract.NoDay {
+		p.from = int64(span.From) * 86400
+	}
+	if span.To != anyDayTo {
+		p.to = (int64(span.To) + 1) * 86400
+	}
+	n.signed, n.ended = c.date("signed_on", extract.NoDay), c.end()
+	p.next = 1
+	n.provisions = []provision{p}
+	n.whos = []who{{recipients: registryRecipients(c), purposes: registryPurposes(c), action: yes}}
+	n.whats = []what{registryCategories(c)}
+	if form := c.text("form"); form != "" {
+		n.forms.names = []string{form}
+	}
+	n.registryStatus(c, span.To)
+	return n
+}
+
+// registryStatus reads the status. A denial that is over must say since when:
+// a status alone opens nothing.
+func (n *draft) registryStatus(c *cells, to extract.Day) {
+	switch c.text("status") {
+	case "active":
+		return
+	case "entered-in-error":
+		n.status = inError
+		return
+	case "revoked":
+		n.status = revoked
+	case "expired":
+		n.status = expired
+	default:
+		c.fail("status is none of active, revoked, expired, entered-in-error")
+	}
+	root := &n.provisions[0]
+	switch {
+	case root.effect == permit:
+		root.to = anytimeTo
+	case n.ended == extract.NoDay && to == anyDayTo:
+		c.fail("a denial that is over needs its end: to, or ended_on and ended_by")
+	case n.ended == extract.NoDay:
+		n.ended = to + 1
+	}
+}
+
+func registryScope(c *cells) scope {
+	switch s := c.text("scope"); {
+	case s == "general":
+		return general
+	case s == "part2":
+		return part2
+	case s == "research":
+		return research
+	case s == "registry-opt-out":
+		return registryOptOut
+	case s == "state" || strings.HasPrefix(s, "state-"):
+		return stateLaw
+	}
+	c.fail("scope is none of general, part2, research, registry-opt-out, state, state-…")
+	return general
+}
+
+func registryRecipients(c *cells) (list []string) {
+	for _, v := range c.values("recipient") {
+		kind, isKind := strings.CutPrefix(v, "kind:")
+		switch {
+		case v == "*":
+			return nil
+		case !isKind:
+			list = append(list, string(byName)+v)
+		case !KnownRecipientKind(kind):
+			c.fail("recipient names an unknown kind")
+		default:
+			list = append(list, string(byKind)+kind)
+		}
+	}
+	return list
+}
+
+func registryPurposes(c *cells) (list []string) {
+	for _, v := range c.values("purpose") {
+		if v == "TPO" {
+			list = append(list, "TREAT", "HPAYMT", "HOPERAT")
+			continue
+		}
+		if !policies.KnownPurpose(v) {
+			c.fail("purpose is no PurposeOfUse code, such as TREAT, HPAYMT, HOPERAT, HRESCH")
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+func registryCategories(c *cells) (w what) {
+	for _, v := range c.values("categories") {
+		if class, ok := strings.CutPrefix(v, "class:"); ok {
+			if extract.TypeOf(class) == nil {
+				c.fail("categories names an unknown resource type")
+			}
+			w.classes = append(w.classes, class)
+		} else if code, ok := strings.CutPrefix(v, "code:"); ok {
+			w.codes = append(w.codes, code)
+		} else {
+			if !sensitivities[v] && confidentialityRank(v) == 0 {
+				c.fail("categories holds neither a sensitivity label, such as PSY, SUD, HIV, nor class:TYPE or code:CODE")
+			}
+			w.labels = append(w.labels, v)
+		}
+	}
+	if sorts := min(len(w.labels), 1) + min(len(w.classes), 1) + min(len(w.codes), 1); sorts > 1 {
+		c.fail("categories mixes labels, classes and codes; write a row for each sort")
+	}
+	return w
+}

@@ -1,0 +1,202 @@
+package consent
+
+import (
+	"encoding/binary"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/phi"
+)
+
+// The columns of a list of restrictions.
+var (
+	restrictionRequired = []string{"subject", "kind"}
+	restrictionOptional = []string{"recipient", "encounter", "service", "from", "to", "plan", "ended_on", "ended_by"}
+)
+
+// Restrictions are what patients have restricted under 45 CFR 164.522(a): the
+// item or service they paid for themselves, towards a health plan (1)(vi), and
+// what the clinic has agreed to besides. It is filled by a loader and then
+// only read.
+type Restrictions struct {
+	Input
+	people *People
+	heads  map[Subject]uint32 // 1 + the newest restriction of the subject
+	list   []restriction
+}
+
+// restriction binds the records that meet all the criteria it names; one that
+// names none binds everything of the person.
+type restriction struct {
+	subject            Subject
+	next               uint32
+	line               uint32
+	kind               restrictionKind
+	unreadable         bool        // a criterion cannot be read
+	from, to           extract.Day // of the service
+	ended              extract.Day // NoDay while it has no explicit end
+	recipient, plan    string
+	encounter, service phi.Text
+	identity           identity
+}
+
+type restrictionKind uint8
+
+const (
+	selfPay restrictionKind = iota
+	agreed
+)
+
+// readRestrictions takes in a list of restrictions:
+//
+//	subject        the clinic's id
+//	kind           self-pay or agreed
+//	recipient,plan towards whom, by name or number; both empty: towards every recipient it can bind
+//	encounter      the service by its encounter
+//	service        the service by its code
+//	from, to       the service by its date
+//	ended_on, _by  explicit end; without both the restriction stays
+//
+// Whom a restriction is about and of which kind it is must be readable. A
+// date that is not makes the restriction itself indeterminate.
+func readRestrictions(file string, t table, people *People) (*Restrictions, error) {
+	rs := &Restrictions{people: people, heads: map[Subject]uint32{}}
+	in, err := readTable(file, t, func(c *cells) {
+		r := restriction{kind: agreed, line: uint32(c.Line()), ended: c.end(), recipient: c.text("recipient"), plan: c.text("plan"),
+			encounter: phi.Text(c.text("encounter")), service: phi.Text(c.text("service"))}
+		switch c.text("kind") {
+		case "self-pay":
+			r.kind = selfPay
+		case "agreed":
+		default:
+			c.fail("kind is none of self-pay, agreed")
+		}
+		from, fromOK := readDate(c.text("from"), extract.NoDay)
+		to, toOK := readDate(c.text("to"), anyDayTo)
+		r.from, r.to, r.unreadable = from, to, !fromOK || !toOK || to < from
+		r.identity = identify("restriction", c.required("subject"), c.text("kind"), r.recipient, r.plan,
+			string(r.encounter), string(r.service), c.text("from"), c.text("to"))
+		if c.err == nil {
+			r.subject = people.Intern([]byte(c.text("subject")))
+			rs.add(r)
+		}
+	})
+	rs.Input = in
+	return rs, err
+}
+
+func (rs *Restrictions) add(r restriction) {
+	r.next = rs.heads[r.subject]
+	rs.list = append(rs.list, r)
+	rs.heads[r.subject] = uint32(len(rs.list))
+}
+
+// concerns tells whether the restriction is towards one of these recipients.
+func (r *restriction) concerns(names map[string]bool) bool {
+	return r.recipient == "" && r.plan == "" || names[fold(r.recipient)] || names[fold(r.plan)]
+}
+
+// covers tells whether a record is of what is restricted.
+func (r *restriction) covers(f *extract.Facts) match {
+	if r.unreadable {
+		return unsure
+	}
+	m := yes
+	if r.encounter != "" {
+		m = min(m, r.ofEncounter(f))
+	}
+	if r.service != "" {
+		m = min(m, holds(f.Codes, string(r.service)))
+	}
+	if r.from != extract.NoDay || r.to != anyDayTo {
+		m = min(m, within(f.Date, r.from, r.to))
+	}
+	return m
+}
+
+// ofEncounter tells whether a record is of the restricted encounter. A record
+// that names no encounter may be.
+func (r *restriction) ofEncounter(f *extract.Facts) match {
+	switch {
+	case string(f.Encounter) == string(r.encounter), f.Dataset == "Encounter" && string(f.ID) == string(r.encounter):
+		return yes
+	case len(f.Encounter) == 0 && f.Dataset != "Encounter":
+		return unsure
+	}
+	return no
+}
+
+// holds tells whether a record has a code; one without codes may.
+func holds(codes []phi.Bytes, code string) match {
+	for _, c := range codes {
+		if string(c) == code {
+			return yes
+		}
+	}
+	if len(codes) == 0 {
+		return unsure
+	}
+	return no
+}
+
+// within tells whether a date lies in from … to.
+func within(date extract.Span, from, to extract.Day) match {
+	switch {
+	case !date.Known():
+		return unsure
+	case date.To < from || date.From > to:
+		return no
+	case date.From >= from && date.To <= to:
+		return yes
+	}
+	return unsure
+}
+
+// Closing gives the restrictions that have no explicit end.
+func (rs *Restrictions) Closing() []ClosingRow {
+	var rows []ClosingRow
+	for i := range rs.list {
+		r := &rs.list[i]
+		if r.ended != extract.NoDay {
+			continue
+		}
+		b := append([]byte(nil), closingVersion, byte(r.kind), boolByte(r.unreadable))
+		b = appendString(b, rs.people.ID(r.subject))
+		b = binary.AppendVarint(b, int64(r.from))
+		b = binary.AppendVarint(b, int64(r.to))
+		b = appendStrings(b, []string{r.recipient, r.plan, string(r.encounter), string(r.service)})
+		rows = append(rows, ClosingRow{r.identity, b})
+	}
+	return rows
+}
+
+// Restore takes in what an earlier reading held and this one does not.
+func (rs *Restrictions) Restore(rows []ClosingRow) error {
+	present := make(map[identity]bool, len(rs.list))
+	for i := range rs.list {
+		present[rs.list[i].identity] = true
+	}
+	for _, row := range rows {
+		r := reader{b: row.Data}
+		version := r.byte()
+		n := restriction{kind: restrictionKind(r.byte()), unreadable: r.byte() != 0, ended: extract.NoDay, identity: row.Key}
+		subject := r.bytes()
+		n.from, n.to = extract.Day(r.int()), extract.Day(r.int())
+		words := r.strings()
+		if version != closingVersion || r.bad || len(r.b) != 0 || len(words) != 4 || len(subject) == 0 || n.kind > agreed {
+			return errClosing
+		}
+		n.recipient, n.plan, n.encounter, n.service = words[0], words[1], phi.Text(words[2]), phi.Text(words[3])
+		if !present[row.Key] {
+			n.subject = rs.people.Intern(subject)
+			rs.add(n)
+		}
+	}
+	return nil
+}
+
+func boolByte(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,113 @@
+package consent
+
+import (
+	"strings"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/phi"
+)
+
+// table is a protective input of rows, as extract.Table reads it.
+type table interface {
+	Next() bool
+	Get(column string) phi.Bytes
+	Line() int
+	Err() error
+	Rows() int
+	SHA256() string
+}
+
+// Input says what was read of a protective input, for the guard that bounds
+// how far it may shrink between two readings.
+type Input struct {
+	rows   int
+	sha256 string
+}
+
+// Rows is the number of rows or directives that were read.
+func (in Input) Rows() int { return in.rows }
+
+// SHA256 is the hex digest of the bytes that were read.
+func (in Input) SHA256() string { return in.sha256 }
+
+// cells reads the cells of one table and keeps its first defect.
+type cells struct {
+	table
+	file string
+	err  error
+}
+
+// readTable calls row for each row, until the first defect.
+func readTable(file string, t table, row func(*cells)) (Input, error) {
+	c := &cells{table: t, file: file}
+	for c.err == nil && t.Next() {
+		row(c)
+	}
+	if c.err == nil && t.Err() != nil {
+		c.err = asInputError(file, t.Err())
+	}
+	return Input{t.Rows(), t.SHA256()}, c.err
+}
+
+// fail records a defect of the row.
+func (c *cells) fail(why string) {
+	if c.err == nil {
+		c.err = &InputError{c.file, c.Line(), why}
+	}
+}
+
+func (c *cells) text(column string) string { return strings.TrimSpace(string(c.Get(column))) }
+
+// required is the text of a cell that may not be empty.
+func (c *cells) required(column string) string {
+	v := c.text(column)
+	if v == "" {
+		c.fail(column + " is empty")
+	}
+	return v
+}
+
+// values are the values of a cell, which semicolons part.
+func (c *cells) values(column string) (list []string) {
+	for v := range strings.SplitSeq(c.text(column), ";") {
+		if v = strings.TrimSpace(v); v != "" {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+// date is the day in a cell, absent when the cell is empty.
+func (c *cells) date(column string, absent extract.Day) extract.Day {
+	day, ok := readDate(c.text(column), absent)
+	if !ok {
+		c.fail(column + " is no date; write YYYY-MM-DD")
+	}
+	return day
+}
+
+func readDate(v string, absent extract.Day) (extract.Day, bool) {
+	if v == "" {
+		return absent, true
+	}
+	s, ok := extract.ParseSpan([]byte(v))
+	return s.From, ok && len(v) == len("2006-01-02")
+}
+
+// span is the days from … to, both inclusive, open where a cell is empty.
+func (c *cells) span() extract.Span {
+	s := extract.Span{From: c.date("from", extract.NoDay), To: c.date("to", anyDayTo)}
+	if c.err == nil && s.To < s.From {
+		c.fail("to is before from")
+	}
+	return s
+}
+
+// end is the explicit end of something that closes: a date and who ended it.
+func (c *cells) end() extract.Day {
+	on, by := c.date("ended_on", extract.NoDay), c.text("ended_by")
+	if (on == extract.NoDay) != (by == "") {
+		c.fail("ended_on and ended_by belong together: an end needs a date and an author")
+	}
+	return on
+}
