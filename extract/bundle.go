@@ -21,13 +21,21 @@ type bundleCutter struct {
 }
 
 func newBundleCutter(file *File, in *input, limits limits) (cutter, error) {
-	s := &survey{limits: limits, names: make(map[string]bool), urls: make(fullURLs)}
-	if err := s.file(file); err != nil {
+	first, err := openInput(file)
+	if err != nil {
 		return nil, err
 	}
-	b := &bundleCutter{frame: frame{r: in, limit: limits.record, line: 1}, limits: limits, urls: s.urls}
-	b.whole = s.verdict()
-	return b, nil
+	defer first.Close()
+	s, err := surveyOf(first, limits)
+	if err != nil {
+		return nil, err
+	}
+	return s.cutter(in), nil
+}
+
+// cutter reads the same bytes again, entry by entry.
+func (s *survey) cutter(r io.Reader) *bundleCutter {
+	return &bundleCutter{frame: frame{r: r, limit: s.limits.record, line: 1}, limits: s.limits, urls: s.urls, whole: s.verdict()}
 }
 
 func (b *bundleCutter) next(c *Chunk) error {
@@ -107,15 +115,11 @@ type survey struct {
 	detail    string
 }
 
-// file reads the whole of it. What is wrong with its contents is kept; the
-// error is of reading.
-func (s *survey) file(file *File) error {
-	in, err := openInput(file)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	f := frame{r: in, limit: s.limits.record, line: 1}
+// surveyOf reads the whole of a file. What is wrong with its contents is kept;
+// the error is of reading.
+func surveyOf(r io.Reader, limits limits) (*survey, error) {
+	s := &survey{limits: limits, names: make(map[string]bool), urls: make(fullURLs)}
+	f := frame{r: r, limit: limits.record, line: 1}
 	_, _ = f.peek()
 	s.line = f.line
 	var p piece
@@ -124,21 +128,21 @@ func (s *survey) file(file *File) error {
 		switch {
 		case errors.Is(err, io.EOF):
 			s.sized(f.total)
-			return nil
+			return s, nil
 		case errors.Is(err, errFrame):
 			s.reject(Malformed, "not one JSON object, or ends too early")
 		case err != nil:
-			return err
+			return nil, err
 		case p.entry > 0:
 			s.entry(&p)
 		default:
 			s.member(&p)
 		}
-		if f.total > int64(s.limits.bundle) {
+		if f.total > int64(limits.bundle) {
 			s.reject(TooLarge, "Bundle over the size limit")
 		}
 	}
-	return nil
+	return s, nil
 }
 
 func (s *survey) reject(why Reason, detail string) {
