@@ -88,7 +88,7 @@ func hostKeyAlgorithms(pinned []ssh.PublicKey) []string {
 type connection struct {
 	*ssh.Client
 	conn *watchedConn
-	stop chan struct{}
+	stop context.CancelFunc
 }
 
 // connect logs in. The host key is checked against the pinned ones only:
@@ -119,8 +119,10 @@ func connect(ctx context.Context, c SFTPConfig, p pace) (*connection, error) {
 		kind, remedy := handshakeFailure(c, shown, err)
 		return nil, fail(kind, "open SSH as "+c.User, err, remedy)
 	}
-	live := &connection{Client: ssh.NewClient(sshConn, channels, requests), conn: conn, stop: make(chan struct{})}
-	go live.keepAlive(p.keepalive)
+	live := &connection{Client: ssh.NewClient(sshConn, channels, requests), conn: conn}
+	alive, stop := context.WithCancel(context.Background())
+	live.stop = stop
+	go live.keepAlive(alive, p.keepalive)
 	return live, nil
 }
 
@@ -172,12 +174,12 @@ func fingerprints(keys []ssh.PublicKey) string {
 	return strings.Join(all, " or ")
 }
 
-func (c *connection) keepAlive(every time.Duration) {
+func (c *connection) keepAlive(alive context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
-		case <-c.stop:
+		case <-alive.Done():
 			return
 		case <-tick.C:
 		}
@@ -188,6 +190,6 @@ func (c *connection) keepAlive(every time.Duration) {
 }
 
 func (c *connection) Close() error {
-	close(c.stop)
+	c.stop()
 	return c.Client.Close()
 }

@@ -36,13 +36,19 @@ type store interface {
 	explain(doing string, err error) error
 }
 
-var errRefused = errors.New("the server refuses to do this")
+var (
+	errRefused = errors.New("the server refuses to do this")
+	errNothing = errors.New("deliver: a drop has at least its .done")
+)
 
 // deliverTo is the upload sequence. Each file goes up under a private name of
 // this attempt and takes its final name when its size was seen to be right;
 // until the last file has, the recipient takes no notice of the drop. A crash
 // at any point is mended by calling it again.
 func deliverTo(ctx context.Context, s store, files []File, log func(Event)) (Evidence, error) {
+	if len(files) == 0 {
+		return Evidence{}, errNothing
+	}
 	attempt := newAttempt()
 	removeLeftovers(s, files)
 	evidence := Evidence{State: HashVerified}
@@ -231,6 +237,9 @@ func isLeftover(name string, files []File) bool {
 }
 
 func withdrawFrom(s store, files []File) ([]string, error) {
+	if len(files) == 0 {
+		return nil, errNothing
+	}
 	done := files[len(files)-1].Name
 	if _, err := s.size(done); !errors.Is(err, fs.ErrNotExist) {
 		if err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 )
 
@@ -38,7 +39,7 @@ type File struct {
 func Deliverables(dir string, sealed []SealedFile) []File {
 	files := make([]File, len(sealed))
 	for i, f := range sealed {
-		files[i] = File{Name: f.Name, Path: dir + "/" + f.Name, SHA256: f.SHA256, Size: f.Size}
+		files[i] = File{Name: f.Name, Path: filepath.Join(dir, f.Name), SHA256: f.SHA256, Size: f.Size}
 	}
 	return files
 }

@@ -91,9 +91,10 @@ func (r *Receiver) prepare() error {
 		if err := durable.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
-		if err := durable.Sweep(dir); err != nil {
-			return err
-		}
+	}
+	// The folder of receipts may be one that others write to as well.
+	if err := durable.Sweep(r.Dir); err != nil {
+		return err
 	}
 	entries, err := os.ReadDir(r.Dir)
 	if err != nil {

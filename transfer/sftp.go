@@ -192,13 +192,15 @@ func (s *sftpStore) write(name string, from io.Reader, size int64) error {
 
 // rename uses SFTP's own, which does not overwrite (draft-02 §6.5). Where it
 // fails though nothing has the name, as on file systems without hard links,
-// posix-rename does it, if the server says that it has that.
+// posix-rename does it, if the server says that it has that. In a mailbox that
+// lets us see nothing it may replace what an earlier attempt of ours left: the
+// name is this drop's alone, and its content never changes.
 func (s *sftpStore) rename(from, to string) error {
 	err := s.client.Rename(s.path(from), s.path(to))
-	if err == nil || !s.use.PosixRename || !s.use.Stat {
+	if err == nil || !s.use.PosixRename {
 		return err
 	}
-	if _, there := s.size(to); !errors.Is(there, fs.ErrNotExist) {
+	if _, there := s.size(to); !errors.Is(there, fs.ErrNotExist) && !errors.Is(there, errRefused) {
 		return err
 	}
 	return s.client.PosixRename(s.path(from), s.path(to))

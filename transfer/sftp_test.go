@@ -543,3 +543,17 @@ func benchUpload(b *testing.B, c SFTPConfig, inbox string, files []File) {
 		}
 	}
 }
+
+// In a mailbox that shows nothing, an attempt that broke off after a rename
+// must not stand in the way of the next.
+func TestBlindMailboxAgain(t *testing.T) {
+	server, c := mailbox(t, sftptest.Options{Refuse: []string{"Stat", "Lstat", "List", "Get", "Remove", "Setstat"}})
+	_, _, files := someDrop(t)
+	for range 2 {
+		evidence, err := dial(t, c).Deliver(context.Background(), files, quiet)
+		if err != nil || evidence.State != Stored {
+			t.Fatalf("%s, %v", evidence.State, err)
+		}
+	}
+	sameFiles(t, filepath.Join(server.Root, "inbox"), files)
+}
