@@ -34,8 +34,9 @@ const memberNumber = "member_id"
 // checking is one check of a policy against an environment.
 type checking struct {
 	*Policy
-	env  Env
-	errs *strictyaml.Errors
+	env   Env
+	errs  *strictyaml.Errors
+	alone bool // for CheckRelease
 }
 
 // Check verifies a policy against the schemas, inputs and recipients it will
@@ -44,6 +45,24 @@ type checking struct {
 // *strictyaml.Errors with every mistake; with errors.Is(err, ErrPlaceholder)
 // when values are still to be filled in. Check may be called again.
 func Check(p *Policy, env Env) (*Proof, error) {
+	c := newChecking(p, env)
+	c.recipient()
+	c.inputs()
+	c.attested()
+	return c.release()
+}
+
+// CheckRelease verifies and completes only what a policy releases, for an
+// engine that stands alone: neither recipient, protective inputs, attestations
+// nor today's date are asked for, and delimited datasets without a schema here
+// are not looked at. What passes is fit to be compiled, and no release.
+func CheckRelease(p *Policy, schemas map[string]*extract.Schema) (*Proof, error) {
+	c := newChecking(p, Env{Schemas: schemas})
+	c.alone = true
+	return c.release()
+}
+
+func newChecking(p *Policy, env Env) *checking {
 	c := &checking{Policy: p, env: env, errs: &strictyaml.Errors{File: p.File}}
 	if p.source != nil {
 		c.errs = p.source.NewErrors()
@@ -51,16 +70,17 @@ func Check(p *Policy, env Env) (*Proof, error) {
 			c.errs.AddCause(strictyaml.Pos{Line: m.Line, Column: m.Column}, m.Path, m.Message, m.Hint, m.Cause)
 		}
 	}
-	c.recipient()
-	c.inputs()
-	c.attested()
-	for i := range p.Release {
-		c.dataset(&p.Release[i])
+	return c
+}
+
+func (c *checking) release() (*Proof, error) {
+	for i := range c.Release {
+		c.dataset(&c.Release[i])
 	}
 	if err := c.errs.Err(); err != nil {
 		return nil, err
 	}
-	return prove(p, env), nil
+	return prove(c.Policy, c.env), nil
 }
 
 func (c *checking) add(path, hint, format string, args ...any) {
@@ -113,7 +133,7 @@ func (c *checking) inputs() {
 // agreement is judged when records are decided about, not here.
 func (c *checking) attested() {
 	a := c.Attest
-	if a == nil || c.env.Today == extract.NoDay {
+	if a == nil {
 		return
 	}
 	const path = "attest.actual_knowledge"
@@ -135,6 +155,8 @@ func (c *checking) dataset(rel *Release) {
 		return
 	case delimited:
 		c.delimited(path, rel, schema.Fields)
+	case typ == nil && c.alone:
+		return
 	case typ == nil:
 		known := append(sortedNames(c.env.Schemas), extract.ResourceTypes()...)
 		c.add(path, strictyaml.DidYouMean(rel.Dataset, known), "%q is neither a delimited dataset nor a FHIR R4 resource type", rel.Dataset)
@@ -152,7 +174,7 @@ func (c *checking) closedCohort(path string, rel *Release, typ *extract.TypeDef,
 		typ != nil && typ.Name != "Patient" && len(extract.Compartment(typ.Name)) > 0
 	closed := slices.ContainsFunc(rel.Only, func(o Condition) bool { return o.Period != "" })
 	for _, o := range rel.Only {
-		if _, last, ok := ClosedRange(o.Period); ok && last >= c.env.Today {
+		if _, last, ok := ClosedRange(o.Period); ok && !c.alone && last >= c.env.Today {
 			c.add(strictyaml.Join(path+".only", o.Path), "write last-closed-year, or years that are over",
 				"the period ends on %s and is not over: what the next drop adds tells its date (45 CFR 164.514(b)(2)(i)(C))", last)
 		}
@@ -277,7 +299,7 @@ func (c *checking) lookUp(path string, f *Field, roster InputInfo, name string) 
 	if name == memberNumber {
 		f.Class = extract.MemberNumber
 	}
-	if !slices.Contains(roster.Columns, name) {
+	if !c.alone && !slices.Contains(roster.Columns, name) {
 		c.add(path+".from", strictyaml.DidYouMean(name, roster.Columns), "the roster %s has no column %q", c.People.Roster, name)
 	}
 }

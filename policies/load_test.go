@@ -113,6 +113,24 @@ func TestUnreadableFile(t *testing.T) {
 	}
 }
 
+// The engine alone has no recipient, no inputs and no date.
+func TestCheckRelease(t *testing.T) {
+	env := testEnv(t)
+	for _, name := range []string{"right/acme-phq9-gad7", "right/outcomes-registry", "right/care-group-fhir", "right/population-fhir", "wrong/harbor-attestation-expired", "wrong/environment"} {
+		if _, err := CheckRelease(mustLoad(t, "testdata/"+name+".yaml"), env.Schemas); err != nil {
+			t.Error(name, err)
+		}
+	}
+	for _, name := range []string{"harbor-identifiers", "column-unknown", "harbor-endless", "placeholders"} {
+		if _, err := CheckRelease(mustLoad(t, "testdata/wrong/"+name+".yaml"), env.Schemas); err == nil {
+			t.Error(name)
+		}
+	}
+	if _, err := CheckRelease(mustLoad(t, "testdata/right/acme-phq9-gad7.yaml"), nil); err != nil {
+		t.Error("a dataset without a schema is not looked at:", err)
+	}
+}
+
 // A policy that was put together in code can be checked too.
 func TestCheckWithoutFile(t *testing.T) {
 	p := &Policy{Name: "made", Standard: SafeHarbor, Recipient: "acme-health-plan", Output: Output{Layout: "csv"},
