@@ -40,7 +40,7 @@ func ParseSchema(file string, raw []byte) (*Schema, error) {
 	if len(raw) > maxSchema {
 		return nil, fmt.Errorf("%s: a schema is not larger than %d bytes", file, maxSchema)
 	}
-	r := &schemaReader{file: file, raw: bytes.TrimPrefix(raw, byteOrderMark)}
+	r := &schemaReader{file: file, raw: bytes.TrimPrefix(raw, byteOrderMark), unique: map[string]int32{}}
 	var t tape
 	if f := t.read(r.raw); f.why != "" {
 		return nil, fmt.Errorf("%s:%d: %s", file, r.line(int32(f.at)), f.why)
@@ -60,6 +60,8 @@ type schemaReader struct {
 	raw  []byte
 	doc  Doc
 	errs []error
+
+	unique map[string]int32 // columns that ask for unique values, and where
 }
 
 func (r *schemaReader) line(at int32) int {
@@ -200,6 +202,11 @@ func (r *schemaReader) schema(s *Schema) {
 	if keyAt >= 0 && key != "" {
 		r.primaryKey(s, key, keyAt)
 	}
+	for i := range s.Fields {
+		if at := r.unique[s.Fields[i].Name]; at > 0 && s.Fields[i].Role != RoleRecord {
+			r.wrong(at, "fields["+strconv.Itoa(i)+"].constraints.unique", "is checked only for the column of role record; remove it")
+		}
+	}
 	if s.Quote == s.Delimiter {
 		r.wrong(0, "dialect", "delimiter and quoteChar must differ")
 	}
@@ -275,7 +282,7 @@ func (r *schemaReader) dialect(s *Schema, at int32, path string) {
 
 func (r *schemaReader) field(at int32, path string) Field {
 	f := Field{Type: TypeString, Role: RoleNone, True: []string{"true", "True", "TRUE", "1"}, False: []string{"false", "False", "FALSE", "0"}}
-	unique := int32(-1)
+	var unique int32
 	r.object(at, path, keys{
 		"title": ignored, "description": ignored, "example": ignored, "rdfType": ignored,
 		"name":        func(at int32, path string) { f.Name = r.text(at, path) },
@@ -291,8 +298,8 @@ func (r *schemaReader) field(at int32, path string) Field {
 		r.wrong(at, path, "a column needs a name")
 	}
 	r.format(&f, at, path)
-	if unique >= 0 && f.Role != RoleRecord {
-		r.wrong(unique, path+".constraints.unique", "is checked only for the column of role record; remove it")
+	if unique > 0 {
+		r.unique[f.Name] = unique
 	}
 	if (f.rules.minimum != nil || f.rules.maximum != nil) && f.Type != TypeInteger && f.Type != TypeNumber {
 		r.wrong(at, path, "minimum and maximum are for columns of type integer or number")
@@ -345,9 +352,8 @@ func (r *schemaReader) format(f *Field, at int32, path string) {
 }
 
 // constraints reads what is demanded of a field's cells; it gives where
-// `unique` is asked for, -1 when it is not.
-func (r *schemaReader) constraints(f *Field, at int32, path string) int32 {
-	unique := int32(-1)
+// `unique` is asked for, 0 when it is not.
+func (r *schemaReader) constraints(f *Field, at int32, path string) (unique int32) {
 	c := &f.rules
 	limit := func(to **float64) func(int32, string) {
 		return func(at int32, path string) { n := r.number(at, path); *to = &n }
