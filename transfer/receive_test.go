@@ -297,7 +297,7 @@ func TestEveryFileIsCovered(t *testing.T) {
 	spec := w.spec(t, 1, "")
 	sealed := seal(t, spec)
 	for _, f := range sealed.Files {
-		step := max(1, int(f.Size)/40)
+		step := max(1, int(f.Size)/12)
 		for at := 0; at < int(f.Size); at += step {
 			inbox, r := copyDrop(t, spec.Dir, sealed), w.receiver(t)
 			flip(t, filepath.Join(inbox, f.Name), at)

@@ -456,6 +456,7 @@ func startSSHD(t testing.TB) (SFTPConfig, string) {
 		must(t, os.Mkdir(filepath.Join(dir, folder), 0o755))
 	}
 	must(t, os.WriteFile(filepath.Join(dir, "host_key"), host.pem, 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "client_key"), client.pem, 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, "authorized"), ssh.MarshalAuthorizedKey(client.signer.PublicKey()), 0o600))
 	me, err := user.Current()
 	must(t, err)
@@ -520,16 +521,85 @@ type discard struct{}
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 func (discard) Close() error                { return nil }
 
+// BenchmarkUpload measures against sshd, directly and over a line of 20 ms
+// round trip, and OpenSSH's own sftp beside it.
 func BenchmarkUpload(b *testing.B) {
 	files := bigDrop(b, 64<<20)
-	b.Run("sshd", func(b *testing.B) {
-		c, root := startSSHD(b)
-		benchUpload(b, c, filepath.Join(root, "inbox"), files)
-	})
+	c, root := startSSHD(b)
+	inbox := filepath.Join(root, "inbox")
+	far := c
+	far.Address = newLine(b, c.Address, 10*time.Millisecond)
+	b.Run("sshd", func(b *testing.B) { benchUpload(b, c, inbox, files) })
+	b.Run("sshd 20 ms", func(b *testing.B) { benchUpload(b, far, inbox, files) })
+	b.Run("stock sftp", func(b *testing.B) { benchStock(b, c, root, files[0]) })
+	b.Run("stock sftp 20 ms", func(b *testing.B) { benchStock(b, far, root, files[0]) })
 	b.Run("embedded", func(b *testing.B) {
 		server, c := mailbox(b, sftptest.Options{})
 		benchUpload(b, c, filepath.Join(server.Root, "inbox"), files)
 	})
+}
+
+func benchStock(b *testing.B, c SFTPConfig, root string, f File) {
+	_, port, err := net.SplitHostPort(c.Address)
+	must(b, err)
+	b.SetBytes(f.Size)
+	for b.Loop() {
+		command := exec.Command("sftp", "-q", "-b", "-", "-P", port, "-i", filepath.Join(root, "client_key"), "-o", "StrictHostKeyChecking=no",
+			"-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", c.User+"@127.0.0.1")
+		command.Stdin = strings.NewReader(fmt.Sprintf("put %s %s/%s\n", f.Path, c.Folder, f.Name))
+		if text, err := command.CombinedOutput(); err != nil {
+			b.Fatalf("%v: %s", err, text)
+		}
+	}
+}
+
+// newLine is a TCP proxy on which every byte takes as long each way.
+func newLine(t testing.TB, to string, delay time.Duration) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				return
+			}
+			go carry(in, out, delay)
+			go carry(out, in, delay)
+		}
+	}()
+	return l.Addr().String()
+}
+
+type parcel struct {
+	due  time.Time
+	data []byte
+}
+
+func carry(to, from net.Conn, delay time.Duration) {
+	road := make(chan parcel, 4096)
+	go func() {
+		defer to.Close()
+		for p := range road {
+			<-time.After(time.Until(p.due))
+			if _, err := to.Write(p.data); err != nil {
+				return
+			}
+		}
+	}()
+	defer close(road)
+	for {
+		buffer := make([]byte, 64<<10)
+		n, err := from.Read(buffer)
+		if err != nil {
+			return
+		}
+		road <- parcel{time.Now().Add(delay), buffer[:n]}
+	}
 }
 
 func benchUpload(b *testing.B, c SFTPConfig, inbox string, files []File) {
