@@ -8,8 +8,8 @@ import (
 
 // column is one declared column.
 type column struct {
-	name    string
-	grammar Grammar
+	name string
+	site site
 }
 
 func (g *Gate) addColumn(p *Position) error {
@@ -21,7 +21,7 @@ func (g *Gate) addColumn(p *Position) error {
 	if len(g.columns) > 0 {
 		g.header = append(g.header, ',')
 	}
-	g.columns = append(g.columns, column{name: p.Path, grammar: p.Grammar})
+	g.columns = append(g.columns, column{name: p.Path, site: site{grammar: p.Grammar}})
 	if strings.ContainsAny(p.Path, "\",\r\n") {
 		g.header = append(g.header, '"')
 		g.header = append(g.header, strings.ReplaceAll(p.Path, `"`, `""`)...)
@@ -52,7 +52,7 @@ func (g *Gate) readCells() bool {
 		if len(cell) == 0 {
 			continue
 		}
-		if rule := g.admit(&c.grammar, cell); rule != "" {
+		if rule := g.admit(&c.site, cell); rule != "" {
 			return g.stop(c.name, rule)
 		}
 	}
@@ -66,17 +66,23 @@ func (g *Gate) readCell() ([]byte, bool) {
 		return g.readQuoted()
 	}
 	for i, c := range rest {
-		if c == ',' {
+		if endsCell[c] {
 			g.at += i
-			return rest[:i], true
-		}
-		if c == '"' || c < ' ' && c != '\t' {
-			return nil, false
+			return rest[:i], c == ','
 		}
 	}
 	g.at += len(rest)
 	return rest, true
 }
+
+// endsCell marks the comma, and what may not stand in a cell without quotes.
+var endsCell = func() (t [256]bool) {
+	for c := range ' ' {
+		t[c] = c != '\t'
+	}
+	t[','], t['"'] = true, true
+	return t
+}()
 
 func (g *Gate) readQuoted() ([]byte, bool) {
 	g.plain = g.plain[:0]

@@ -159,8 +159,39 @@ func (gr *Grammar) contains(v []byte) bool {
 	return false
 }
 
+// site is a position at work: its grammar and the value it admitted last,
+// because the rows of one person follow one another and codes repeat.
+type site struct {
+	grammar Grammar
+	last    [40]byte
+	size    uint8
+	bound   bool // admitted for this subject only
+	subject uint32
+}
+
+func (s *site) admittedLast(v []byte, subjects []uint32) bool {
+	return int(s.size) == len(v) && string(s.last[:s.size]) == string(v) &&
+		(!s.bound || len(subjects) == 1 && subjects[0] == s.subject)
+}
+
 // admit says by which rule a value may not stand there; "" means that it may.
-func (g *Gate) admit(gr *Grammar, v []byte) string {
+func (g *Gate) admit(s *site, v []byte) string {
+	if s.admittedLast(v, g.subjects) {
+		return ""
+	}
+	g.text.matched = false
+	if rule := g.judge(&s.grammar, v); rule != "" {
+		return rule
+	}
+	if s.bound = g.text.matched; len(v) <= len(s.last) && (!s.bound || len(g.subjects) == 1) {
+		if s.size = uint8(copy(s.last[:], v)); s.bound {
+			s.subject = g.subjects[0]
+		}
+	}
+	return ""
+}
+
+func (g *Gate) judge(gr *Grammar, v []byte) string {
 	switch gr.kind {
 	case codeToken:
 		if len(v) > longestCode || !madeOf(v, inCode) {
@@ -203,6 +234,7 @@ func (g *Gate) admitNumber(gr *Grammar, v []byte) string {
 		return RuleGrammar
 	}
 	if whole := digitsLength(v); whole >= 7 && whole == len(v) {
+		g.text.matched = true
 		if h := g.roster.hash(v); g.ownedByRow(h) {
 			return RuleGrammar
 		}
@@ -212,6 +244,7 @@ func (g *Gate) admitNumber(gr *Grammar, v []byte) string {
 
 func (g *Gate) admitOwn(gr *Grammar, v []byte) string {
 	h := g.roster.hash(g.text.normalize(v))
+	g.text.matched = true
 	for _, kind := range gr.own {
 		if g.roster.owns(h, g.subjects, kind) {
 			return ""

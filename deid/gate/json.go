@@ -13,7 +13,7 @@ type node struct {
 	name     string
 	url      string // of an extension step
 	path     string
-	grammar  *Grammar
+	site     *site // of a leaf
 	children []*node
 }
 
@@ -51,7 +51,7 @@ func (g *Gate) addPath(p *Position) error {
 	}
 	for _, step := range steps {
 		last = findOrAdd(nodes, step, last)
-		if last.grammar != nil {
+		if last.site != nil {
 			return fmt.Errorf("%s stands twice, or below a position", p.Path)
 		}
 		nodes = &last.children
@@ -62,8 +62,7 @@ func (g *Gate) addPath(p *Position) error {
 	if len(last.children) > 0 {
 		return fmt.Errorf("%s is both a value and a parent of values", p.Path)
 	}
-	grammar := p.Grammar
-	last.grammar = &grammar
+	last.site = &site{grammar: p.Grammar}
 	return nil
 }
 
@@ -208,7 +207,7 @@ func (g *Gate) readValue(n *node) bool {
 	}
 	switch g.line[g.at] {
 	case '{':
-		if n.grammar != nil {
+		if n.site != nil {
 			return g.stop(n.path, RuleUndeclared)
 		}
 		g.at++
@@ -216,14 +215,14 @@ func (g *Gate) readValue(n *node) bool {
 	case '[':
 		return g.readArray(n, false)
 	}
-	if n.grammar == nil {
+	if n.site == nil {
 		return g.stop(n.path, RuleUndeclared)
 	}
 	value, ok := g.readScalar()
 	if !ok || len(value) == 0 {
 		return g.stop(n.path, RuleUnparseable)
 	}
-	if rule := g.admit(n.grammar, value); rule != "" {
+	if rule := g.admit(n.site, value); rule != "" {
 		return g.stop(n.path, rule)
 	}
 	return true

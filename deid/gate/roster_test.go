@@ -68,39 +68,44 @@ func BenchmarkRow(b *testing.B) {
 		{"Observation.valueQuantity.system", URI("http://unitsofmeasure.org")},
 		{"Observation.valueQuantity.code", CodeToken()},
 	}}
-	identified := make([][]byte, 512)
-	for i := range identified {
-		identified[i] = fmt.Appendf(nil, `{"resourceType":"Observation","id":"fec700dd-9489-%04x-f77b-f43003428d85","status":"final","category":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/observation-category","code":"survey"}]}],"code":{"coding":[{"system":"http://loinc.org","code":"44261-6"}]},"subject":{"reference":"Patient/CV-7"},"encounter":{"reference":"Encounter/fd314f62-e1d8-%04x-0170-5d90411eb7b2"},"effectiveDateTime":"2013-03-21T00:05:30+10:00","valueQuantity":{"value":%d,"system":"http://unitsofmeasure.org","code":"{score}"}}`, i, i, i%27)
+	// Each person has eight rows in a row, as extracts have them.
+	rows := func(make func(i, person int) []byte) (lines [][]byte) {
+		for i := range 4096 {
+			lines = append(lines, make(i, 17*(i/8)))
+		}
+		return lines
 	}
-	subjects := []uint32{7}
 	run := func(name string, spec Spec, rows [][]byte) {
 		b.Run(name, func(b *testing.B) {
 			g := newGate(b, spec, r)
 			size, n := 0, 0
+			subjects := []uint32{0}
 			for b.Loop() {
-				row := rows[n%len(rows)]
-				if hit := g.Row(row, subjects); hit != nil {
+				i := n % len(rows)
+				subjects[0] = uint32(17 * (i / 8))
+				if hit := g.Row(rows[i], subjects); hit != nil {
 					b.Fatal(hit)
 				}
 				n++
-				size += len(row)
+				size += len(rows[i])
 			}
 			b.ReportMetric(float64(size)/b.Elapsed().Seconds()/1e6, "MB/s")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
-	run("identified NDJSON", spec, identified)
-	run("Safe Harbor NDJSON", observationSpec(), [][]byte{[]byte(cleanObservation)})
-	scores := make([][]byte, 512)
-	for i := range scores {
-		scores[i] = fmt.Appendf(nil, "cv%d,44261-6,2026-03-%02d,%d,1999999984,female,White,MA", 7, 1+i%28, i%27)
-	}
+	run("identified NDJSON", spec, rows(func(i, person int) []byte {
+		return fmt.Appendf(nil, `{"resourceType":"Observation","id":"fec700dd-9489-%04x-f77b-f43003428d85","status":"final","category":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/observation-category","code":"survey"}]}],"code":{"coding":[{"system":"http://loinc.org","code":"44261-6"}]},"subject":{"reference":"Patient/CV-%d"},"encounter":{"reference":"Encounter/fd314f62-e1d8-%04x-0170-5d90411eb7b2"},"effectiveDateTime":"2013-03-21T00:05:30+10:00","valueQuantity":{"value":%d,"system":"http://unitsofmeasure.org","code":"{score}"}}`, i, person, i, i%27)
+	}))
+	run("Safe Harbor NDJSON", observationSpec(), rows(func(i, person int) []byte {
+		return fmt.Appendf(nil, `{"resourceType":"Observation","id":"%012d","status":"final","category":[{"text":"survey"}],"code":{"coding":[{"system":"http://loinc.org","code":"%s"},{"system":"http://snomed.info/sct","code":"%d"}]},"subject":{"reference":"Patient/%012d"},"effectiveDateTime":"%d","valueQuantity":{"value":%d.5},"component":[{"code":{"coding":[{"code":"44250-9"}]},"valueInteger":%d},{"code":{"coding":[{"code":"44255-8"}]},"valueInteger":%d}]}`,
+			i, [...]string{"44261-6", "70274-6", "75626-2"}[i%3], 313182004+i%40, person, 2020+i%5, i%20, i%4, i%3)
+	}))
 	run("scores CSV", Spec{Format: CSV, ExactDates: true, Positions: []Position{{"record", OwnIdentifier(RecordNumber)}, {"instrument", CodeToken()},
 		{"service_date", Date()}, {"total_score", Number(0, 27, true)}, {"provider_npi", ProviderNumber()}, {"sex", Closed("male", "female")},
-		{"race", Term()}, {"state", State()}}}, scores)
-	prose := make([][]byte, 4096)
-	for i := range prose {
-		prose[i] = fmt.Appendf(nil, `{"resourceType":"Observation","code":{"text":"patient reports sleeping better than at visit %d, still little interest in things, agrees to continue with the present plan"}}`, i%99)
-	}
-	run("prose NDJSON", observationSpec(), prose)
+		{"race", Term()}, {"state", State()}}}, rows(func(i, person int) []byte {
+		return fmt.Appendf(nil, "CV-%d,%s,2026-03-%02d,%d,1999000015,female,Black or African American,MA", person, [...]string{"44261-6", "70274-6"}[i%2], 1+i%28, i%27)
+	}))
+	run("prose NDJSON", observationSpec(), rows(func(i, _ int) []byte {
+		return fmt.Appendf(nil, `{"resourceType":"Observation","code":{"text":"patient reports sleeping better than at visit %d, still little interest in things, agrees to continue with the present plan"}}`, i%99)
+	}))
 }

@@ -33,7 +33,6 @@ func (g *Gate) scan(v []byte, m mode) string {
 	if memo.is(v, m) {
 		return ""
 	}
-	g.text.matched = false
 	rule := g.scanAt(v, m, 0)
 	if rule == "" && !g.text.matched {
 		memo.set(v, m)

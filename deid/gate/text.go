@@ -59,8 +59,8 @@ type text struct {
 	seen   uint16
 	run    bool // a base64 run worth decoding is in it
 
-	// matched says that somebody on the roster has some part of it. Whoever
-	// begins a scan clears it.
+	// matched says that the judgement rests on whose row it is. Whoever begins
+	// a judgement clears it.
 	matched bool
 }
 
