@@ -229,9 +229,21 @@ func (c *checking) delimited(path string, rel *Release, columns []extract.Field)
 		c.add("cohort.index", "give the date column the role date in its schema", "%s has no date, so nobody has an index date", rel.Dataset)
 	}
 	for i, t := range c.Totals {
-		if f := fieldNamed(rel, t.Column); t.Kind == "sum" && f != nil && f.Class != extract.Number {
-			c.add(fmt.Sprintf("totals[%d]", i), "take rows by "+t.Column, "%s holds no numbers, so it has no sum", t.Column)
+		if f := fieldNamed(rel, t.Column); f != nil {
+			c.total(fmt.Sprintf("totals[%d]", i), t, f)
 		}
+	}
+}
+
+// total refuses sums of what is no number, and counts by what differs from
+// person to person: the book would list them.
+func (c *checking) total(path string, t Total, f *Field) {
+	_, identifies := harborRules[f.Class]
+	switch {
+	case t.Kind == "sum" && (f.Class != extract.Number || f.Do != Keep):
+		c.add(path, "take the rows", "%s holds no numbers, so it has no sum", t.Column)
+	case t.Kind == "rows-by" && identifies && (f.Do == Keep || f.Do == CodePerson):
+		c.add(path, "count rows by a code, a year or a band", "%s is a %s: counting by it would list people", t.Column, f.Class)
 	}
 }
 

@@ -301,6 +301,8 @@ func (r *reading) totals() {
 			r.add(path, "write people, rows, sum of COLUMN, or rows by COLUMN", "%q is no control total", text)
 		case t.Column != "" && !r.policy.releases(t.Column):
 			r.add(path, "a total is taken over what is released only", "%q is not among the released fields", t.Column)
+		case t.Column != "" && r.policy.Output.Layout == "ndjson":
+			r.add(path, "write people or rows", "totals over a column are taken of csv only")
 		}
 		r.policy.Totals = append(r.policy.Totals, t)
 	}
