@@ -7,7 +7,7 @@
 // depends on the plan, the record and the Subject alone.
 //
 // What it promises: a value is written only where the plan names its leaf,
-// only if it has the JSON type of its class, and only after the plan's
+// only if it has the JSON type that FHIR R4 gives it, and only after the plan's
 // transform (45 CFR 164.514(b)(2)(i)); what cannot be transformed is dropped.
 // An unknown modifierExtension rejects the record (FHIR R4 §2.4.0.1: whoever
 // does not understand one must not process the element).

@@ -123,6 +123,10 @@ func (e *Engine) value(b []byte, c *node, at int32) []byte {
 	if e.doc[at].Kind != extract.Array {
 		return e.single(b, c, at)
 	}
+	if !c.many {
+		e.counts[c.counter].in += e.step
+		return b
+	}
 	open := len(b)
 	b = append(b, '[')
 	for i := at + 1; i < e.doc[at].Next && !e.unsafe; i = e.doc[i].Next {

@@ -33,6 +33,7 @@ type node struct {
 	name     string
 	prefix   []byte // "name":
 	action   action
+	many     bool  // FHIR has an array here
 	extended bool  // stands within a known extension, which gives it its class
 	kinds    uint8 // bit set of the token kinds that a leaf may have
 	class    extract.Class
@@ -291,6 +292,7 @@ func (n *node) meet(inside *extract.TypeDef) (typ string, err error) {
 	case n.action >= keep:
 		n.kinds = kindsOf(e.Type)
 	}
+	n.many = e.Many
 	return e.Type, nil
 }
 
