@@ -1,0 +1,314 @@
+package consent
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/phi"
+	"github.com/posternhealth/postern/policies"
+	"pgregory.net/rapid"
+)
+
+// loaders read a protective input of each kind from a file.
+var loaders = map[string]func(path string) error{
+	"registry": func(path string) error {
+		_, err := NewDirectives(NewPeople()).LoadRegistry(path)
+		return err
+	},
+	"restrictions": func(path string) error { _, err := LoadRestrictions(path, NewPeople()); return err },
+	"roster":       func(path string) error { _, err := LoadRoster(path, NewPeople()); return err },
+	"programs":     func(path string) error { _, err := LoadPrograms(path); return err },
+}
+
+func TestBadRowsStop(t *testing.T) {
+	const registry, restrictions = "patient,scope,decision,status,recipient,purpose,categories,from,to,signed_on,ended_on,ended_by\n", "subject,kind,ended_on,ended_by\n"
+	const roster, programs = "subject,member_id,from,to\n", "kind,id,from,to\n"
+	for _, c := range []struct {
+		name, kind, text string
+		line             int
+	}{
+		{"empty file", "registry", "", 0},
+		{"column missing", "registry", "patient,scope\n", 1},
+		{"cell missing", "registry", registry + "p1,general\n", 2},
+		{"file cut short in quotes", "registry", registry + "p1,general,deny,active,\"acme", 2},
+		{"no patient", "registry", registry + " ,general,deny,active,,,,,,,,\n", 2},
+		{"scope", "registry", registry + "p1,all,deny,active,,,,,,,,\n", 2},
+		{"decision", "registry", registry + "p1,general,no,active,,,,,,,,\n", 2},
+		{"status", "registry", registry + "p1,general,deny,on,,,,,,,,\n", 2},
+		{"recipient kind", "registry", registry + "p1,general,deny,active,kind:friend,,,,,,,\n", 2},
+		{"purpose", "registry", registry + "p1,general,deny,active,,PROFIT,,,,,,\n", 2},
+		{"category", "registry", registry + "p1,general,deny,active,,,depression,,,,,\n", 2},
+		{"class", "registry", registry + "p1,general,deny,active,,,class:Score,,,,,\n", 2},
+		{"categories mixed", "registry", registry + "p1,general,deny,active,,,PSY;code:1,,,,,\n", 2},
+		{"date", "registry", registry + "p1,general,deny,active,,,,01/02/2026,,,,\n", 2},
+		{"date without day", "registry", registry + "p1,general,deny,active,,,,2026-01,,,,\n", 2},
+		{"to before from", "registry", registry + "p1,general,deny,active,,,,2026-02-01,2026-01-01,,,\n", 2},
+		{"signing date", "registry", registry + "p1,general,permit,active,,,,,,yesterday,,\n", 2},
+		{"end without author", "registry", registry + "p1,general,deny,active,,,,,,,2026-01-01,\n", 2},
+		{"author without end", "registry", registry + "p1,general,deny,active,,,,,,,,officer\n", 2},
+		{"denial over without an end", "registry", registry + "p1,general,deny,revoked,,,,,,,,\n", 2},
+		{"opt-out that permits", "registry", registry + "p1,registry-opt-out,permit,active,,,,,,,,\n", 2},
+		{"third row", "registry", registry + "p1,general,deny,active,,,,,,,,\np1,general,deny,on,,,,,,,,\n", 3},
+		{"no subject", "restrictions", restrictions + ",self-pay,,\n", 2},
+		{"kind", "restrictions", restrictions + "p1,cash,,\n", 2},
+		{"end without author", "restrictions", restrictions + "p1,self-pay,2026-01-01,\n", 2},
+		{"no subject", "roster", roster + ",M1,2026-01-01,\n", 2},
+		{"no member id", "roster", roster + "p1,,2026-01-01,\n", 2},
+		{"no first day", "roster", roster + "p1,M1,,\n", 2},
+		{"date", "roster", roster + "p1,M1,2026-13-01,\n", 2},
+		{"kind", "programs", programs + "clinic,x,,\n", 2},
+		{"no id", "programs", programs + "organization,,,\n", 2},
+		{"to before from", "programs", programs + "organization,x,2026-02-01,2026-01-01\n", 2},
+	} {
+		t.Run(c.kind+" "+c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "in.csv")
+			if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			err := loaders[c.kind](path)
+			var defect *InputError
+			if !errors.As(err, &defect) || c.line > 0 && defect.Line != c.line {
+				t.Errorf("error %v, want one of line %d", err, c.line)
+			}
+		})
+	}
+	for kind, load := range loaders {
+		if err := load(filepath.Join(t.TempDir(), "missing.csv")); err == nil {
+			t.Errorf("%s: a missing file passes", kind)
+		}
+	}
+}
+
+func FuzzInputs(f *testing.F) {
+	f.Add("registry", []byte(registryHeader+"\np1,general,deny,active,acme,TPO,PSY,2026-01-01,,,,,\n"))
+	f.Add("restrictions", []byte("subject,kind,encounter\np1,self-pay,e9\n"))
+	f.Add("roster", []byte("subject,member_id,from,to,plan\np1,M1,2026-01-01,,gold\n"))
+	f.Add("programs", []byte("kind,id,from,to\norganization,sud,,\n"))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, kind string, text []byte) {
+		load := loaders[kind]
+		if load == nil {
+			return
+		}
+		path := filepath.Join(dir, "in.csv")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var defect *InputError
+		if err := load(path); err != nil && !errors.As(err, &defect) {
+			t.Errorf("an error of another type: %v", err)
+		}
+	})
+}
+
+func FuzzConsent(f *testing.F) {
+	f.Add([]byte(fhir("c", "active", "OPTIN", `"provision":{"period":{"start":"2026"},"provision":[{"type":"deny","securityLabel":[{"code":"PSY"}]}]}`)))
+	f.Add([]byte(`{"resourceType":"Consent","id":"r5","decision":"permit","subject":{"reference":"urn:uuid:p1"}}`))
+	scanner := extract.NewScanner()
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var rec extract.Record
+		scanner.Resource(raw, &rec)
+		w := newWorld(t)
+		if err := w.tables.Directives.AddConsent("fuzz", &rec); err != nil {
+			var defect *InputError
+			if !errors.As(err, &defect) {
+				t.Errorf("an error of another type: %v", err)
+			}
+			return
+		}
+		before := w.tables.Directives.Closing()
+		w.decide(score("p1", "2026-03-02"))
+		again := NewDirectives(w.tables.People)
+		if err := again.Restore(before); err != nil {
+			t.Fatalf("what was kept cannot be restored: %v", err)
+		}
+	})
+}
+
+func TestClosing(t *testing.T) {
+	o := score("p1", "2026-03-02")
+	vanish := func(t *testing.T, w *world) {
+		t.Helper()
+		rows := w.tables.Directives.Closing()
+		w.tables.Directives = NewDirectives(w.tables.People)
+		w.must(w.tables.Directives.Restore(rows))
+	}
+	for name, c := range map[string]struct {
+		set     func(*world)
+		facts   extract.Facts
+		reasons string
+	}{
+		"a denial stays": {func(w *world) { w.registry("p1,general,deny,active,acme,TPO,PSY,2026-01-01") }, labelled(o, "PSY"), "consent-denied"},
+		"a nested denial stays": {func(w *world) {
+			w.consents(fhir("c", "active", "OPTIN", `"provision":{"provision":[{"type":"deny"}]}`))
+		}, o, "consent-denied"},
+		"a revocation stays":              {func(w *world) { w.registry("p1,general,permit,revoked") }, o, "consent-revoked"},
+		"an unreadable one stays":         {func(w *world) { w.consents(fhir("c", "on", "OPTIN", "")) }, o, "consent-indeterminate"},
+		"a permit does not":               {func(w *world) { w.general(policies.DenyWithout).registry("p1,general,permit,active") }, o, "consent-missing"},
+		"an end stays an end":             {func(w *world) { w.registry("p1,general,deny,active,,,,,2026-07-04") }, o, ""},
+		"an ended one is not kept":        {func(w *world) { w.consents(fhir("c", "inactive", "OPTOUT", "")) }, o, ""},
+		"one entered in error is not":     {func(w *world) { w.consents(fhir("c", "entered-in-error", "OPTOUT", "")) }, o, ""},
+		"a rejected permit stays refused": {func(w *world) { w.consents(fhir("c", "rejected", "OPTIN", "")) }, o, "consent-denied"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			c.set(w)
+			before := w.decide(c.facts).Reasons
+			vanish(t, w)
+			w.expect(c.facts, c.reasons)
+			if name != "a permit does not" && w.decide(c.facts).Reasons != before {
+				t.Error("it changed on the way")
+			}
+			vanish(t, w)
+			w.expect(c.facts, c.reasons)
+		})
+	}
+	t.Run("a row of the same identity takes its place", func(t *testing.T) {
+		w := newWorld(t).registry("p1,general,deny,active,acme")
+		rows := w.tables.Directives.Closing()
+		w.tables.Directives = NewDirectives(w.tables.People)
+		w.registry("p1,general,deny,active,acme,,,,2026-07-01")
+		w.must(w.tables.Directives.Restore(rows))
+		w.expect(o, "")
+	})
+	t.Run("a row that restricts something else does not", func(t *testing.T) {
+		w := newWorld(t).registry("p1,general,deny,active,acme")
+		rows := w.tables.Directives.Closing()
+		w.tables.Directives = NewDirectives(w.tables.People)
+		w.registry("p1,general,deny,active,other,,,,2026-07-01")
+		w.must(w.tables.Directives.Restore(rows))
+		w.expect(o, "consent-denied")
+	})
+	t.Run("restrictions", func(t *testing.T) {
+		w := newWorld(t).restrict("p1,self-pay,,,,2026-03-01,,,,", "p1,agreed,,,,bad,,,,", "p1,agreed,,e9,,,,,2026-01-01,officer")
+		rows := w.tables.Restrictions.Closing()
+		if len(rows) != 2 {
+			t.Errorf("%d rows are kept, want 2", len(rows))
+		}
+		w.restrict()
+		w.must(w.tables.Restrictions.Restore(rows))
+		w.expect(o, "restriction-self-pay,restriction-indeterminate")
+		w.restrict("p1,self-pay,,,,2026-03-01,,,2026-07-01,officer")
+		w.must(w.tables.Restrictions.Restore(rows))
+		w.expect(o, "restriction-indeterminate")
+	})
+	t.Run("programs", func(t *testing.T) {
+		w := newWorld(t).programs("organization,sud,,", "location,ward,2026-01-01,")
+		rows := w.tables.Programs.Closing()
+		w.programs()
+		w.must(w.tables.Programs.Restore(rows))
+		f := o
+		f.Providers = list([]string{"Location/ward"})
+		w.expect(f, "part2-no-consent")
+		ended, err := LoadPrograms(w.file("p.csv", "kind,id,from,to,ended_on,ended_by", []string{"organization,sud,,,2026-07-01,officer", "location,ward,2026-01-01,,2026-07-01,officer"}))
+		w.must(err)
+		w.must(ended.Restore(rows))
+		if w.tables.Programs = ended; len(ended.Closing()) != 0 {
+			t.Error("an ended program is kept")
+		}
+		w.expect(f, "")
+	})
+	t.Run("altered state", func(t *testing.T) {
+		w := newWorld(t).registry("p1,general,deny,active,acme").restrict("p1,self-pay,,,,,,,,").programs("organization,sud,,")
+		for i := range w.tables.Directives.Closing()[0].Data {
+			row := w.tables.Directives.Closing()[0]
+			row.Data = row.Data[:i]
+			if NewDirectives(w.tables.People).Restore([]ClosingRow{row}) == nil {
+				t.Errorf("directive cut at %d passes", i)
+			}
+		}
+		row := w.tables.Restrictions.Closing()[0]
+		row.Data = row.Data[:len(row.Data)-1]
+		if w.tables.Restrictions.Restore([]ClosingRow{row}) == nil {
+			t.Error("a cut restriction passes")
+		}
+		row = w.tables.Programs.Closing()[0]
+		row.Data = append(row.Data[:len(row.Data):len(row.Data)], 0)
+		if w.tables.Programs.Restore([]ClosingRow{row}) == nil {
+			t.Error("a lengthened program passes")
+		}
+	})
+}
+
+func TestRosterLookups(t *testing.T) {
+	w := newWorld(t)
+	path := w.file("r.csv", "subject,member_id,from,to,plan", []string{"p1,M1,2025-01-01,2025-12-31,gold", "p1,M2,2026-01-01,,silver"})
+	r, err := LoadRoster(path, w.tables.People)
+	w.must(err)
+	p1, _ := w.tables.People.Find([]byte("p1"))
+	p2, _ := w.tables.People.Find([]byte("p2"))
+	on := func(s string) extract.Span { span, _ := extract.ParseSpan([]byte(s)); return span }
+	for _, c := range []struct {
+		s      Subject
+		column string
+		on     extract.Span
+		want   string
+	}{
+		{p1, "member_id", on("2025-06"), "M1"}, {p1, "plan", on("2025-06-01"), "gold"}, {p1, "member_id", on("2026-06"), "M2"},
+		{p1, "plan", extract.NoSpan, "silver"}, {p1, "plan", on("2020"), "silver"}, {p2, "plan", on("2026"), ""}, {p1, "none", on("2026"), ""},
+	} {
+		if got := string(r.Value(c.s, c.column, c.on)); got != c.want {
+			t.Errorf("%s on %v is %q, want %q", c.column, c.on, got, c.want)
+		}
+	}
+	var members []string
+	w.must(r.Members(func(_ Subject, m []byte) error { members = append(members, string(m)); return nil }))
+	if strings.Join(members, ",") != "M1,M2" || r.Rows() != 2 || len(r.SHA256()) != 64 {
+		t.Errorf("members %v, %d rows", members, r.Rows())
+	}
+	stop := errors.New("stop")
+	if r.Members(func(Subject, []byte) error { return stop }) != stop {
+		t.Error("an error is passed over")
+	}
+}
+
+func TestFactsRoundTrip(t *testing.T) {
+	word := rapid.SliceOfN(rapid.Byte(), 0, 40)
+	words := rapid.SliceOfN(word, 0, 4)
+	rapid.Check(t, func(t *rapid.T) {
+		from := extract.Day(rapid.Int32().Draw(t, "from"))
+		f := extract.Facts{Dataset: string(word.Draw(t, "dataset")), ID: word.Draw(t, "id"), Date: extract.Span{From: from, To: extract.Day(rapid.Int32().Draw(t, "to"))},
+			Encounter: word.Draw(t, "encounter"), Status: word.Draw(t, "status")}
+		for _, to := range []*[]phi.Bytes{&f.Subjects, &f.Providers, &f.Codes, &f.Labels} {
+			for _, v := range words.Draw(t, "list") {
+				*to = append(*to, v)
+			}
+		}
+		b := AppendFacts([]byte("before"), &f)[6:]
+		back := extract.Facts{Subjects: list([]string{"stale"})}
+		rest, err := ReadFacts(append(b, "after"...), &back)
+		if err != nil || string(rest) != "after" || !bytes.Equal(AppendFacts(nil, &back), b) || back.Date != f.Date || back.Dataset != f.Dataset || len(back.Subjects) != len(f.Subjects) {
+			t.Fatalf("facts changed on the way: %v", err)
+		}
+		for n := range b {
+			if _, err := ReadFacts(b[:n], &back); err == nil {
+				t.Fatalf("facts cut at %d of %d pass", n, len(b))
+			}
+		}
+	})
+}
+
+func TestApplicability(t *testing.T) {
+	var out bytes.Buffer
+	if err := WriteApplicability(&out); err != nil || strings.Count(out.String(), "\n") != len(applicability)+1 {
+		t.Errorf("%v: %s", err, out.String())
+	}
+	for _, l := range applicability {
+		for _, std := range l.standards {
+			for _, kind := range RecipientKinds {
+				s := Applies(kind, "45 CFR "+l.basis, std)
+				if s.SelfPay && kind != "health-plan" {
+					t.Errorf("self-pay binds a %s on %s", kind, l.basis)
+				}
+				if s.Known() && (s.MinimumNecessary && l.basis == "164.506(c)(2)" || s.Relationship != (l.basis == "164.506(c)(4)")) {
+					t.Errorf("%s on %s: %+v", kind, l.basis, s)
+				}
+			}
+		}
+	}
+}
