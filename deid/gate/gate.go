@@ -90,7 +90,8 @@ type Gate struct {
 	header   []byte
 	columns  []column
 	types    []*node
-	harmless map[string]struct{}
+	harmless map[string]struct{} // normalized values of the closed positions
+	released [kinds]bool         // kinds of identifiers that some position lets out
 
 	subjects []uint32
 	line     []byte
@@ -134,6 +135,9 @@ func (g *Gate) declare(format Format, p *Position) error {
 	}
 	if p.Grammar.kind == undecided {
 		return fmt.Errorf("%s has no grammar", p.Path)
+	}
+	for _, kind := range p.Grammar.own {
+		g.released[kind] = true
 	}
 	for _, value := range p.Grammar.values {
 		g.harmless[string(g.text.normalize([]byte(value)))] = struct{}{}

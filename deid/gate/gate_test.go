@@ -177,6 +177,40 @@ func TestSpecsThatAreRefused(t *testing.T) {
 	}
 }
 
+func TestHeaderIsQuotedWhereItMustBe(t *testing.T) {
+	g := newGate(t, Spec{Format: CSV, Positions: []Position{{`score, "raw"`, Any()}, {"b", Any()}}}, people(t))
+	if hit := g.Header([]byte(`"score, ""raw""",b`)); hit != nil {
+		t.Error(hit)
+	}
+}
+
+// Each way of writing a character in a JSON string comes to the same value.
+func TestEscapes(t *testing.T) {
+	g := newGate(t, Spec{Format: NDJSON, Positions: []Position{{"A.b", Closed("é\"\\/\b\f\n\r\tAé😀z", "other", "3", "4", "5", "6", "7", "8", "9")}}}, people(t))
+	if hit := g.Row([]byte(`{"resourceType":"A","b":"é\"\\\/\b\f\n\r\t\u0041\u00E9\ud83d\ude00z"}`), nil); hit != nil {
+		t.Error(hit)
+	}
+	for _, bad := range []string{`\`, `\u12`, `\uzzzz`, `\ud83d\u0041`, `\ud83dxxxxxxx`, `\n` + "\t"} {
+		if hit := g.Row([]byte(`{"resourceType":"A","b":"`+bad+`"}`), nil); hit == nil || hit.Rule != RuleUnparseable {
+			t.Errorf("%q: %v", bad, hit)
+		}
+	}
+}
+
+// A name that is a declared closed value of the release is no alarm inside a
+// longer string.
+func TestDeclaredValuesAreNoNames(t *testing.T) {
+	r := NewRoster(1)
+	_ = r.Add(1, Name, []byte("Zamended"))
+	r.Freeze()
+	for _, closed := range []string{"zamended", "final"} {
+		g := newGate(t, Spec{Format: CSV, Positions: []Position{{"status", Closed(closed)}, {"note", Any()}}}, r)
+		if hit := g.Row([]byte(",was Zamended later"), []uint32{1}); (hit == nil) != (closed == "zamended") {
+			t.Errorf("%s: %v", closed, hit)
+		}
+	}
+}
+
 // A hit names declared places and rules, never what stood there.
 func TestHitHoldsNoValue(t *testing.T) {
 	r := people(t)

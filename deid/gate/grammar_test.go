@@ -75,6 +75,21 @@ func TestOwnSubjectRule(t *testing.T) {
 	}
 }
 
+// Record ids built on the patient's id pass where the release lets that id out,
+// for that patient.
+func TestRecordIDsBuiltOnThePatients(t *testing.T) {
+	r := people(t)
+	for _, own := range []Grammar{OwnIdentifier(RecordNumber), OwnIdentifier(Phone)} {
+		g := newGate(t, Spec{Format: CSV, Positions: []Position{{"id", CodeToken()}, {"person", own}}}, r)
+		for id, subject := range map[string]uint32{"CV-104233-007": 1, "CV-209944-007": 2} {
+			hit := g.Row([]byte(id+","), []uint32{1})
+			if clean := subject == 1 && own.own[0] == RecordNumber; (hit == nil) != clean {
+				t.Errorf("%s beside %v: %v", id, own.own, hit)
+			}
+		}
+	}
+}
+
 func TestWideNumberBoundsDoNotHideIdentifiers(t *testing.T) {
 	g := newGate(t, Spec{Format: CSV, Positions: []Position{{"n", Number(0, 1e12, false)}}}, people(t))
 	if hit := g.Row([]byte("87654321"), []uint32{1}); hit == nil {

@@ -162,6 +162,9 @@ var rosterRules = func() (rules [kinds]string) {
 
 // counts says whether a value that somebody has is a leak where it stands.
 func (g *Gate) counts(part []byte, h uint64, kind Kind, whole bool, m mode) bool {
+	if m == codes && g.releasedByRow(h) {
+		return false
+	}
 	if digitsLength(part) == len(part) {
 		return g.numberCounts(part, h, kind, m)
 	}
@@ -195,6 +198,17 @@ func (g *Gate) numberCounts(part []byte, h uint64, kind Kind, m mode) bool {
 func (g *Gate) ownedByRow(h uint64) bool {
 	for k := Other; int(k) < kinds; k++ {
 		if g.roster.owns(h, g.subjects, k) {
+			return true
+		}
+	}
+	return false
+}
+
+// releasedByRow says that the value is the row's own subject's, of a kind that
+// the release lets out beside it: record ids are often built on the patient's.
+func (g *Gate) releasedByRow(h uint64) bool {
+	for k, released := range g.released {
+		if released && g.roster.owns(h, g.subjects, Kind(k)) {
 			return true
 		}
 	}
