@@ -1,3 +1,18 @@
+// Package policies is the language in which a compliance officer says who gets
+// what, why, under which law and in which form; it loads policy files, checks
+// them and proves what their standard promises.
+//
+// A policy is an allow-list: what it does not name does not leave. Every field
+// has a class and every transform maps classes to classes, so Check decides
+// exactly, before any record is read, that nothing leaves which the standard
+// forbids: the identifiers of 45 CFR 164.514(b)(2)(i) under safe-harbor, and
+// under identified whatever has no class. For delimited datasets that holds as
+// far as the classes that their schemas declare are true.
+//
+// All mistakes of a file are reported at once, each with file, line, column
+// and key path. Parts of the language that this version lacks are mistakes
+// (ErrNotInThisVersion), and so are values still to be filled in
+// (ErrPlaceholder); nothing is ignored.
 package policies
 
 import (
