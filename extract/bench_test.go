@@ -3,6 +3,7 @@ package extract
 import (
 	"bytes"
 	"io"
+	"strings"
 	"testing"
 )
 
@@ -83,6 +84,21 @@ func BenchmarkChunks(b *testing.B) {
 		var c Chunk
 		r := OpenChunks(files)
 		for r.Next(&c) == nil {
+		}
+	}
+}
+
+func BenchmarkRows(b *testing.B) {
+	text := []byte(strings.Repeat("p1234567,3/2/2026,12,completed at home on paper and entered by the front desk\np1234568,03/12/2026,7,\"by telephone, with help\"\n", 20000))
+	f := &File{Rule: &FileRule{Format: Delimited, Dataset: "scores", Schema: scores()}}
+	s, rec := NewScanner(), Record{}
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		for s.Reset(&Chunk{file: f, data: text, limit: MaxRecord}); s.Next(&rec); {
+			if rec.Reject != NoReason {
+				b.Fatal(rec.Detail)
+			}
 		}
 	}
 }

@@ -134,11 +134,14 @@ func (r *rowReader) read(rec *Record) {
 		if r.schema.missing(rec.Row[i]) {
 			rec.Row[i] = rec.Row[i][:0]
 		}
-		if problem := f.check(rec.Row[i]); problem != "" {
+		span, problem := f.check(rec.Row[i])
+		if problem != "" {
 			rec.reject(SchemaMismatch, fmt.Sprintf("column %q %s", f.Name, problem))
 			return
 		}
-		rec.Facts.take(f, rec.Row[i])
+		if f.Role != RoleNone {
+			rec.Facts.take(f.Role, rec.Row[i], span)
+		}
 	}
 	if r.schema.concernsPatients && len(rec.Facts.Subjects) == 0 {
 		rec.reject(NoSubject, "the column of the patient is empty")
@@ -146,17 +149,17 @@ func (r *rowReader) read(rec *Record) {
 }
 
 // take adds what a cell tells by the role of its column.
-func (f *Facts) take(field *Field, cell phi.Bytes) {
+func (f *Facts) take(role Role, cell phi.Bytes, span Span) {
 	if len(cell) == 0 {
 		return
 	}
-	switch field.Role {
+	switch role {
 	case RoleSubject:
 		f.Subjects = addOnce(f.Subjects, cell)
 	case RoleRecord:
 		f.ID = cell
 	case RoleDate:
-		f.Date, _ = field.Span(cell)
+		f.Date = span
 	case RoleEncounter:
 		f.Encounter = cell
 	case RoleProvider:

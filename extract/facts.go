@@ -32,9 +32,10 @@ func (f *finder) find(rec *Record, refs []int32, base int32) {
 	if !f.dataset() {
 		return
 	}
-	for i := int32(1); i < f.doc[0].Next; i = f.doc[i].Next {
-		next := f.doc[i].Next
-		e := f.kind.find(f.raw, f.doc[i])
+	doc, end := f.doc, f.doc[0].Next
+	for i, next := int32(1), int32(0); i < end; i = next {
+		next = doc[i].Next
+		e := f.kind.find(f.raw, doc[i])
 		role := plain
 		if e != nil {
 			role = e.role
@@ -42,12 +43,12 @@ func (f *finder) find(rec *Record, refs []int32, base int32) {
 		}
 		named := false
 		for ; len(refs) > 0 && refs[0]-base < next; refs = refs[1:] {
-			if r := refs[0] - base; r > i && f.doc[r+1].Kind == String {
-				f.reference(role, f.text(f.doc[r+1]))
+			if r := refs[0] - base; r > i && doc[r+1].Kind == String {
+				f.reference(role, f.text(doc[r+1]))
 				named = true
 			}
 		}
-		if !named && f.doc[i+1].Kind != Null {
+		if !named && doc[i+1].Kind != Null {
 			f.withoutReference(role)
 		}
 	}
@@ -167,6 +168,8 @@ func (f *finder) reference(role elementRole, ref []byte) {
 	case "":
 		if role == whole {
 			f.patient(t)
+		} else if role == plain { // it may be a provider: whoever decides by providers is to see it
+			facts.Providers = addOnce(facts.Providers, t.name)
 		}
 	case "Group":
 		if role == whole && f.kind.mustConcern {

@@ -49,6 +49,7 @@ func TestFacts(t *testing.T) {
 		{`{"resourceType":"Claim","patient":{"reference":"Patient/p"},"item":[{"encounter":[{"reference":"Encounter/e"}]},{"encounter":[{"reference":"Encounter/e"}]}]}`, "Claim/ of p on no date in e"},
 		{`{"resourceType":"Procedure","subject":{"reference":"Patient/p"},"encounter":{"identifier":{"value":"77"}}}`, "Procedure/ of p on no date in ?"},
 		{`{"resourceType":"Procedure","subject":{"reference":"urn:uuid:1-2"},"encounter":{"reference":"Encounter?identifier=a|b"}}`, "Procedure/ of 1-2 on no date in Encounter?identifier=a|b"},
+		{`{"resourceType":"Procedure","subject":{"reference":"Patient/p"},"performer":[{"actor":{"reference":"urn:uuid:77"}}]}`, "Procedure/ of p on no date by urn:uuid:77"},
 		{`{"resourceType":"Coverage","beneficiary":{"reference":"Patient/p"},"subscriber":{"reference":"Patient/mother"},"payor":[{"reference":"Organization/plan"}]}`, "Coverage/ of p,mother on no date by Organization/plan"},
 		{`{"resourceType":"Appointment","status":"booked","start":"2026-01-02T08:00:00Z","participant":[{"actor":{"reference":"Patient/p"}},{"actor":{"reference":"Practitioner/d"}}]}`, "Appointment/ of p on 2026-01-02 by Practitioner/d status booked"},
 		{`{"resourceType":"Group","id":"g","member":[{"entity":{"reference":"Patient/p"}},{"entity":{"reference":"Patient/q"}},{"entity":{"reference":"Patient/p"}}]}`, "Group/g of p,q on no date"},

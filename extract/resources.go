@@ -12,6 +12,7 @@ type resource struct {
 	mustConcern bool // a patient must be named, else no-subject
 	nested      bool // holds other resources; read only as a file of its own
 	elements    []element
+	maybe       uint64 // a bit per element, as in a level: most members are none
 }
 
 // element is an element at the top of a resource that facts are taken from.
@@ -41,6 +42,9 @@ const (
 // need it.
 func (r *resource) find(b []byte, name Token) *element {
 	key := nameKey(b, int(name.Start), int(name.End))
+	if r.maybe&keyBit(key) == 0 {
+		return nil
+	}
 	for i := range r.elements {
 		if e := &r.elements[i]; e.key == key && string(b[name.Start:name.End]) == e.name {
 			return e
@@ -60,6 +64,7 @@ func readResources(table string) map[string]*resource {
 		add := func(name string, role elementRole, rank int) {
 			name, step, _ := strings.Cut(name, ".")
 			r.elements = append(r.elements, element{keyOf(name), name, role, uint8(rank), step})
+			r.maybe |= keyBit(keyOf(name))
 		}
 		add("id", id, 0)
 		add("meta", meta, 0)

@@ -158,7 +158,7 @@ name:
 	if key == referenceKey && string(b[start:end]) == "reference" {
 		t.refs = append(t.refs, int32(n))
 	}
-	if bit := uint64(1) << (key * 0x9E3779B97F4A7C15 >> 58); top.maybe&bit == 0 {
+	if bit := keyBit(key); top.maybe&bit == 0 {
 		top.maybe |= bit
 	} else if t.met(b, top, key, start, end) {
 		return flaw{doubledName, i}
@@ -291,6 +291,9 @@ func nameKey(b []byte, start, end int) uint64 {
 	copy(head[:], b[start:end])
 	return binary.LittleEndian.Uint64(head[:]) ^ uint64(n)<<56
 }
+
+// keyBit maps a key to one of 64 bits.
+func keyBit(key uint64) uint64 { return 1 << (key * 0x9E3779B97F4A7C15 >> 58) }
 
 func keyOf(name string) uint64 { return nameKey([]byte(name), 0, len(name)) }
 

@@ -1,7 +1,6 @@
 package extract
 
 import (
-	"bytes"
 	"regexp"
 	"slices"
 	"strconv"
@@ -105,36 +104,30 @@ func (s *Schema) missing(cell []byte) bool {
 }
 
 // check tells what is wrong with a cell; "" when nothing is. An empty cell is
-// no value.
-func (f *Field) check(cell []byte) string {
+// no value. The span is that of a date.
+func (f *Field) check(cell []byte) (Span, string) {
 	if len(cell) == 0 {
 		if f.rules.required {
-			return "is empty, and is required"
+			return NoSpan, "is empty, and is required"
 		}
-		return ""
+		return NoSpan, ""
 	}
-	if problem := f.checkType(cell); problem != "" {
-		return problem
-	}
-	return f.rules.check(cell)
-}
-
-func (f *Field) checkType(cell []byte) string {
-	ok := true
+	span, ok := NoSpan, true
 	switch f.Type {
+	case TypeString:
 	case TypeInteger:
 		ok = isInteger(cell)
 	case TypeNumber:
 		ok = isNumber(cell)
 	case TypeBoolean:
 		ok = isOneOf(cell, f.True) || isOneOf(cell, f.False)
-	case TypeDate, TypeDateTime, TypeYear, TypeYearMonth:
-		_, ok = f.Span(cell)
+	default:
+		span, ok = f.Span(cell)
 	}
 	if !ok {
-		return "is no " + string(f.Type) + " as the schema has it"
+		return NoSpan, "is no " + string(f.Type) + " as the schema has it"
 	}
-	return ""
+	return span, f.rules.check(cell)
 }
 
 func (c *constraints) check(cell []byte) string {
@@ -168,27 +161,29 @@ func isOneOf(cell []byte, values []string) bool {
 }
 
 func isInteger(b []byte) bool {
-	if b[0] == '-' || b[0] == '+' {
-		b = b[1:]
-	}
-	return len(b) > 0 && len(bytes.Trim(b, "0123456789")) == 0
+	b = unsigned(b)
+	return len(b) > 0 && scanDigits(b, 0) == len(b)
 }
 
 // isNumber takes a decimal number as XML Schema and Table Schema write it,
 // without the words NaN and INF.
 func isNumber(b []byte) bool {
-	if b[0] == '-' || b[0] == '+' {
-		b = b[1:]
+	b = unsigned(b)
+	whole := max(scanDigits(b, 0), 0)
+	digits := whole
+	if b = b[whole:]; len(b) > 0 && b[0] == '.' {
+		part := max(scanDigits(b, 1), 1)
+		digits += part - 1
+		b = b[part:]
 	}
-	if i := bytes.IndexAny(b, "eE"); i >= 0 {
-		if i+1 == len(b) || !isInteger(b[i+1:]) {
-			return false
-		}
-		b = b[:i]
+	return digits > 0 && (len(b) == 0 || b[0]|0x20 == 'e' && isInteger(b[1:]))
+}
+
+func unsigned(b []byte) []byte {
+	if len(b) > 0 && (b[0] == '-' || b[0] == '+') {
+		return b[1:]
 	}
-	whole, part, dotted := bytes.Cut(b, []byte("."))
-	digits := len(whole) + len(part)
-	return digits > 0 && len(bytes.Trim(whole, "0123456789")) == 0 && (!dotted || len(bytes.Trim(part, "0123456789")) == 0)
+	return b
 }
 
 // Span reads a cell of a date column, in the format that the schema gives.

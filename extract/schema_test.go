@@ -95,12 +95,12 @@ func TestCells(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, v := range append(strings.Fields(c.good), "") {
-			if problem := s.Fields[0].check([]byte(v)); problem != "" {
+			if _, problem := s.Fields[0].check([]byte(v)); problem != "" {
 				t.Errorf("%s: %q %s", c.field, v, problem)
 			}
 		}
 		for _, v := range strings.Fields(c.bad) {
-			if problem := s.Fields[0].check([]byte(v)); problem == "" || strings.Contains(problem, v) && len(v) > 3 {
+			if _, problem := s.Fields[0].check([]byte(v)); problem == "" || strings.Contains(problem, v) && len(v) > 4 {
 				t.Errorf("%s: %q is taken (%s)", c.field, v, problem)
 			}
 		}

@@ -1,3 +1,17 @@
+// Package extract reads what a clinic's systems have put out: it finds the
+// files of an extract, cuts them into chunks at record boundaries, and gives
+// each record validated, with its place, its tokens or cells, and the facts
+// that decisions need: whom it is about, when, where, by whom, and what.
+//
+// It promises that the same bytes give the same chunks and records in every
+// pass; that every line, entry and row is one record, read or rejected with a
+// reason, or the whole file is an error; that memory does not grow with the
+// size of a file (but for a Bundle's fullUrls); and that no error or detail
+// shows a value of a record. A patient who cannot be told rejects the record.
+//
+// It follows FHIR R4 (4.0.1), RFC 8259 and RFC 7493 for JSON, RFC 4180 for
+// rows, and Frictionless Table Schema v1 for their description. It also holds
+// the element table of FHIR R4 and the classes of 45 CFR 164.514(b)(2).
 package extract
 
 import (
