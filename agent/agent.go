@@ -1,0 +1,247 @@
+// Package agent composes the engines into runs: it reads the configuration,
+// holds durable state, runs exchanges on their schedule, and delivers drops.
+//
+// It promises that a run which does not balance sends nothing, that a drop is
+// committed in one database transaction or not at all, that everything is
+// judged again before each delivery attempt, and that no log line or error
+// holds a value from a record. DESIGN "Life of a record" and "Durable state"
+// are its specification; docs/life-of-a-record.md tells it as a story.
+package agent
+
+import (
+	"context"
+	"crypto/ed25519"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/durable"
+	"github.com/posternhealth/postern/internal/keyring"
+	"github.com/posternhealth/postern/internal/sshsig"
+	"github.com/posternhealth/postern/ledger"
+	"github.com/posternhealth/postern/policies"
+	"github.com/posternhealth/postern/transfer"
+)
+
+// Agent is an open clinic: configuration, keys and state.
+type Agent struct {
+	Config *Config
+	Log    hclog.Logger
+	Now    func() time.Time // the wall clock; a test may set another
+
+	db         *sql.DB
+	master     *keyring.Master
+	signer     ssh.Signer
+	checkpoint note.Signer
+	archive    transfer.Recipient
+}
+
+// Open reads the configuration and opens keys and state. Close it.
+func Open(ctx context.Context, configFile string, log hclog.Logger) (*Agent, error) {
+	config, err := LoadConfig(configFile)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{Config: config, Log: log, Now: time.Now}
+	if err := a.openKeys(); err != nil {
+		return nil, err
+	}
+	if a.db, err = openDatabase(ctx, config.StateDir()); err != nil {
+		return nil, fail(Altered, err, "check that the state folder can be written and was not changed by hand", "open state")
+	}
+	for _, dir := range []string{a.dropsDir(), a.scratchDir()} {
+		if err := durable.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("state folder: %w", err)
+		}
+	}
+	return a, nil
+}
+
+// Close ends the use of the state.
+func (a *Agent) Close() error { return a.db.Close() }
+
+func (a *Agent) openKeys() error {
+	keys := a.Config.Keys
+	var err error
+	if a.master, err = keyring.LoadMaster(keys.Master, a.Config.Dir); err != nil {
+		return fail(KeyTrouble, err, "`postern init` makes one; restore yours from its backup if it is lost", "master key")
+	}
+	text, err := keyring.Resolve(keys.DropSigning, a.Config.Dir)
+	if err == nil {
+		a.signer, err = sshsig.LoadSigner(text)
+	}
+	if err != nil {
+		return fail(KeyTrouble, err, "`postern init` makes one", "signing key of drops")
+	}
+	if text, err = keyring.Resolve(keys.Checkpoint, a.Config.Dir); err == nil {
+		a.checkpoint, err = checkpointSigner(a.Config.Organization.ID, text)
+	}
+	if err != nil {
+		return fail(KeyTrouble, err, "`postern init` makes one", "signing key of ledger checkpoints")
+	}
+	if a.archive, err = transfer.ParseRecipient(keys.Archive); err != nil {
+		return fail(KeyTrouble, err, "", "archive key")
+	}
+	return nil
+}
+
+// checkpointSigner makes the signer of ledger checkpoints from an Ed25519 key
+// in OpenSSH's format. A checkpoint's origin is the organization's ledger.
+func checkpointSigner(organization string, text []byte) (note.Signer, error) {
+	key, err := ssh.ParseRawPrivateKey(text)
+	if err != nil {
+		return nil, errors.New("no OpenSSH private key")
+	}
+	private, ok := key.(*ed25519.PrivateKey)
+	if !ok {
+		return nil, errors.New("no Ed25519 key")
+	}
+	return ledger.Signer(ledgerOrigin(organization), *private)
+}
+
+func ledgerOrigin(organization string) string { return organization + "/postern" }
+
+func (a *Agent) dropsDir() string   { return filepath.Join(a.Config.StateDir(), "drops") }
+func (a *Agent) scratchDir() string { return filepath.Join(a.Config.StateDir(), "scratch") }
+
+// exchange is one configured exchange with all that it names, loaded.
+type exchange struct {
+	name      string
+	config    ExchangeConfig
+	recipient RecipientConfig
+	policy    *policies.Policy
+	proof     *policies.Proof
+	source    *extract.Source
+	schemas   map[string]*extract.Schema
+}
+
+// load reads everything an exchange stands on, by the same code that `check`
+// uses.
+func (a *Agent) load(name string) (*exchange, error) {
+	config, err := a.Config.Exchange(name)
+	if err != nil {
+		return nil, err
+	}
+	x := &exchange{name: name, config: config, recipient: a.Config.Recipients[config.Recipient]}
+	if x.source, x.schemas, err = a.Config.source(config.Source, a.Now); err != nil {
+		return nil, err
+	}
+	if x.policy, err = policies.Load(a.Config.Path(config.Policy)); err != nil {
+		return nil, fail(PolicyRefused, err, "", "")
+	}
+	if x.policy.Recipient != config.Recipient {
+		return nil, fail(PolicyRefused, nil, "name the same recipient in both", "policy %s is for %s, but exchange %s sends to %s",
+			x.policy.Name, x.policy.Recipient, name, config.Recipient)
+	}
+	env := policies.Env{Schemas: x.schemas, Inputs: map[string]policies.InputInfo{}, Recipients: map[string]string{},
+		Today: extract.DayOf(a.Now().In(a.Config.Zone))}
+	for input, c := range a.Config.Inputs {
+		env.Inputs[input] = policies.InputInfo{Kind: policyKinds[c.Kind], Columns: inputColumns(a.Config.Path(c.File), c.Kind)}
+	}
+	for recipient, c := range a.Config.Recipients {
+		env.Recipients[recipient] = c.Kind
+	}
+	if x.proof, err = policies.Check(x.policy, env); err != nil {
+		return nil, fail(PolicyRefused, err, "", "")
+	}
+	return x, nil
+}
+
+// source makes the extract source of a name, with the schemas of its datasets.
+func (c *Config) source(name string, now func() time.Time) (*extract.Source, map[string]*extract.Schema, error) {
+	config := c.Sources[name]
+	s := &extract.Source{
+		Name: name, Folder: c.Path(config.Folder), Ignore: config.Ignore, Now: now,
+		Complete: extract.Completeness{Marker: config.Complete.Marker, StableFor: time.Duration(config.Complete.StableFor), Manifest: config.Complete.Manifest},
+	}
+	schemas := map[string]*extract.Schema{}
+	for _, f := range config.Files {
+		rule := extract.FileRule{Pattern: f.Match, Format: extract.Format(f.Format), Dataset: f.Dataset}
+		if f.Schema != "" {
+			schema, err := extract.LoadSchema(c.Path(f.Schema))
+			if err != nil {
+				return nil, nil, fail(Configuration, err, "", "source %s", name)
+			}
+			rule.Schema, schemas[f.Dataset] = schema, schema
+		}
+		s.Files = append(s.Files, rule)
+	}
+	return s, schemas, nil
+}
+
+// Check loads every exchange and reports all that is wrong.
+func (a *Agent) Check() (map[string]*policies.Proof, error) {
+	proofs := map[string]*policies.Proof{}
+	var failures []error
+	for _, e := range a.Config.Exchanges {
+		x, err := a.load(e.Key)
+		if err != nil {
+			failures = append(failures, fmt.Errorf("exchange %s: %w", e.Key, err))
+			continue
+		}
+		proofs[e.Key] = x.proof
+	}
+	if len(failures) > 0 {
+		return proofs, joinFailures(failures)
+	}
+	return proofs, nil
+}
+
+// joinFailures keeps the class of the first failure.
+func joinFailures(list []error) error {
+	text := ""
+	for i, err := range list {
+		if i > 0 {
+			text += "\n"
+		}
+		text += err.Error()
+	}
+	return &Failure{Class: Class(ExitCode(list[0])), What: text}
+}
+
+// record appends an event to the ledger within the caller's transaction.
+func (a *Agent) record(ctx context.Context, tx *sql.Tx, kind ledger.Kind, x *exchange, number int64, data any) error {
+	_, err := ledger.Append(ctx, tx, ledger.Event{Kind: kind, At: a.Now().UTC(), Exchange: x.config.ID, Sequence: number, Data: data})
+	return err
+}
+
+// sweep removes what a run that died left behind: scratch files, and folders
+// of drops that no commit names. The caller holds the exchange's lease.
+func (a *Agent) sweep(ctx context.Context, exchangeID string) error {
+	known := map[string]bool{}
+	rows, err := a.db.QueryContext(ctx, `SELECT dir FROM delivery`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var dir string
+		if err := rows.Scan(&dir); err != nil {
+			return err
+		}
+		known[dir] = true
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	found, err := filepath.Glob(filepath.Join(a.dropsDir(), exchangeID+".*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range found {
+		if !known[filepath.Base(path)] {
+			if err := durable.RemoveAll(path); err != nil {
+				return err
+			}
+		}
+	}
+	return os.RemoveAll(filepath.Join(a.scratchDir(), exchangeID))
+}

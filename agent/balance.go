@@ -1,0 +1,115 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/posternhealth/postern/extract"
+)
+
+// Balance accounts for the source records of one dataset.
+type Balance struct {
+	Dataset      string           `json:"dataset"`
+	Source       int64            `json:"source"`
+	Dispositions map[string]int64 `json:"dispositions"`
+	Reasons      map[string]int64 `json:"reasons,omitempty"` // by the counted reason
+
+	counts  [extract.Dispositions]int64
+	reasons [extract.Reasons]int64
+}
+
+// count notes the outcome of one record.
+func (b *Balance) count(reason extract.Reason) {
+	b.counts[reason.Disposition()]++
+	b.reasons[reason]++
+}
+
+// Count is the number of records with a disposition.
+func (b *Balance) Count(d extract.Disposition) int64 { return b.counts[d] }
+
+// Sheet is the balance of a run, per dataset in the order first met.
+type Sheet struct {
+	datasets []*Balance
+	byName   map[string]*Balance
+	last     *Balance
+}
+
+func newSheet() *Sheet { return &Sheet{byName: map[string]*Balance{}} }
+
+func (s *Sheet) of(dataset string) *Balance {
+	if s.last != nil && s.last.Dataset == dataset {
+		return s.last
+	}
+	b := s.byName[dataset]
+	if b == nil {
+		b = &Balance{Dataset: dataset}
+		s.byName[dataset] = b
+		s.datasets = append(s.datasets, b)
+	}
+	s.last = b
+	return b
+}
+
+// source counts a record as read by the index pass.
+func (s *Sheet) source(dataset string) { s.of(dataset).Source++ }
+
+// close fills the printable counts and checks the invariant: every source
+// record that the index pass counted has exactly one disposition.
+func (s *Sheet) close() error {
+	slices.SortFunc(s.datasets, func(a, b *Balance) int {
+		if a.Dataset < b.Dataset {
+			return -1
+		}
+		return 1
+	})
+	for _, b := range s.datasets {
+		b.Dispositions, b.Reasons = map[string]int64{}, map[string]int64{}
+		sum := int64(0)
+		for d, n := range b.counts {
+			b.Dispositions[extract.Disposition(d).String()] = n
+			sum += n
+		}
+		for r, n := range b.reasons {
+			if r > 0 && n > 0 {
+				b.Reasons[extract.Reason(r).String()] = n
+			}
+		}
+		if sum != b.Source {
+			return fail(Unbalanced, nil, "nothing was sent; please report this with the clinic's book",
+				"dataset %s does not balance: %d records in the source, %d accounted for", b.Dataset, b.Source, sum)
+		}
+	}
+	return nil
+}
+
+// Total sums a disposition over all datasets.
+func (s *Sheet) Total(d extract.Disposition) int64 {
+	var n int64
+	for _, b := range s.datasets {
+		n += b.counts[d]
+	}
+	return n
+}
+
+// Source sums the source records of all datasets.
+func (s *Sheet) Source() int64 {
+	var n int64
+	for _, b := range s.datasets {
+		n += b.Source
+	}
+	return n
+}
+
+// Balances lists the datasets by name.
+func (s *Sheet) Balances() []*Balance { return s.datasets }
+
+// tolerate refuses a run in which more records were rejected than the policy
+// tolerates.
+func (s *Sheet) tolerate(share float64) error {
+	rejected, source := s.Total(extract.Rejected), s.Source()
+	if source == 0 || float64(rejected) <= share*float64(source) {
+		return nil
+	}
+	return fail(Unbalanced, nil, "mend the extract (the clinic's book of `postern plan` names file and line), or have the policy's `tolerate` changed",
+		"%d of %d records were rejected, more than the %s that the policy tolerates", rejected, source, fmt.Sprintf("%.4g%%", share*100))
+}

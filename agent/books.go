@@ -1,0 +1,167 @@
+package agent
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"filippo.io/age"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/transfer"
+)
+
+// books writes what stays at the clinic beside a drop: the clinic's book
+// (every disposition by file and line, and a summary), the row index (from a
+// sent line back to its source line) and the decision index (what is needed to
+// judge everything again before delivery). The first three are encrypted to
+// the archive key, the last to a key of this agent that ends with delivery.
+type books struct {
+	files        []extract.File
+	dispositions sink
+	rows         sink
+	decisions    sink
+	builder      *transfer.Builder
+	archive      age.Recipient
+
+	open    dispositionRange
+	last    []byte // facts written last: runs of equal facts are written once
+	scratch []byte
+}
+
+// sink is a buffered writer and what it ends in; a run that writes no drop
+// throws its books away.
+type sink struct {
+	*bufio.Writer
+	under io.WriteCloser
+}
+
+func (s sink) close() error { return errors.Join(s.Flush(), s.under.Close()) }
+
+// dispositionRange is a run of consecutive lines of one file with one outcome.
+type dispositionRange struct {
+	place   extract.Place
+	to      int64
+	dataset string
+	reasons extract.ReasonSet
+	detail  string
+}
+
+// openBooks begins the books in a builder; nil writes them nowhere.
+func openBooks(builder *transfer.Builder, archive, decisions age.Recipient, files []extract.File) (*books, error) {
+	b := &books{files: files, builder: builder, archive: archive}
+	for _, f := range []struct {
+		sink *sink
+		name string
+		to   age.Recipient
+	}{{&b.dispositions, "dispositions", archive}, {&b.rows, "row-index", archive}, {&b.decisions, "decision-index", decisions}} {
+		var under io.WriteCloser = nowhere{}
+		if builder != nil {
+			var err error
+			if under, err = builder.Private(f.name, f.to); err != nil {
+				return nil, err
+			}
+		}
+		*f.sink = sink{bufio.NewWriterSize(under, 64<<10), under}
+	}
+	_, err := b.dispositions.WriteString("file,from_line,to_line,entry,dataset,disposition,reasons,detail\n")
+	if err == nil {
+		_, err = b.rows.WriteString("part,line,file,source_line,entry,dataset,subject\n")
+	}
+	return b, err
+}
+
+type nowhere struct{}
+
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (nowhere) Close() error                { return nil }
+
+// disposition notes the outcome of one record.
+func (b *books) disposition(place extract.Place, dataset string, reasons extract.ReasonSet, detail string) error {
+	o := &b.open
+	if o.to > 0 && o.place.File == place.File && place.Entry == 0 && o.place.Entry == 0 && place.Line == o.to+1 &&
+		o.dataset == dataset && o.reasons == reasons && o.detail == detail {
+		o.to++
+		return nil
+	}
+	if err := b.flushRange(); err != nil {
+		return err
+	}
+	*o = dispositionRange{place, place.Line, dataset, reasons, detail}
+	return nil
+}
+
+func (b *books) flushRange() error {
+	o := &b.open
+	if o.to == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(b.dispositions, "%s,%d,%d,%d,%s,%s,%s,%s\n", csvCell(b.files[o.place.File].Name), o.place.Line, o.to, o.place.Entry,
+		o.dataset, o.reasons.First().Disposition(), csvCell(o.reasons.Names()), csvCell(o.detail))
+	o.to = 0
+	return err
+}
+
+func csvCell(s string) string {
+	for _, c := range s {
+		if c == ',' || c == '"' || c == '\n' {
+			return strconv.Quote(s)
+		}
+	}
+	return s
+}
+
+// row notes where a line of a part came from.
+func (b *books) row(part int, line int64, r *row, dataset string, subject []byte) error {
+	s := b.scratch[:0]
+	s = strconv.AppendInt(s, int64(part), 10)
+	s = strconv.AppendInt(append(s, ','), line, 10)
+	s = append(append(s, ','), csvCell(b.files[r.place.File].Name)...)
+	s = strconv.AppendInt(append(s, ','), r.place.Line, 10)
+	s = strconv.AppendInt(append(s, ','), int64(r.place.Entry), 10)
+	s = append(append(s, ','), dataset...)
+	s = append(append(s, ','), subject...)
+	b.scratch = append(s, '\n')
+	_, err := b.rows.Write(b.scratch)
+	return err
+}
+
+// decided notes the facts that a released record was judged by, and whether it
+// was under Part 2.
+func (b *books) decided(facts []byte, part2 bool) error {
+	if bytes.Equal(facts, b.last) {
+		return nil
+	}
+	b.last = append(b.last[:0], facts...)
+	mark := byte(0)
+	if part2 {
+		mark = 1
+	}
+	b.scratch = binary.AppendUvarint(append(b.scratch[:0], mark), uint64(len(facts)))
+	b.scratch = append(b.scratch, facts...)
+	_, err := b.decisions.Write(b.scratch)
+	return err
+}
+
+// close ends the books with the summary.
+func (b *books) close(summary any) error {
+	if err := b.flushRange(); err != nil {
+		return err
+	}
+	err := errors.Join(b.dispositions.close(), b.rows.close(), b.decisions.close())
+	if err != nil || b.builder == nil {
+		return err
+	}
+	w, err := b.builder.Private("clinic-book", b.archive)
+	if err != nil {
+		return err
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return errors.Join(encoder.Encode(summary), w.Close())
+}

@@ -1,0 +1,129 @@
+package agent
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"path/filepath"
+	"time"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/durable"
+	"github.com/posternhealth/postern/ledger"
+)
+
+// delivery states, in the order in which a drop goes through them
+const (
+	stateSealed       = "sealed"
+	stateUploading    = "uploading"
+	stateStored       = "stored"
+	stateSizeVerified = "size-verified"
+	stateHashVerified = "hash-verified"
+	stateAcknowledged = "acknowledged"
+	statePartly       = "partly-rejected"
+	stateRejected     = "rejected"
+	stateDiffering    = "differing"
+	stateOverdue      = "overdue"
+	stateVoided       = "voided"
+)
+
+// chain gives what the next manifest says of its predecessors: the SHA-256 of
+// the last manifest that is not voided, and every voided number since then.
+func (a *Agent) chain(ctx context.Context, exchange string) (previous string, voids []int64, err error) {
+	rows, err := a.db.QueryContext(ctx, `SELECT number, manifest, state FROM delivery WHERE exchange = ? ORDER BY number DESC`, exchange)
+	if err != nil {
+		return "", nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var number int64
+		var manifest, state string
+		if err := rows.Scan(&number, &manifest, &state); err != nil {
+			return "", nil, err
+		}
+		if state != stateVoided {
+			previous = manifest
+			break
+		}
+		voids = append([]int64{number}, voids...)
+	}
+	return previous, voids, rows.Err()
+}
+
+// commit is the one commit point. Before it nothing of the drop is visible:
+// the folder is discarded and the same number built again. After it there is
+// only redoing: the drop's bytes are on disk, and everything that follows
+// sends these same bytes.
+func (r *run) commit(ctx context.Context) error {
+	if err := durable.SyncTree(filepath.Join(r.agent.dropsDir(), r.dropDir)); err != nil {
+		return err
+	}
+	if err := durable.SyncDir(r.agent.dropsDir()); err != nil {
+		return err
+	}
+	return inTx(ctx, r.agent.db, func(tx *sql.Tx) error {
+		for _, step := range []func(context.Context, *sql.Tx) error{
+			r.lease.holds, r.commitDelivery, r.commitMemory, r.acceptInputs, r.commitLedger,
+		} {
+			if err := step(ctx, tx); err != nil {
+				return err
+			}
+		}
+		if r.opt.Occurrence != "" {
+			if err := settleOccurrence(ctx, tx, r.x.name, r.opt.Occurrence, r.number); err != nil {
+				return err
+			}
+		}
+		return r.agent.enqueueDelivery(ctx, tx, r.x.name)
+	})
+}
+
+func (r *run) commitDelivery(ctx context.Context, tx *sql.Tx) error {
+	if _, err := tx.ExecContext(ctx, `UPDATE exchange SET head = ?, manifest = ? WHERE name = ?`, r.number, r.sealed.ManifestSHA256, r.x.name); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE delivery SET explained = ? WHERE exchange = ? AND state = ? AND explained = 0`, r.number, r.x.name, stateVoided); err != nil {
+		return err
+	}
+	expect, err := json.Marshal(r.sealed.Expect)
+	if err != nil {
+		return err
+	}
+	files, err := json.Marshal(r.sealed.Files)
+	if err != nil {
+		return err
+	}
+	key := r.agent.master.Wrap("decision-index/"+r.dropDir, []byte(r.indexKey.String()))
+	_, err = tx.ExecContext(ctx, `INSERT INTO delivery (exchange, number, state, dir, manifest, released, people, committed, as_of, ledger, expect, files, index_key)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.x.name, r.number, stateSealed, r.dropDir, r.sealed.ManifestSHA256,
+		r.sheet.Total(extract.Released), len(r.people), r.agent.Now().UnixMilli(), r.opt.AsOf.String(), r.ledgerSize, string(expect), string(files), key)
+	return err
+}
+
+// commitMemory stores the crosswalk, row keys and a new epoch's secret.
+func (r *run) commitMemory(ctx context.Context, tx *sql.Tx) error {
+	if err := r.epoch.store(ctx, tx, r.agent.master); err != nil {
+		return err
+	}
+	if err := r.crosswalk.store(ctx, tx); err != nil {
+		return err
+	}
+	return r.rowKeys.store(ctx, tx)
+}
+
+func (r *run) commitLedger(ctx context.Context, tx *sql.Tx) error {
+	private := map[string]string{}
+	for _, f := range r.sealed.Private {
+		private[f.Name] = f.SHA256
+	}
+	return r.agent.record(ctx, tx, ledger.DropCommitted, r.x, r.number, map[string]any{
+		"as_of":           r.opt.AsOf.String(),
+		"decided_at":      r.opt.DecidedAt.UTC().Format(time.RFC3339),
+		"manifest_sha256": r.sealed.ManifestSHA256,
+		"policy":          r.policy.Name,
+		"policy_sha256":   r.policy.Digest(),
+		"recipient":       r.x.config.Recipient,
+		"private_sha256":  private,
+		"gate":            "clean",
+	})
+}

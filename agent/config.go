@@ -1,0 +1,338 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"time"
+
+	"filippo.io/age"
+	"github.com/robfig/cron/v3"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+// Config is postern.yaml. Relative paths in it are relative to the file.
+type Config struct {
+	Version      string                             `yaml:"postern,required"`
+	Organization Organization                       `yaml:"organization,required"`
+	State        string                             `yaml:"state,required"`
+	Keys         KeyRefs                            `yaml:"keys,required"`
+	Sources      map[string]SourceConfig            `yaml:"sources,required"`
+	Inputs       map[string]InputConfig             `yaml:"inputs"`
+	Recipients   map[string]RecipientConfig         `yaml:"recipients,required"`
+	Exchanges    strictyaml.Ordered[ExchangeConfig] `yaml:"exchanges,required"`
+
+	File string
+	Dir  string
+	Zone *time.Location
+}
+
+// Organization is the clinic.
+type Organization struct {
+	Name     string `yaml:"name,required"`
+	ID       string `yaml:"id,required"`   // how recipients know the sender; stands in manifests
+	Code     string `yaml:"code,required"` // short, stands in file names
+	TimeZone string `yaml:"time_zone,required"`
+
+	Identifiers []string `yaml:"identifiers"` // how consents may name it
+}
+
+// KeyRefs are references to the clinic's keys. The archive key is public: its
+// private half is never on the agent.
+type KeyRefs struct {
+	Master      string `yaml:"master,required"`
+	DropSigning string `yaml:"drop_signing,required"`
+	Checkpoint  string `yaml:"checkpoint,required"`
+	Archive     string `yaml:"archive,required"`
+}
+
+// SourceConfig is a folder that extracts are laid into.
+type SourceConfig struct {
+	Folder   string         `yaml:"folder,required"`
+	Complete CompleteConfig `yaml:"complete,required"`
+	Ignore   []string       `yaml:"ignore"`
+	Files    []FileConfig   `yaml:"files,required"`
+}
+
+// CompleteConfig tells when an extract is whole: exactly one of its rules.
+type CompleteConfig struct {
+	Marker    string              `yaml:"marker"`
+	StableFor strictyaml.Duration `yaml:"stable_for"`
+	Manifest  string              `yaml:"manifest"`
+}
+
+// FileConfig says what the files of a name pattern are.
+type FileConfig struct {
+	Match   string `yaml:"match,required"`
+	Format  string `yaml:"format,required"`
+	Dataset string `yaml:"dataset"`
+	Schema  string `yaml:"schema"`
+}
+
+// InputConfig is a protective input: what closes doors. It fails closed.
+type InputConfig struct {
+	Kind        string              `yaml:"kind,required"`
+	File        string              `yaml:"file,required"`
+	MaxAge      strictyaml.Duration `yaml:"max_age,required"`
+	ShrinkLimit strictyaml.Percent  `yaml:"shrink_limit,required"`
+}
+
+// RecipientConfig is who receives.
+type RecipientConfig struct {
+	Kind        string            `yaml:"kind,required"`
+	Name        string            `yaml:"name,required"`
+	Address     string            `yaml:"address"`
+	Identifiers []string          `yaml:"identifiers"` // how consents may name it
+	EncryptTo   []string          `yaml:"encrypt_to,required"`
+	Receipt     ReceiptConfig     `yaml:"receipt,required"`
+	Destination DestinationConfig `yaml:"destination,required"`
+}
+
+// ReceiptConfig is how the recipient answers.
+type ReceiptConfig struct {
+	Mode string              `yaml:"mode,required"` // signed or none
+	Key  string              `yaml:"key"`
+	Due  strictyaml.Duration `yaml:"due"`
+}
+
+// DestinationConfig is where drops go: exactly one of its kinds.
+type DestinationConfig struct {
+	SFTP   *SFTPConfig   `yaml:"sftp"`
+	Folder *FolderConfig `yaml:"folder"`
+}
+
+// SFTPConfig is a recipient's SFTP server. Its host key is pinned.
+type SFTPConfig struct {
+	Host     string `yaml:"host,required"`
+	Port     int    `yaml:"port"`
+	User     string `yaml:"user,required"`
+	Key      string `yaml:"key,required"`
+	HostKey  string `yaml:"host_key,required"`
+	Folder   string `yaml:"folder,required"`
+	Receipts string `yaml:"receipts"`
+}
+
+// FolderConfig is a local or mounted folder.
+type FolderConfig struct {
+	Path     string `yaml:"path,required"`
+	Receipts string `yaml:"receipts"`
+}
+
+// ExchangeConfig is a standing flow.
+type ExchangeConfig struct {
+	ID        string `yaml:"id,required"` // opaque, stands in file names and manifests
+	Source    string `yaml:"source,required"`
+	Policy    string `yaml:"policy,required"`
+	Recipient string `yaml:"recipient,required"`
+	Schedule  string `yaml:"schedule"`
+}
+
+// Kinds of protective inputs.
+const (
+	RegistryInput     = "consent-registry"
+	FHIRConsentInput  = "fhir-consents"
+	RestrictionsInput = "restrictions"
+	RosterInput       = "roster"
+	ProgramsInput     = "programs"
+)
+
+var inputKinds = []string{RegistryInput, FHIRConsentInput, RestrictionsInput, RosterInput, ProgramsInput}
+
+// policyKinds are the kinds of inputs as policies tell them apart.
+var policyKinds = map[string]string{
+	RegistryInput: "consents", FHIRConsentInput: "consents", RestrictionsInput: "restrictions", RosterInput: "roster", ProgramsInput: "programs",
+}
+
+var (
+	codePattern = regexp.MustCompile(`^[a-z0-9]{1,8}$`)
+	namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+)
+
+// LoadConfig reads a configuration and checks all that can be checked in the
+// file itself. Its error is a Configuration failure listing every mistake.
+func LoadConfig(file string) (*Config, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fail(Configuration, err, "`postern init DIR` makes a first one; --config names another", "configuration")
+	}
+	c := &Config{File: file, Dir: filepath.Dir(file)}
+	source, err := strictyaml.Decode(file, data, c)
+	if err == nil {
+		c.check(configErrors{source})
+		err = source.Errors().Err()
+	}
+	if err != nil {
+		return nil, fail(Configuration, err, "", "")
+	}
+	return c, nil
+}
+
+// Path makes a path of the configuration absolute or relative to its folder.
+func (c *Config) Path(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(c.Dir, path)
+}
+
+// StateDir is the folder of durable state.
+func (c *Config) StateDir() string { return c.Path(c.State) }
+
+// Exchange finds an exchange by name.
+func (c *Config) Exchange(name string) (ExchangeConfig, error) {
+	var names []string
+	for _, e := range c.Exchanges {
+		if e.Key == name {
+			return e.Value, nil
+		}
+		names = append(names, e.Key)
+	}
+	return ExchangeConfig{}, fail(Usage, nil, strictyaml.DidYouMean(name, names), "no exchange of %s is called %q", c.File, name)
+}
+
+// configErrors adds mistakes that the shape of the file cannot show.
+type configErrors struct{ source *strictyaml.Source }
+
+func (e configErrors) add(path, hint, message string, args ...any) {
+	e.source.Errors().Add(e.source.At(path), path, fmt.Sprintf(message, args...), hint)
+}
+
+func (c *Config) check(errs configErrors) {
+	if c.Version != "config/v1" {
+		errs.add("postern", "write config/v1", "unknown version of the configuration")
+	}
+	zone, err := time.LoadLocation(c.Organization.TimeZone)
+	if err != nil {
+		errs.add("organization.time_zone", "use a name such as America/Chicago", "unknown time zone")
+		zone = time.UTC
+	}
+	c.Zone = zone
+	if !codePattern.MatchString(c.Organization.Code) {
+		errs.add("organization.code", "use one to eight small letters and digits", "the code stands in file names")
+	}
+	if !namePattern.MatchString(c.Organization.ID) {
+		errs.add("organization.id", "use small letters, digits and hyphens", "the id stands in manifests and signatures")
+	}
+	if _, err := age.ParseX25519Recipient(c.Keys.Archive); err != nil {
+		errs.add("keys.archive", "write the age1… line that `postern init` printed, not a file", "no age recipient")
+	}
+	for name, s := range c.Sources {
+		c.checkSource("sources."+name, s, errs)
+	}
+	for name, in := range c.Inputs {
+		if !slices.Contains(inputKinds, in.Kind) {
+			errs.add("inputs."+name+".kind", fmt.Sprintf("kinds are %v", inputKinds), "unknown kind of protective input")
+		}
+	}
+	for name, r := range c.Recipients {
+		checkRecipient("recipients."+name, r, errs)
+	}
+	c.checkExchanges(errs)
+}
+
+func (c *Config) checkSource(path string, s SourceConfig, errs configErrors) {
+	rules := 0
+	for _, given := range []bool{s.Complete.Marker != "", s.Complete.StableFor > 0, s.Complete.Manifest != ""} {
+		if given {
+			rules++
+		}
+	}
+	if rules != 1 {
+		errs.add(path+".complete", "write one of marker, stable_for, manifest", "an extract needs exactly one rule that tells when it is whole")
+	}
+	for i, f := range s.Files {
+		at := fmt.Sprintf("%s.files[%d]", path, i)
+		switch extract.Format(f.Format) {
+		case extract.FHIRNDJSON, extract.FHIRJSON:
+			if f.Dataset != "" || f.Schema != "" {
+				errs.add(at, "remove dataset and schema", "a FHIR file names its own resource types")
+			}
+		case extract.Delimited:
+			if f.Dataset == "" || f.Schema == "" {
+				errs.add(at, "add dataset: NAME and schema: FILE; `postern dataset draft` proposes one", "a delimited file needs a dataset name and a schema")
+			}
+		default:
+			errs.add(at+".format", "formats are fhir-ndjson, fhir-json, delimited", "unknown format")
+		}
+	}
+}
+
+func checkRecipient(path string, r RecipientConfig, errs configErrors) {
+	for i, key := range r.EncryptTo {
+		if _, err := age.ParseX25519Recipient(key); err != nil {
+			errs.add(fmt.Sprintf("%s.encrypt_to[%d]", path, i), "ask the recipient for its age1… line", "no age recipient")
+		}
+	}
+	switch r.Receipt.Mode {
+	case "none":
+	case "signed":
+		if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(r.Receipt.Key)); err != nil {
+			errs.add(path+".receipt.key", "write the recipient's public key line, ssh-ed25519 …", "no SSH public key")
+		}
+	default:
+		errs.add(path+".receipt.mode", "modes are signed and none", "unknown way of answering")
+	}
+	if (r.Destination.SFTP == nil) == (r.Destination.Folder == nil) {
+		errs.add(path+".destination", "write one of sftp, folder", "a recipient has exactly one destination")
+	}
+	if s := r.Destination.SFTP; s != nil {
+		if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(s.HostKey)); err != nil {
+			errs.add(path+".destination.sftp.host_key", "write the server's public host key, ssh-ed25519 …, confirmed with the recipient by telephone", "no SSH host key")
+		}
+	}
+}
+
+func (c *Config) checkExchanges(errs configErrors) {
+	ids := map[string]string{}
+	for _, e := range c.Exchanges {
+		path := "exchanges." + e.Key
+		if !codePattern.MatchString(e.Value.ID) {
+			errs.add(path+".id", "use one to eight small letters and digits that say nothing about the content", "the id stands in file names and manifests")
+		}
+		if other, taken := ids[e.Value.ID]; taken {
+			errs.add(path+".id", "give each exchange its own", "the id is also that of %s", other)
+		}
+		ids[e.Value.ID] = e.Key
+		if _, ok := c.Sources[e.Value.Source]; !ok {
+			errs.add(path+".source", nearest(e.Value.Source, slices.Sorted(maps.Keys(c.Sources))), "no such source")
+		}
+		if _, ok := c.Recipients[e.Value.Recipient]; !ok {
+			errs.add(path+".recipient", nearest(e.Value.Recipient, slices.Sorted(maps.Keys(c.Recipients))), "no such recipient")
+		}
+		if e.Value.Schedule != "" {
+			if _, err := parseSchedule(e.Value.Schedule, c.Zone); err != nil {
+				errs.add(path+".schedule", `write five fields: minute hour day month weekday, such as "30 2 5 * *"`, "%v", err)
+			}
+		}
+	}
+}
+
+// parseSchedule reads a five-field cron line. robfig/cron's parser panics on
+// some input and accepts lines that never fire, so its answer is tried out.
+func parseSchedule(line string, zone *time.Location) (schedule cron.Schedule, err error) {
+	defer func() {
+		if recover() != nil {
+			schedule, err = nil, errors.New("the schedule cannot be read")
+		}
+	}()
+	if regexp.MustCompile(`(?i)TZ=|@every`).MatchString(line) {
+		return nil, errors.New("time zones stand under organization.time_zone, and @every has no civil time")
+	}
+	schedule, err = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor).Parse(line)
+	if err != nil {
+		return nil, fmt.Errorf("the schedule cannot be read: %w", err)
+	}
+	if schedule.Next(time.Now().In(zone)).IsZero() {
+		return nil, errors.New("the schedule never comes due")
+	}
+	return schedule, nil
+}
+
+func nearest(name string, among []string) string { return strictyaml.DidYouMean(name, among) }

@@ -1,0 +1,380 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"filippo.io/age"
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/posternhealth/postern/consent"
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/durable"
+	"github.com/posternhealth/postern/internal/keyring"
+	"github.com/posternhealth/postern/internal/sshsig"
+	"github.com/posternhealth/postern/ledger"
+	"github.com/posternhealth/postern/transfer"
+)
+
+// Delivered is what became of one drop in a delivery attempt.
+type Delivered struct {
+	Exchange string           `json:"exchange"`
+	Number   int64            `json:"number"`
+	State    string           `json:"state"`
+	Reason   string           `json:"reason,omitempty"` // of a voided drop: which decision fell, never about whom
+	Files    []transfer.Event `json:"files,omitempty"`
+}
+
+// pendingDrop is a committed drop whose delivery has not ended.
+type pendingDrop struct {
+	number   int64
+	dir      string
+	manifest string
+	asOf     extract.Day
+	exposed  bool
+	files    []transfer.SealedFile
+	key      []byte
+}
+
+// Deliver sends the committed drops of an exchange in number order, each from
+// the same sealed bytes as before, after everything in it was judged again. It
+// stops at the first that cannot be delivered now.
+func (a *Agent) Deliver(ctx context.Context, name string) ([]Delivered, error) {
+	if held, by, err := a.Held(ctx, name); err != nil {
+		return nil, err
+	} else if held {
+		return nil, fail(PolicyRefused, nil, "`postern release "+name+"` lifts it", "exchange %s is on hold (%s)", name, by)
+	}
+	x, err := a.load(name)
+	if err != nil {
+		return nil, err
+	}
+	lease, err := takeLease(ctx, a.db, name+"/delivery", leaseOwner(), a.Now)
+	if err != nil {
+		return nil, err
+	}
+	defer lease.Release()
+	var done []Delivered
+	for {
+		drop, err := a.nextPending(ctx, name)
+		if err != nil || drop == nil {
+			return done, err
+		}
+		result, err := a.deliverOne(lease.Context, x, drop)
+		if result != nil {
+			done = append(done, *result)
+		}
+		if err != nil {
+			return done, err
+		}
+	}
+}
+
+func (a *Agent) nextPending(ctx context.Context, exchange string) (*pendingDrop, error) {
+	var d pendingDrop
+	var asOf, files string
+	err := a.db.QueryRowContext(ctx, `SELECT number, dir, manifest, as_of, exposed, files, index_key FROM delivery
+		WHERE exchange = ? AND state IN (?, ?) ORDER BY number LIMIT 1`, exchange, stateSealed, stateUploading).
+		Scan(&d.number, &d.dir, &d.manifest, &asOf, &d.exposed, &files, &d.key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	span, ok := extract.ParseSpan([]byte(asOf))
+	if err := json.Unmarshal([]byte(files), &d.files); err != nil || !ok {
+		return nil, fail(Altered, err, "restore the state from its backup", "drop %d of %s", d.number, exchange)
+	}
+	d.asOf = span.From
+	return &d, nil
+}
+
+func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) (*Delivered, error) {
+	result := &Delivered{Exchange: x.name, Number: drop.number, State: stateSealed}
+	fallen, err := a.judgeAgain(ctx, x, drop)
+	if err != nil {
+		return result, err
+	}
+	destination, err := a.destination(ctx, x.recipient)
+	if err != nil {
+		return result, deliveryFailure(ctx, err, x, drop)
+	}
+	defer destination.Close()
+	files := transfer.Deliverables(filepath.Join(a.dropsDir(), drop.dir), drop.files)
+	if fallen != extract.NoReason {
+		result.State, result.Reason = stateVoided, fallen.String()
+		return result, a.void(ctx, x, drop, destination, files, fallen.String())
+	}
+	if _, err := a.db.ExecContext(ctx, `UPDATE delivery SET state = ?, attempts = attempts + 1 WHERE exchange = ? AND number = ?`,
+		stateUploading, x.name, drop.number); err != nil {
+		return result, err
+	}
+	result.State = stateUploading
+	var exposing error
+	evidence, err := destination.Deliver(ctx, files, func(e transfer.Event) {
+		result.Files = append(result.Files, e)
+		if e.State == transfer.Uploading && !drop.exposed {
+			// Written before the first payload byte leaves, so that accounting
+			// never misses a drop that may have been disclosed in part.
+			_, exposing = a.db.ExecContext(ctx, `UPDATE delivery SET exposed = 1 WHERE exchange = ? AND number = ?`, x.name, drop.number)
+			drop.exposed = exposing == nil
+		}
+	})
+	if err = errors.Join(err, exposing); err != nil {
+		return result, deliveryFailure(ctx, err, x, drop)
+	}
+	result.State = evidence.State.String()
+	return result, a.settleDelivery(ctx, x, drop, result.State, evidence)
+}
+
+// deliveryFailure gives an error of the destination its class.
+func deliveryFailure(ctx context.Context, err error, x *exchange, drop *pendingDrop) error {
+	class := DestinationDown
+	switch {
+	case ctx.Err() != nil:
+		class = Interrupted
+	case errors.Is(err, transfer.ErrHostKey), errors.Is(err, transfer.ErrAuth):
+		class = KeyTrouble
+	case errors.Is(err, transfer.ErrSealed):
+		class = Altered
+	}
+	return fail(class, err, "", "drop %d of %s was not delivered", drop.number, x.name)
+}
+
+// settleDelivery ends a delivery: the key of the decision index is destroyed
+// with it, because there is nothing left to judge again.
+func (a *Agent) settleDelivery(ctx context.Context, x *exchange, drop *pendingDrop, state string, evidence transfer.Evidence) error {
+	text, err := json.Marshal(evidence)
+	if err != nil {
+		return err
+	}
+	err = inTx(ctx, a.db, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `UPDATE delivery SET state = ?, evidence = ?, delivered = ?, index_key = NULL WHERE exchange = ? AND number = ?`,
+			state, string(text), a.Now().UnixMilli(), x.name, drop.number); err != nil {
+			return err
+		}
+		return a.record(ctx, tx, ledger.Delivered, x, drop.number, map[string]any{"state": state, "manifest_sha256": drop.manifest})
+	})
+	if err != nil {
+		return err
+	}
+	return a.removeDecisionIndex(drop)
+}
+
+func (a *Agent) removeDecisionIndex(drop *pendingDrop) error {
+	path, err := a.decisionIndex(drop)
+	if err != nil {
+		return nil // removed by an earlier attempt
+	}
+	return durable.Remove(path)
+}
+
+func (a *Agent) decisionIndex(drop *pendingDrop) (string, error) {
+	found, err := filepath.Glob(filepath.Join(a.dropsDir(), drop.dir, transfer.PrivateFolder, "*.decision-index.*"))
+	if err != nil || len(found) != 1 {
+		return "", fail(Altered, err, "restore the state from its backup", "decision index of drop %d is not there", drop.number)
+	}
+	return found[0], nil
+}
+
+// void takes a drop back before it was delivered. It undoes nothing that other
+// drops stand on: codes and row keys stay. Later undelivered drops of the
+// exchange were built upon this one and fall with it.
+func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, destination transfer.Destination, files []transfer.File, reason string) error {
+	note := reason
+	if drop.exposed {
+		removed, err := destination.Withdraw(ctx, files)
+		if err != nil {
+			note += "; possibly disclosed in part"
+		} else {
+			note += fmt.Sprintf("; %d files withdrawn from the destination", len(removed))
+		}
+	}
+	err := inTx(ctx, a.db, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, `SELECT number FROM delivery WHERE exchange = ? AND number >= ? AND state IN (?, ?) ORDER BY number`,
+			x.name, drop.number, stateSealed, stateUploading)
+		if err != nil {
+			return err
+		}
+		var numbers []int64
+		for rows.Next() {
+			var n int64
+			if err := rows.Scan(&n); err != nil {
+				return errors.Join(err, rows.Close())
+			}
+			numbers = append(numbers, n)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+		for _, n := range numbers {
+			text := note
+			if n > drop.number {
+				text = fmt.Sprintf("built upon voided drop %d", drop.number)
+			}
+			if _, err := tx.ExecContext(ctx, `UPDATE delivery SET state = ?, note = ?, index_key = NULL WHERE exchange = ? AND number = ?`, stateVoided, text, x.name, n); err != nil {
+				return err
+			}
+			if err := a.record(ctx, tx, ledger.DropVoided, x, n, map[string]any{"reason": text, "possibly_disclosed": drop.exposed && n == drop.number}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	a.Log.Warn("drop voided before delivery", "exchange", x.name, "number", drop.number, "reason", reason)
+	return errors.Join(a.removeDecisionIndex(drop), removeSealed(files))
+}
+
+// removeSealed deletes the sealed files of a voided drop; its archive stays.
+func removeSealed(files []transfer.File) error {
+	var err error
+	for _, f := range files {
+		if e := durable.Remove(f.Path); e != nil && !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
+// judgeAgain decides every record of a drop once more, by the directives,
+// restrictions and rosters of this moment. It returns the first reason for
+// which a record may no longer leave.
+func (a *Agent) judgeAgain(ctx context.Context, x *exchange, drop *pendingDrop) (extract.Reason, error) {
+	r := a.newRun(x, RunOptions{AsOf: drop.asOf})
+	if err := r.loadInputs(ctx); err != nil {
+		return extract.NoReason, err
+	}
+	decider, err := consent.NewDecider(r.request(), r.tables)
+	if err != nil {
+		return extract.NoReason, fail(PolicyRefused, err, "", "policy %s", x.policy.Name)
+	}
+	plain, err := a.openDecisionIndex(drop)
+	if err != nil {
+		return extract.NoReason, err
+	}
+	defer plain.Close()
+	return rejudge(ctx, plain, r.index.people, decider)
+}
+
+type decisionReader struct {
+	*zstd.Decoder
+	file *os.File
+}
+
+func (d decisionReader) Close() error {
+	d.Decoder.Close()
+	return d.file.Close()
+}
+
+func (a *Agent) openDecisionIndex(drop *pendingDrop) (io.ReadCloser, error) {
+	secret, err := a.master.Unwrap("decision-index/"+drop.dir, drop.key)
+	if err != nil {
+		return nil, fail(KeyTrouble, err, "restore the master key that this state was made with", "decision index of drop %d", drop.number)
+	}
+	identity, err := age.ParseX25519Identity(string(secret))
+	if err != nil {
+		return nil, fail(Altered, nil, "restore the state from its backup", "key of the decision index of drop %d cannot be read", drop.number)
+	}
+	path, err := a.decisionIndex(drop)
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := age.Decrypt(file, identity)
+	if err == nil {
+		var plain *zstd.Decoder
+		if plain, err = zstd.NewReader(sealed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true)); err == nil {
+			return decisionReader{plain, file}, nil
+		}
+	}
+	return nil, errors.Join(fail(Altered, err, "restore the state from its backup", "decision index of drop %d cannot be opened", drop.number), file.Close())
+}
+
+// rejudge reads the index to its authenticated end: a cut file is an error,
+// never a shorter list.
+func rejudge(ctx context.Context, index io.Reader, people *consent.People, decider *consent.Decider) (extract.Reason, error) {
+	in := bufio.NewReaderSize(index, 256<<10)
+	altered := func(err error) (extract.Reason, error) {
+		return extract.NoReason, fail(Altered, err, "restore the state from its backup", "decision index cannot be read")
+	}
+	var facts extract.Facts
+	var buf []byte
+	for ctx.Err() == nil {
+		part2, err := in.ReadByte()
+		if errors.Is(err, io.EOF) {
+			return extract.NoReason, nil
+		}
+		if err != nil {
+			return altered(err)
+		}
+		size, err := binary.ReadUvarint(in)
+		if err != nil || size > extract.MaxRecord {
+			return altered(err)
+		}
+		buf = slices.Grow(buf[:0], int(size))[:size]
+		if _, err := io.ReadFull(in, buf); err != nil {
+			return altered(err)
+		}
+		if _, err := consent.ReadFacts(buf, &facts); err != nil {
+			return altered(err)
+		}
+		for _, s := range facts.Subjects {
+			people.Intern(s) // known to the run; whoever has no directive is in no input
+		}
+		if decision := decider.DecideAgain(&facts, part2 == 1); decision.Reasons != 0 {
+			return decision.Reasons.First(), nil
+		}
+	}
+	return extract.NoReason, ctx.Err()
+}
+
+// destination connects to where a recipient wants its drops.
+func (a *Agent) destination(ctx context.Context, r RecipientConfig) (transfer.Destination, error) {
+	if f := r.Destination.Folder; f != nil {
+		receipts := f.Receipts
+		if receipts != "" {
+			receipts = a.Config.Path(receipts)
+		}
+		return transfer.NewFolder(a.Config.Path(f.Path), receipts)
+	}
+	s := r.Destination.SFTP
+	text, err := keyring.Resolve(s.Key, a.Config.Dir)
+	var login ssh.Signer
+	if err == nil {
+		login, err = sshsig.LoadSigner(text)
+	}
+	if err != nil {
+		return nil, fail(KeyTrouble, err, "", "login key for %s", s.Host)
+	}
+	hostKey, _, _, _, err := ssh.ParseAuthorizedKey([]byte(s.HostKey))
+	if err != nil {
+		return nil, fail(KeyTrouble, err, "", "host key of %s", s.Host)
+	}
+	port := s.Port
+	if port == 0 {
+		port = 22
+	}
+	return transfer.DialSFTP(ctx, transfer.SFTPConfig{
+		Address: net.JoinHostPort(s.Host, strconv.Itoa(port)), User: s.User, Signers: []ssh.Signer{login},
+		HostKeys: []ssh.PublicKey{hostKey}, Folder: s.Folder, Receipts: s.Receipts,
+	})
+}

@@ -1,0 +1,162 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/synthetic"
+	"github.com/posternhealth/postern/transfer"
+)
+
+// Chapter is what became of one exchange.
+type Chapter struct {
+	Outcome    *agent.Outcome     `json:"outcome"`
+	Delivered  string             `json:"delivered"`
+	Received   string             `json:"received"`
+	Rows       int64              `json:"rows_received"`
+	Reconciled []agent.Reconciled `json:"reconciled"`
+	Seconds    float64            `json:"seconds"`
+}
+
+// Story is the demo's result.
+type Story struct {
+	Dir      string    `json:"dir"`
+	Chapters []Chapter `json:"chapters"`
+}
+
+// Tell plays the demo below dir and says on `say` what happens.
+func Tell(ctx context.Context, dir string, say io.Writer, log hclog.Logger) (story *Story, err error) {
+	fmt.Fprintf(say, "inventing a clinic in %s …\n", dir)
+	w, err := New(ctx, dir, synthetic.Options{Mess: true}, log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if closing := w.Close(); err == nil {
+			err = closing
+		}
+	}()
+	records := 0
+	for _, n := range w.Summary.Records {
+		records += n
+	}
+	fmt.Fprintf(say, "%d patients, %d records and rows, %.1f MB\n", w.Summary.Patients, records, float64(w.Summary.Bytes)/1e6)
+	story = &Story{Dir: dir}
+	for _, name := range Exchanges {
+		chapter, err := w.play(ctx, name, say)
+		if err != nil {
+			return nil, fmt.Errorf("exchange %s: %w", name, err)
+		}
+		story.Chapters = append(story.Chapters, *chapter)
+	}
+	return story, nil
+}
+
+// play runs, delivers, receives and reconciles one exchange.
+func (w *World) play(ctx context.Context, name string, say io.Writer) (*Chapter, error) {
+	start := time.Now()
+	fmt.Fprintf(say, "%-18s deciding …", name)
+	outcome, err := w.Agent.Run(ctx, name, agent.RunOptions{AsOf: AsOf()})
+	if err != nil {
+		return nil, err
+	}
+	c := &Chapter{Outcome: outcome}
+	fmt.Fprintf(say, " sealed drop %d …", outcome.Number)
+	delivered, err := w.Agent.Deliver(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	c.Delivered = delivered[len(delivered)-1].State
+	fmt.Fprintf(say, " %s …", c.Delivered)
+	if err := w.receive(ctx, c); err != nil {
+		return nil, err
+	}
+	if c.Reconciled, err = w.Agent.Reconcile(ctx, name); err != nil {
+		return nil, err
+	}
+	c.Seconds = time.Since(start).Seconds()
+	fmt.Fprintf(say, " %s, receipt taken (%.1f s)\n", c.Received, c.Seconds)
+	return c, nil
+}
+
+func (w *World) receive(ctx context.Context, c *Chapter) error {
+	r := w.Recipient(c.Outcome.Recipient)
+	receiver, err := w.Receiver(r)
+	if err != nil {
+		return err
+	}
+	results, err := receiver.Receive(ctx, r.Inbox())
+	if err != nil {
+		return err
+	}
+	for _, result := range results {
+		if result.Fault != nil {
+			return fmt.Errorf("%s refused drop %s: %w", r.Name, result.Drop, result.Fault)
+		}
+		if result.Status == transfer.Accepted {
+			c.Received, c.Rows = result.Status, result.Rows
+		}
+	}
+	return nil
+}
+
+// Matches tells whether the recipient counted what the clinic released, and
+// its receipt was acknowledged.
+func (c *Chapter) Matches() bool {
+	return c.Rows == c.Outcome.Released && len(c.Reconciled) == 1 && c.Reconciled[0].Outcome == string(transfer.Acknowledged)
+}
+
+// Print writes the story as a table that a person can read.
+func (s *Story) Print(out io.Writer) error {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "\nexchange\tsource")
+	for d := range extract.Dispositions {
+		fmt.Fprintf(t, "\t%s", extract.Disposition(d))
+	}
+	fmt.Fprint(t, "\tpeople\trows received\treceipt\t\n")
+	for i := range s.Chapters {
+		c := &s.Chapters[i]
+		fmt.Fprintf(t, "%s\t%d", c.Outcome.Exchange, c.Outcome.Source)
+		for d := range extract.Dispositions {
+			var n int64
+			for _, b := range c.Outcome.Balances {
+				n += b.Count(extract.Disposition(d))
+			}
+			fmt.Fprintf(t, "\t%d", n)
+		}
+		receipt := "missing"
+		if len(c.Reconciled) > 0 {
+			receipt = c.Reconciled[0].Outcome
+		}
+		fmt.Fprintf(t, "\t%d\t%d\t%s\t\n", c.Outcome.People, c.Rows, receipt)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	config := filepath.Join(s.Dir, "clinic", "postern.yaml")
+	payer := filepath.Join(s.Dir, "recipients", synthetic.HealthPlan)
+	_, err := fmt.Fprintf(out, `
+Each line balances: source = the sum of the six after it. What was withheld, and why,
+stays in the clinic's book; the recipients' books do not say that it exists.
+
+Everything lies in %s
+  clinic/                 configuration, policies, extract, inputs, state
+  recipients/NAME/        inbox/ (what arrived), received/ (verified, decrypted), receipts/
+
+Look further:
+  postern status --config %s
+  postern plan acme-scores --as-of %s --config %s
+  postern check --proof --config %s
+  postern ledger verify --config %s
+  head %s
+`, s.Dir, config, synthetic.AsOf, config, config, config, filepath.Join(payer, "received", "*", "*.csv"))
+	return err
+}

@@ -1,0 +1,210 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/posternhealth/postern/deid"
+	"github.com/posternhealth/postern/deid/gate"
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/policies"
+)
+
+// gateSpec tells the gate, from the policy alone and not from the engine's
+// plan, what may stand at each position of a dataset's part.
+func (r *run) gateSpec(release *policies.Release) (gate.Spec, error) {
+	exact := r.policy.Standard == policies.Identified
+	spec := gate.Spec{Format: gate.NDJSON, ExactDates: exact}
+	schema := r.x.schemas[release.Dataset]
+	if schema == nil {
+		return spec, r.fhirPositions(release, &spec)
+	}
+	spec.Format = gate.CSV
+	for i := range release.Fields {
+		f := &release.Fields[i]
+		g, err := r.cellGrammar(release, f, schema)
+		if err != nil {
+			return spec, fmt.Errorf("field %s: %w", f.Name, err)
+		}
+		spec.Positions = append(spec.Positions, gate.Position{Path: f.Name, Grammar: g})
+	}
+	if r.policy.Output.RowKey {
+		spec.Positions = append(spec.Positions, gate.Position{Path: "row_key", Grammar: gate.RowKey(deid.CodeLen)})
+	}
+	return spec, nil
+}
+
+func (r *run) cellGrammar(release *policies.Release, f *policies.Field, schema *extract.Schema) (gate.Grammar, error) {
+	if f.Do == policies.Keep {
+		for i := range schema.Fields {
+			column := &schema.Fields[i]
+			if column.Name != f.From {
+				continue
+			}
+			if values := wanted(release, column.Name); len(values) > 0 {
+				return gate.Closed(values...), nil
+			}
+			if values := column.Enum(); len(values) > 0 {
+				return gate.Closed(values...), nil
+			}
+			return r.keptGrammar(column.Class, column.Type == extract.TypeInteger)
+		}
+		return gate.OwnIdentifier(gate.MemberNumber), nil // a value of the roster
+	}
+	return r.transformed(f)
+}
+
+// wanted is the closed set of values that `only` lets a field have.
+func wanted(release *policies.Release, path string) []string {
+	for _, c := range release.Only {
+		if c.Path == path && c.Period == "" {
+			return c.Values
+		}
+	}
+	return nil
+}
+
+// transformed is the grammar of what a transform gives.
+func (r *run) transformed(f *policies.Field) (gate.Grammar, error) {
+	last := r.opt.AsOf.Year()
+	switch f.Do {
+	case policies.Year:
+		first := 1
+		if r.policy.Standard != policies.Identified {
+			first = last - 90
+		}
+		return gate.Year(first, last+1), nil
+	case policies.AgeBand:
+		return gate.AgeBand(f.Width, f.Top), nil
+	case policies.ZIP3:
+		return gate.ZIP3(), nil
+	case policies.RelativeTime:
+		most := 36525
+		if c := r.policy.Cohort; c != nil {
+			most = c.FollowDays
+		}
+		if f.Unit == "weeks" {
+			most /= 7
+		}
+		if r.policy.Cohort != nil {
+			return gate.Interval(0, most), nil
+		}
+		return gate.Interval(-most, most), nil
+	case policies.CodePerson:
+		return gate.OwnCode(deid.CodeLen), nil
+	}
+	return gate.Grammar{}, fmt.Errorf("the gate knows no transform %s", f.Do)
+}
+
+// keptGrammar is what a kept value of a class may be. Under Safe Harbor the
+// prover lets only classes through that identify nobody.
+func (r *run) keptGrammar(class extract.Class, integer bool) (gate.Grammar, error) {
+	switch class {
+	case extract.State:
+		return gate.State(), nil
+	case extract.Code, extract.Unit, extract.Language, extract.Sex:
+		return gate.CodeToken(), nil
+	case extract.Race, extract.Ethnicity:
+		return gate.Term(), nil
+	case extract.CodeSystem, extract.WebAddress:
+		return gate.URI(knownSystems...), nil
+	case extract.Number:
+		return gate.Number(-1e12, 1e12, integer), nil
+	case extract.AgeYears:
+		return gate.Number(0, 150, integer), nil
+	case extract.Boolean:
+		return gate.Boolean(), nil
+	}
+	if r.policy.Standard != policies.Identified {
+		return gate.Grammar{}, fmt.Errorf("class %s cannot be kept under %s", class, r.policy.Standard)
+	}
+	switch class {
+	case extract.Date, extract.DeathDate:
+		return gate.DateTime(), nil
+	case extract.BirthDate:
+		return gate.OwnIdentifier(gate.BirthDate), nil
+	case extract.ProviderKey:
+		return gate.ProviderNumber(), nil
+	case extract.SubjectKey, extract.RecordNumber:
+		return gate.OwnIdentifier(gate.RecordNumber, gate.Other), nil
+	case extract.RecordKey:
+		return gate.CodeToken(), nil
+	case extract.Geography:
+		return gate.OwnIdentifier(gate.StreetAddress, gate.City), nil
+	}
+	if kind, ok := rosterKinds[class]; ok {
+		return gate.OwnIdentifier(kind, gate.Other), nil
+	}
+	return gate.Any(), nil
+}
+
+// fhirPositions declares the leaves that the release names, and nothing else.
+func (r *run) fhirPositions(release *policies.Release, spec *gate.Spec) error {
+	dataset := release.Dataset
+	spec.Positions = append(spec.Positions, gate.Position{Path: gate.Path(dataset, "resourceType"), Grammar: gate.Closed(dataset)})
+	for i := range release.Fields {
+		f := &release.Fields[i]
+		for _, leaf := range f.Leaves {
+			if r.writtenByEngine(release, f, &leaf) {
+				continue
+			}
+			g, err := r.leafGrammar(release, f, &leaf)
+			if err != nil {
+				return fmt.Errorf("field %s: %w", f.Name, err)
+			}
+			spec.Positions = append(spec.Positions, gate.Position{Path: gate.Path(append([]string{dataset}, leaf.Path...)...), Grammar: g})
+		}
+	}
+	return nil
+}
+
+// writtenByEngine tells of leaves that stand in a field but are no position of
+// their own: an extension's URL is part of the path, and of a coded field only
+// the code leaves.
+func (r *run) writtenByEngine(release *policies.Release, f *policies.Field, leaf *policies.Leaf) bool {
+	last := leaf.Path[len(leaf.Path)-1]
+	if last == "url" && len(leaf.Path) > 1 {
+		return true
+	}
+	return f.Do == policies.CodePerson && !isLink(leaf) && !isPatientID(release, leaf)
+}
+
+func isLink(leaf *policies.Leaf) bool {
+	return leaf.Class == extract.Link && leaf.Path[len(leaf.Path)-1] == "reference"
+}
+
+func isPatientID(release *policies.Release, leaf *policies.Leaf) bool {
+	return release.Dataset == "Patient" && len(leaf.Path) == 1 && leaf.Path[0] == "id"
+}
+
+func (r *run) leafGrammar(release *policies.Release, f *policies.Field, leaf *policies.Leaf) (gate.Grammar, error) {
+	switch {
+	case f.Do == policies.CodePerson && isLink(leaf):
+		return gate.CodeReference("Patient", deid.CodeLen), nil
+	case f.Do == policies.CodePerson:
+		return gate.OwnCode(deid.CodeLen), nil
+	case f.Do != policies.Keep:
+		return r.transformed(f)
+	case isPatientID(release, leaf):
+		return gate.OwnIdentifier(gate.RecordNumber), nil
+	case isLink(leaf) && isSubject(release.Dataset, leaf.Path):
+		return gate.OwnReference("Patient", gate.RecordNumber), nil
+	case isLink(leaf):
+		return gate.Reference(extract.ResourceTypes()...), nil
+	}
+	if values := wanted(release, strings.Join(leaf.Path, ".")); len(values) > 0 {
+		return gate.Closed(values...), nil
+	}
+	return r.keptGrammar(leaf.Class, false)
+}
+
+// isSubject tells whether a reference stands where R4's patient compartment
+// has the record's own patient.
+func isSubject(dataset string, path []string) bool {
+	element := strings.Join(path[:len(path)-1], ".")
+	if element != "subject" && element != "patient" && element != "beneficiary" {
+		return false
+	}
+	return slices.Contains(extract.Compartment(dataset), element)
+}

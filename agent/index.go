@@ -1,0 +1,264 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"github.com/posternhealth/postern/consent"
+	"github.com/posternhealth/postern/deid/gate"
+	"github.com/posternhealth/postern/extract"
+)
+
+// index is what the index pass keeps of an extract: bounded tables of people
+// and encounters, the repeated ids, and where each chunk's records begin.
+type index struct {
+	people  *consent.People
+	persons []person // by consent.Subject
+	roster  *gate.Roster
+	repeats *repeats
+	sums    []extract.FileSum
+	bases   []int64 // ordinal of the first record of each chunk
+	records int64
+	bytes   int64
+}
+
+// person is what transforms need of a patient.
+type person struct {
+	birth, death extract.Span
+	index        extract.Day // start of the person's window in the cohort
+}
+
+var unknownPerson = person{extract.NoSpan, extract.NoSpan, extract.NoDay}
+
+func (x *index) person(s consent.Subject) person {
+	if int(s) >= len(x.persons) {
+		return unknownPerson
+	}
+	return x.persons[s]
+}
+
+// known gives the entry of a person, for the index pass to fill.
+func (x *index) known(s consent.Subject) *person {
+	for int(s) >= len(x.persons) {
+		x.persons = append(x.persons, unknownPerson)
+	}
+	return &x.persons[s]
+}
+
+// clues are what one chunk tells the index.
+type clues struct {
+	records  int64
+	datasets map[string]int64
+	ids      []identity
+	arena    []byte
+	people   []peopleClue
+	values   []valueClue
+	visits   []visitClue
+	starts   []startClue
+}
+
+type peopleClue struct {
+	id           [2]int // in the arena
+	birth, death extract.Span
+}
+
+type valueClue struct { // a value of a person, for the gate's roster
+	id, value [2]int
+	kind      gate.Kind
+}
+
+type visitClue struct { // an encounter: whether a Part 2 program held it
+	id, patient [2]int
+	met         consent.EncounterFacts
+}
+
+type startClue struct { // a record that may begin a person's window
+	id      [2]int
+	day     extract.Day
+	ordinal int64
+}
+
+// indexWorker reads chunks for the index pass.
+type indexWorker struct {
+	run     *run
+	scanner *extract.Scanner
+	rec     extract.Record
+	hash    identityHash
+	scratch []byte
+	leaves  leafWalk
+	last    []byte // id of the person last noted, to note runs of records once
+	lastRow []byte // identifying cells of the row last noted
+}
+
+func (w *indexWorker) work(chunk *extract.Chunk, old *clues) (*clues, error) {
+	c := old
+	if c == nil {
+		c = &clues{datasets: map[string]int64{}}
+	}
+	clear(c.datasets)
+	*c = clues{datasets: c.datasets, ids: c.ids[:0], arena: c.arena[:0], people: c.people[:0], values: c.values[:0], visits: c.visits[:0], starts: c.starts[:0]}
+	w.last = w.last[:0]
+	w.scanner.Reset(chunk)
+	for w.scanner.Next(&w.rec) {
+		c.records++
+		c.datasets[w.rec.Dataset]++
+		if w.rec.Reject == extract.NoReason {
+			w.note(c)
+		}
+	}
+	return c, nil
+}
+
+func (w *indexWorker) note(c *clues) {
+	rec := &w.rec
+	if len(rec.Facts.ID) > 0 {
+		var id identity
+		id, w.scratch = w.hash.of(rec, w.scratch)
+		c.ids = append(c.ids, id)
+	}
+	for _, s := range rec.Facts.Subjects {
+		if string(s) != string(w.last) {
+			w.last = append(w.last[:0], s...)
+			c.people = append(c.people, peopleClue{id: c.put(s), birth: extract.NoSpan, death: extract.NoSpan})
+		}
+	}
+	if len(rec.Facts.Subjects) == 1 {
+		w.notePerson(c, rec.Facts.Subjects[0])
+		w.noteStart(c, rec.Facts.Subjects[0])
+	}
+	if rec.Dataset == "Encounter" && w.run.tables.Encounters != nil {
+		if met, ok := w.run.tables.Encounters.Weigh(&rec.Facts); ok {
+			for _, patient := range rec.Facts.Subjects {
+				c.visits = append(c.visits, visitClue{c.put(rec.Facts.ID), c.put(patient), met})
+			}
+		}
+	}
+}
+
+// noteStart notes a record of the cohort's dataset that may be the first of
+// its person.
+func (w *indexWorker) noteStart(c *clues, subject []byte) {
+	flow := w.run.cohort
+	if flow == nil || w.rec.Dataset != flow.dataset || !w.rec.Facts.Date.Known() || flow.plan.InScope(&w.rec) != extract.NoReason {
+		return
+	}
+	c.starts = append(c.starts, startClue{id: c.put(subject), day: w.rec.Facts.Date.From, ordinal: w.rec.Ordinal})
+}
+
+func (c *clues) put(b []byte) [2]int {
+	start := len(c.arena)
+	c.arena = append(c.arena, b...)
+	return [2]int{start, len(c.arena)}
+}
+
+func (c *clues) get(at [2]int) []byte { return c.arena[at[0]:at[1]] }
+
+// indexPass reads the extract once, before any decision.
+func (r *run) indexPass(ctx context.Context) error {
+	x := r.index
+	finder := newDuplicateFinder(r.scratchDir)
+	hash := newIdentityHash()
+	starts, err := r.readIndex(ctx, finder, hash)
+	if err != nil {
+		return err
+	}
+	if x.repeats, err = finder.finish(x.records); err != nil {
+		return err
+	}
+	if r.cohort != nil && x.repeats.conflicts > 0 {
+		// A record that is rejected as a conflict must not begin a window.
+		if starts, err = r.readIndex(ctx, nil, hash); err != nil {
+			return err
+		}
+	}
+	for s, day := range starts {
+		x.known(s).index = day
+	}
+	for _, name := range r.rosterInputs() {
+		if err := r.tables.Rosters[name].Members(func(s consent.Subject, member []byte) error {
+			return x.roster.Add(uint32(s), gate.MemberNumber, member)
+		}); err != nil {
+			return err
+		}
+	}
+	x.roster.Freeze()
+	return nil
+}
+
+// readIndex reads every chunk into the tables. Without a finder it is a second
+// reading, for the cohort's starts alone, with conflicts known.
+func (r *run) readIndex(ctx context.Context, finder *duplicateFinder, hash identityHash) (map[consent.Subject]extract.Day, error) {
+	x := r.index
+	starts := map[consent.Subject]extract.Day{}
+	base := int64(0)
+	sums, err := pass(ctx, r.files, r.opt.Workers,
+		func() func(*extract.Chunk, *clues) (*clues, error) {
+			w := &indexWorker{run: r, scanner: extract.NewScanner(), hash: hash}
+			return w.work
+		},
+		func(chunk *extract.Chunk, c *clues) error {
+			for _, s := range c.starts {
+				if x.repeats != nil && x.repeats.of(base+s.ordinal) != extract.NoReason {
+					continue
+				}
+				subject := x.people.Intern(c.get(s.id))
+				if first, ok := starts[subject]; !ok || s.day < first {
+					starts[subject] = s.day
+				}
+			}
+			defer func() { base += c.records }()
+			if finder == nil {
+				return nil
+			}
+			x.bases = append(x.bases, base)
+			r.progress("index", chunk.Size())
+			return r.merge(finder, base, c)
+		})
+	if err != nil {
+		return nil, err
+	}
+	x.sums, x.records = sums, base
+	return starts, nil
+}
+
+// merge takes the clues of one chunk into the tables, in file order.
+func (r *run) merge(finder *duplicateFinder, base int64, c *clues) error {
+	x := r.index
+	for dataset, n := range maps.All(c.datasets) {
+		r.sheet.of(dataset).Source += n
+	}
+	for _, id := range c.ids {
+		id.ordinal += base
+		if err := finder.add(id); err != nil {
+			return err
+		}
+	}
+	for _, p := range c.people {
+		known := x.known(x.people.Intern(c.get(p.id)))
+		if p.birth.Known() {
+			known.birth = widest(known.birth, p.birth)
+		}
+		if p.death.Known() {
+			known.death = widest(known.death, p.death)
+		}
+	}
+	for _, v := range c.values {
+		if err := x.roster.Add(uint32(x.people.Intern(c.get(v.id))), v.kind, c.get(v.value)); err != nil {
+			return fmt.Errorf("roster of this extract: %w", err)
+		}
+	}
+	for _, v := range c.visits {
+		r.tables.Encounters.Add(c.get(v.id), v.met, c.get(v.patient))
+	}
+	return nil
+}
+
+// widest joins two readings of one date: where they differ, any day between
+// them may be true, and whoever judges by it must allow for all.
+func widest(a, b extract.Span) extract.Span {
+	if !a.Known() {
+		return b
+	}
+	return extract.Span{From: min(a.From, b.From), To: max(a.To, b.To)}
+}

@@ -1,0 +1,312 @@
+package agent
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/posternhealth/postern/consent"
+	"github.com/posternhealth/postern/extract"
+)
+
+// acceptedInput is one protective input as this run has read it.
+type acceptedInput struct {
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`
+	Rows   int    `json:"rows"`
+	SHA256 string `json:"sha256"`
+}
+
+// Groups of protective inputs whose closing rows are kept together: a denial
+// in one consent source may end in another.
+const (
+	directiveGroup   = "directives"
+	restrictionGroup = "restrictions"
+	programGroup     = "programs"
+)
+
+// stale is the failure of every guard of a protective input.
+func stale(err error, remedy, what string, args ...any) error {
+	return fail(StaleInput, err, remedy, what, args...)
+}
+
+// loadInputs reads the protective inputs: all consents, restrictions and
+// programs of the clinic, and the rosters that the policy names. Whatever is
+// wrong with one of them stops the exchange. What closed a door at an earlier
+// reading is restored first, so that a row that vanished opens nothing.
+func (r *run) loadInputs(ctx context.Context) error {
+	people := r.index.people
+	r.tables = &consent.Tables{People: people, Directives: consent.NewDirectives(people), Rosters: map[string]*consent.Roster{}}
+	for _, name := range r.inputNames() {
+		if err := r.loadInput(ctx, name); err != nil {
+			return err
+		}
+	}
+	if err := r.restoreClosings(ctx); err != nil {
+		return err
+	}
+	if r.tables.Programs != nil {
+		r.tables.Encounters = consent.NewEncounters(r.tables.Programs, people)
+	}
+	return nil
+}
+
+// keeper is a table of what closes.
+type keeper interface {
+	Closing() []consent.ClosingRow
+	Restore([]consent.ClosingRow) error
+}
+
+// restoreClosings brings back what closed at earlier readings and is in no
+// file now without having been ended.
+func (r *run) restoreClosings(ctx context.Context) error {
+	r.closing = map[string][]consent.ClosingRow{}
+	groups := map[string]keeper{directiveGroup: r.tables.Directives}
+	if r.tables.Restrictions != nil {
+		groups[restrictionGroup] = r.tables.Restrictions
+	}
+	if r.tables.Programs != nil {
+		groups[programGroup] = r.tables.Programs
+	}
+	for group, table := range groups {
+		kept, err := r.agent.closings(ctx, group)
+		if err != nil {
+			return err
+		}
+		if err := table.Restore(kept); err != nil {
+			return fail(Altered, err, "restore the state from its backup", "kept %s", group)
+		}
+		r.closing[group] = table.Closing()
+	}
+	return nil
+}
+
+// inputNames are the inputs that bind this exchange, in byte order.
+func (r *run) inputNames() []string {
+	var names []string
+	for name, c := range r.agent.Config.Inputs {
+		if c.Kind != RosterInput || name == r.policy.People.Roster || r.looksUp(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (r *run) looksUp(roster string) bool {
+	for _, l := range r.lookups() {
+		if l.roster == roster {
+			return true
+		}
+	}
+	return false
+}
+
+// rosterInputs are the rosters that were loaded.
+func (r *run) rosterInputs() []string {
+	var names []string
+	for name := range r.tables.Rosters {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (r *run) loadInput(ctx context.Context, name string) error {
+	c := r.agent.Config.Inputs[name]
+	path := r.agent.Config.Path(c.File)
+	if err := r.fresh(name, path, c); err != nil {
+		return err
+	}
+	in, err := r.readInput(ctx, path, c.Kind)
+	if err != nil {
+		remedy := "mend the file; protective inputs tolerate no defect"
+		return stale(err, remedy, "protective input %s", name)
+	}
+	if err := r.notShrunken(ctx, name, c, in.Rows); err != nil {
+		return err
+	}
+	if c.Kind == RosterInput {
+		r.tables.Rosters[name] = r.tables.Rosters[RosterInput]
+		delete(r.tables.Rosters, RosterInput)
+	}
+	in.Name = name
+	r.inputs = append(r.inputs, *in)
+	return nil
+}
+
+// fresh refuses an input that is missing or older than the stricter of the
+// limits of configuration and policy.
+func (r *run) fresh(name, path string, c InputConfig) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return stale(nil, "have it exported again", "protective input %s is missing: %s", name, path)
+	}
+	if err != nil {
+		return stale(err, "", "protective input %s", name)
+	}
+	limit := time.Duration(c.MaxAge)
+	if g, ok := r.policy.Inputs[name]; ok && g.MaxAge < limit {
+		limit = g.MaxAge
+	}
+	if age := r.agent.Now().Sub(info.ModTime()); age > limit {
+		return stale(nil, "have it exported again", "protective input %s is %s old, more than the %s allowed: %s",
+			name, age.Round(time.Minute), limit, path)
+	}
+	return nil
+}
+
+// notShrunken refuses an input of which more rows are gone than allowed since
+// it was last accepted.
+func (r *run) notShrunken(ctx context.Context, name string, c InputConfig, rows int) error {
+	var before int
+	err := r.agent.db.QueryRowContext(ctx, `SELECT rows FROM input WHERE name = ?`, name).Scan(&before)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	limit := float64(c.ShrinkLimit)
+	if g, ok := r.policy.Inputs[name]; ok && g.ShrinkLimit < limit {
+		limit = g.ShrinkLimit
+	}
+	if lost := before - rows; float64(lost) > limit*float64(before) {
+		return stale(nil, "find out why; if the loss is right, accept it with a file that ends its rows explicitly",
+			"protective input %s has %d rows where it had %d, a loss of more than %.4g%%", name, rows, before, limit*100)
+	}
+	return nil
+}
+
+func (r *run) readInput(ctx context.Context, path, kind string) (*acceptedInput, error) {
+	t := r.tables
+	var err error
+	var in interface {
+		Rows() int
+		SHA256() string
+	}
+	switch kind {
+	case RegistryInput:
+		in, err = t.Directives.LoadRegistry(path)
+	case FHIRConsentInput:
+		in, err = loadFHIRConsents(ctx, t.Directives, path)
+	case RestrictionsInput:
+		t.Restrictions, err = consent.LoadRestrictions(path, t.People)
+		in = t.Restrictions
+	case ProgramsInput:
+		t.Programs, err = consent.LoadPrograms(path)
+		in = t.Programs
+	default:
+		var roster *consent.Roster
+		roster, err = consent.LoadRoster(path, t.People)
+		in = roster
+		t.Rosters[kind] = roster
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &acceptedInput{Kind: kind, Rows: in.Rows(), SHA256: in.SHA256()}, nil
+}
+
+func loadFHIRConsents(ctx context.Context, d *consent.Directives, path string) (consent.Input, error) {
+	file, err := extract.FileAt(path, &extract.FileRule{Format: extract.FHIRNDJSON})
+	if err != nil {
+		return consent.Input{}, err
+	}
+	return d.LoadFHIRConsents(ctx, []extract.File{file})
+}
+
+// lookups are all values that the policy takes from rosters.
+func (r *run) lookups() []lookup {
+	var list []lookup
+	for _, release := range r.policy.Release {
+		for _, f := range release.Fields {
+			if l, err := splitLookup(f.From); err == nil {
+				if c, ok := r.agent.Config.Inputs[l.roster]; ok && c.Kind == RosterInput {
+					list = append(list, l)
+				}
+			}
+		}
+	}
+	return list
+}
+
+// closings gives what a group of inputs has closed at earlier readings.
+func (a *Agent) closings(ctx context.Context, group string) ([]consent.ClosingRow, error) {
+	rows, err := a.db.QueryContext(ctx, `SELECT sealed FROM closing WHERE input = ?`, group)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []consent.ClosingRow
+	for rows.Next() {
+		var sealed []byte
+		if err := rows.Scan(&sealed); err != nil {
+			return nil, err
+		}
+		plain, err := a.master.Unwrap("closing/"+group, sealed)
+		if err != nil || len(plain) < 16 {
+			return nil, fail(KeyTrouble, err, "restore the master key that this state was made with", "a kept denial or restriction of %s cannot be opened", group)
+		}
+		list = append(list, consent.ClosingRow{Key: [16]byte(plain), Data: plain[16:]})
+	}
+	return list, rows.Err()
+}
+
+// acceptInputs records within a commit what was read, and what it closes.
+func (r *run) acceptInputs(ctx context.Context, tx *sql.Tx) error {
+	for _, in := range r.inputs {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO input (name, rows, sha256, read) VALUES (?, ?, ?, ?)
+			ON CONFLICT (name) DO UPDATE SET rows = excluded.rows, sha256 = excluded.sha256, read = excluded.read`,
+			in.Name, in.Rows, in.SHA256, r.agent.Now().UnixMilli()); err != nil {
+			return err
+		}
+	}
+	secret := r.agent.master.Key("closing-entry")
+	for group, rows := range r.closing {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM closing WHERE input = ?`, group); err != nil {
+			return err
+		}
+		for _, row := range rows {
+			mac := hmac.New(sha256.New, secret[:])
+			mac.Write(row.Key[:])
+			sealed := r.agent.master.Wrap("closing/"+group, append(row.Key[:], row.Data...))
+			if _, err := tx.ExecContext(ctx, `INSERT INTO closing (input, entry, sealed) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
+				group, mac.Sum(nil)[:16], sealed); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// inputColumns are the columns of a roster that a policy may look up.
+func inputColumns(path, kind string) []string {
+	if kind != RosterInput {
+		return nil
+	}
+	required := []string{"subject", "member_id", "from", "to"}
+	t, err := extract.OpenTable(path, required, []string{"*"})
+	if err != nil {
+		return required // the run will say what is wrong with it
+	}
+	defer t.Close()
+	return slices.Clone(t.Columns())
+}
+
+// splitLookup reads ROSTER.COLUMN.
+func splitLookup(name string) (lookup, error) {
+	for i := len(name) - 1; i > 0; i-- {
+		if name[i] == '.' && i+1 < len(name) {
+			return lookup{name[:i], name[i+1:]}, nil
+		}
+	}
+	return lookup{}, fmt.Errorf("%q is no look-up; write ROSTER.COLUMN", name)
+}

@@ -1,0 +1,221 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/posternhealth/postern/internal/durable"
+	"github.com/posternhealth/postern/internal/sshsig"
+	"github.com/posternhealth/postern/ledger"
+	"github.com/posternhealth/postern/transfer"
+)
+
+// defaultReceiptDue is how long a recipient may be silent when its
+// configuration does not say.
+const defaultReceiptDue = 7 * 24 * time.Hour
+
+// DropStatus is where a drop stands.
+type DropStatus struct {
+	Exchange  string    `json:"exchange"`
+	Recipient string    `json:"recipient"`
+	Number    int64     `json:"number"`
+	State     string    `json:"state"`
+	Released  int64     `json:"released"`
+	People    int64     `json:"people"`
+	AsOf      string    `json:"as_of"`
+	Committed time.Time `json:"committed"`
+	Attempts  int64     `json:"attempts"`
+	Note      string    `json:"note,omitempty"`
+	Manifest  string    `json:"manifest_sha256"`
+}
+
+// Reconciled is a receipt held against the drop it answers.
+type Reconciled struct {
+	Exchange    string                `json:"exchange"`
+	Number      int64                 `json:"number"`
+	Outcome     string                `json:"outcome"`
+	Rows        int64                 `json:"rows"`
+	Fault       string                `json:"fault,omitempty"`
+	File        string                `json:"file,omitempty"`
+	Differences []transfer.Difference `json:"differences,omitempty"`
+}
+
+// Reconcile fetches receipts, matches each to its drop and compares. A receipt
+// that is not provably the recipient's changes nothing and is reported.
+func (a *Agent) Reconcile(ctx context.Context, name string) ([]Reconciled, error) {
+	config, err := a.Config.Exchange(name)
+	if err != nil {
+		return nil, err
+	}
+	x := &exchange{name: name, config: config, recipient: a.Config.Recipients[config.Recipient]}
+	if x.recipient.Receipt.Mode != "signed" {
+		return nil, nil
+	}
+	dir := filepath.Join(a.Config.StateDir(), "receipts", config.Recipient)
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	destination, err := a.destination(ctx, x.recipient)
+	if err != nil {
+		return nil, deliveryFailure(ctx, err, x, &pendingDrop{})
+	}
+	defer destination.Close()
+	prefix := a.Config.Organization.Code + "." + config.ID + "."
+	names, err := destination.Receipts(ctx, dir, func(name string) bool {
+		return !strings.HasPrefix(name, prefix) || a.taken(ctx, dir, name)
+	})
+	if err != nil {
+		return nil, deliveryFailure(ctx, err, x, &pendingDrop{})
+	}
+	var done []Reconciled
+	var failures []error
+	for _, receipt := range names {
+		r, err := a.takeReceipt(ctx, x, filepath.Join(dir, receipt))
+		if err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		done = append(done, *r)
+	}
+	return done, errors.Join(failures...)
+}
+
+// taken tells whether a receipt of this name was compared before.
+func (a *Agent) taken(ctx context.Context, dir, name string) bool {
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return false
+	}
+	var n int
+	err = a.db.QueryRowContext(ctx, `SELECT count(*) FROM receipt WHERE sha256 = ?`, hexSum(text)).Scan(&n)
+	return err == nil && n > 0
+}
+
+func (a *Agent) takeReceipt(ctx context.Context, x *exchange, path string) (*Reconciled, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	signature, err := os.ReadFile(path + ".sig")
+	if err != nil {
+		return nil, fmt.Errorf("receipt %s has no signature beside it: %w", filepath.Base(path), err)
+	}
+	receipt, err := transfer.ParseReceipt(text)
+	if err != nil {
+		return nil, fmt.Errorf("receipt %s: %w", filepath.Base(path), err)
+	}
+	expect, state, err := a.expectation(ctx, x.name, receipt.Sequence)
+	if err != nil {
+		return nil, fmt.Errorf("receipt %s: %w", filepath.Base(path), err)
+	}
+	signers, err := receiptSigners(x)
+	if err != nil {
+		return nil, err
+	}
+	compared, err := transfer.Compare(*expect, text, signature, signers, a.Now())
+	if err != nil {
+		return nil, fmt.Errorf("receipt %s: %w", filepath.Base(path), err)
+	}
+	r := &Reconciled{Exchange: x.name, Number: receipt.Sequence, Outcome: string(compared.Outcome), Rows: receipt.Rows,
+		Fault: string(compared.Fault), File: compared.File, Differences: compared.Differences}
+	return r, inTx(ctx, a.db, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO receipt (exchange, number, sha256, status, text, taken) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			x.name, receipt.Sequence, hexSum(text), r.Outcome, text, a.Now().UnixMilli()); err != nil {
+			return err
+		}
+		if state != stateVoided { // a voided drop stays voided, whatever the recipient says
+			if _, err := tx.ExecContext(ctx, `UPDATE delivery SET state = ? WHERE exchange = ? AND number = ?`, r.Outcome, x.name, receipt.Sequence); err != nil {
+				return err
+			}
+		}
+		return a.record(ctx, tx, ledger.Receipt, x, receipt.Sequence, map[string]any{"outcome": r.Outcome, "receipt_sha256": hexSum(text)})
+	})
+}
+
+func (a *Agent) expectation(ctx context.Context, exchange string, number int64) (*transfer.Expectation, string, error) {
+	var text, state string
+	err := a.db.QueryRowContext(ctx, `SELECT expect, state FROM delivery WHERE exchange = ? AND number = ?`, exchange, number).Scan(&text, &state)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, "", fmt.Errorf("it answers drop %d, which was never committed", number)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	expect := new(transfer.Expectation)
+	return expect, state, json.Unmarshal([]byte(text), expect)
+}
+
+// receiptSigners trusts the recipient's configured receipt key, for receipts.
+func receiptSigners(x *exchange) (*sshsig.AllowedSigners, error) {
+	line := fmt.Sprintf("%s namespaces=%q %s\n", x.config.Recipient, transfer.ReceiptNamespace, strings.TrimSpace(x.recipient.Receipt.Key))
+	signers, err := sshsig.ParseAllowedSigners("receipt key of "+x.config.Recipient, []byte(line))
+	if err != nil {
+		return nil, fail(KeyTrouble, err, "", "receipt key of %s", x.config.Recipient)
+	}
+	return signers, nil
+}
+
+// Drops lists the drops of an exchange, or of all when name is empty.
+func (a *Agent) Drops(ctx context.Context, name string) ([]DropStatus, error) {
+	rows, err := a.db.QueryContext(ctx, `SELECT exchange, number, state, released, people, as_of, committed, attempts, note, manifest, delivered FROM delivery
+		WHERE ? IN ('', exchange) ORDER BY exchange, number`, name)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []DropStatus
+	for rows.Next() {
+		var d DropStatus
+		var committed, delivered int64
+		if err := rows.Scan(&d.Exchange, &d.Number, &d.State, &d.Released, &d.People, &d.AsOf, &committed, &d.Attempts, &d.Note, &d.Manifest, &delivered); err != nil {
+			return nil, err
+		}
+		d.Committed = time.UnixMilli(committed).UTC()
+		if config, err := a.Config.Exchange(d.Exchange); err == nil {
+			d.Recipient = config.Recipient
+			if a.silent(config.Recipient, d.State, delivered) {
+				d.State = stateOverdue
+			}
+		}
+		list = append(list, d)
+	}
+	return list, rows.Err()
+}
+
+// silent tells whether a delivered drop should have been answered by now.
+func (a *Agent) silent(recipient, state string, delivered int64) bool {
+	switch state {
+	case stateStored, stateSizeVerified, stateHashVerified:
+	default:
+		return false
+	}
+	receipt := a.Config.Recipients[recipient].Receipt
+	due := time.Duration(receipt.Due)
+	if due == 0 {
+		due = defaultReceiptDue
+	}
+	return receipt.Mode == "signed" && a.Now().After(time.UnixMilli(delivered).Add(due))
+}
+
+// Needs attention: the states in which a person should look at a drop.
+func NeedsAttention(state string) bool {
+	switch state {
+	case stateVoided, stateOverdue, stateRejected, statePartly, stateDiffering, stateSealed, stateUploading:
+		return true
+	}
+	return false
+}
+
+func hexSum(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}

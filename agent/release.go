@@ -1,0 +1,320 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/posternhealth/postern/consent"
+	"github.com/posternhealth/postern/deid"
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/phi"
+)
+
+// outcome is what a worker found out about one record.
+type outcome struct {
+	dataset string
+	place   extract.Place
+	reasons extract.ReasonSet
+	detail  string
+	part    int // index of the part it goes to; -1 when it is not released
+	subject consent.Subject
+	self    uint64
+	only    bool
+	record  [16]byte // keyed hash of its id, for its row key
+	hasID   bool
+	bytes   [2]int // in the batch's arena
+	holes   [2]int // in the batch's holes
+	part2   bool
+	facts   [2]int // in the batch's arena: for the decision index
+}
+
+// batch is the work done on one chunk. It is reused for later chunks.
+type batch struct {
+	outcomes []outcome
+	arena    []byte
+	holes    []deid.Hole
+	ids      []byte // of the filter: people's ids
+}
+
+// releaseWorker decides and transforms the records of chunks. It has all its
+// scratch space to itself; what it shares is read-only by now.
+type releaseWorker struct {
+	run     *run
+	scanner *extract.Scanner
+	rec     extract.Record
+	engines map[string]*deid.Engine
+	out     deid.Output
+	subject deid.Subject
+	id      []byte
+}
+
+func (w *releaseWorker) work(chunk *extract.Chunk, old *batch) (*batch, error) {
+	b := old
+	if b == nil {
+		b = new(batch)
+	}
+	b.outcomes, b.arena, b.holes = b.outcomes[:0], b.arena[:0], b.holes[:0]
+	w.scanner.Reset(chunk)
+	base := w.run.index.bases[chunk.Index]
+	for w.scanner.Next(&w.rec) {
+		w.rec.Ordinal += base
+		b.outcomes = append(b.outcomes, outcome{})
+		if err := w.one(b, &b.outcomes[len(b.outcomes)-1]); err != nil {
+			return nil, fmt.Errorf("%s: %w", w.run.at(w.rec.Place), err)
+		}
+	}
+	return b, nil
+}
+
+// one finds the outcome of the record in w.rec. No step is skipped because an
+// earlier one has decided, so that the clinic's book shows every reason.
+func (w *releaseWorker) one(b *batch, o *outcome) error {
+	rec := &w.rec
+	o.dataset, o.place, o.part, o.subject = rec.Dataset, rec.Place, -1, noSubject
+	if rec.Reject != extract.NoReason {
+		o.reasons, o.detail = o.reasons.With(rec.Reject), rec.Detail
+		return nil
+	}
+	o.reasons = o.reasons.With(w.run.index.repeats.of(rec.Ordinal))
+	flow := w.run.flows[rec.Dataset]
+	if flow == nil {
+		o.reasons = o.reasons.With(extract.NotNamed)
+		return nil
+	}
+	w.fillSubject(flow, o)
+	o.reasons = o.reasons.With(flow.plan.InScope(rec)).With(flow.plan.InCohort(rec, &w.subject))
+	decision := w.run.decider.Decide(&rec.Facts)
+	if o.reasons |= decision.Reasons; o.reasons != 0 {
+		return nil
+	}
+	return w.transform(b, o, flow, decision.Part2)
+}
+
+// fillSubject looks up what transforms need of the record's person.
+func (w *releaseWorker) fillSubject(flow *flow, o *outcome) {
+	w.subject = deid.Subject{Birth: extract.NoSpan, Death: extract.NoSpan, Index: extract.NoDay, Lookup: w.subject.Lookup[:0]}
+	if len(w.rec.Facts.Subjects) != 1 {
+		return
+	}
+	s, ok := w.run.index.people.Find(w.rec.Facts.Subjects[0])
+	if !ok {
+		return
+	}
+	o.subject = s
+	known := w.run.index.person(s)
+	w.subject.Birth, w.subject.Death, w.subject.Index = known.birth, known.death, known.index
+	for _, l := range flow.lookups {
+		var value phi.Bytes
+		if roster := w.run.tables.Rosters[l.roster]; roster != nil {
+			value = roster.Value(s, l.column, w.rec.Facts.Date)
+		}
+		w.subject.Lookup = append(w.subject.Lookup, value)
+	}
+}
+
+func (w *releaseWorker) transform(b *batch, o *outcome, flow *flow, part2 bool) error {
+	engine := w.engines[flow.dataset]
+	if engine == nil {
+		engine = flow.plan.Engine()
+		w.engines[flow.dataset] = engine
+	}
+	w.out.Bytes, w.out.Holes = b.arena, w.out.Holes[:0]
+	start := len(b.arena)
+	if err := engine.Apply(&w.rec, &w.subject, &w.out); errors.Is(err, deid.ErrUnsafe) {
+		o.reasons, o.detail = o.reasons.With(extract.Unsafe), "it has a modifier extension, which may change what the record means"
+		return nil
+	} else if err != nil {
+		return err
+	}
+	b.arena = w.out.Bytes
+	o.bytes = [2]int{start, len(b.arena)}
+	firstHole := len(b.holes)
+	for _, h := range w.out.Holes { // holes count from the row's first byte
+		h.Start -= uint32(start)
+		h.End -= uint32(start)
+		b.holes = append(b.holes, h)
+	}
+	o.holes = [2]int{firstHole, len(b.holes)}
+	o.part, o.part2 = flow.part(part2), part2
+	o.only = len(w.rec.Facts.Subjects) == 0
+	w.identify(o)
+	if !o.only {
+		start = len(b.arena)
+		b.arena = consent.AppendFacts(b.arena, &w.rec.Facts)
+		o.facts = [2]int{start, len(b.arena)}
+	}
+	return nil
+}
+
+// identify hashes the record's id, for references to it and for its row key.
+func (w *releaseWorker) identify(o *outcome) {
+	if len(w.rec.Facts.ID) == 0 {
+		return
+	}
+	o.hasID = true
+	w.id = append(append(append(w.id[:0], w.rec.Dataset...), '/'), w.rec.Facts.ID...)
+	o.self = deid.RefHash(w.id)
+	if w.run.policy.Output.RowKey {
+		o.record, _ = w.run.epoch.keyed("record", w.id)
+	}
+}
+
+// releasePass decides and transforms every record, fills the spool and writes
+// the clinic's book. The files must still be what the index pass read.
+func (r *run) releasePass(ctx context.Context) error {
+	var workers []*releaseWorker
+	sums, err := pass(ctx, r.files, r.opt.Workers,
+		func() func(*extract.Chunk, *batch) (*batch, error) {
+			w := &releaseWorker{run: r, scanner: extract.NewScanner(), engines: map[string]*deid.Engine{}}
+			r.mu.Lock()
+			workers = append(workers, w)
+			r.mu.Unlock()
+			return w.work
+		},
+		func(chunk *extract.Chunk, b *batch) error {
+			for i := range b.outcomes {
+				if err := r.settle(ctx, b, &b.outcomes[i]); err != nil {
+					return err
+				}
+			}
+			r.progress("release", chunk.Size())
+			return nil
+		})
+	if err != nil {
+		return err
+	}
+	for _, w := range workers {
+		for dataset, engine := range w.engines {
+			r.counts.merge(dataset, engine.Counts())
+		}
+	}
+	for i, sum := range sums {
+		if sum.SHA256 != r.index.sums[i].SHA256 {
+			return fail(Altered, nil, "let the extract be written before its completeness rule holds, then run again",
+				"source file %s changed while it was being read; nothing was sent", sum.Name)
+		}
+	}
+	return r.settleConditional()
+}
+
+// settle takes one outcome in source order: here, and only here, codes, row
+// keys and shuffled ranks are drawn.
+func (r *run) settle(ctx context.Context, b *batch, o *outcome) error {
+	reason := o.reasons.First()
+	if o.part >= 0 && o.only {
+		return r.postpone(b, o)
+	}
+	r.sheet.of(o.dataset).count(reason)
+	if err := r.books.disposition(o.place, o.dataset, o.reasons, o.detail); err != nil {
+		return err
+	}
+	if o.part < 0 {
+		return nil
+	}
+	row := row{
+		subject: o.subject, place: o.place, self: o.self,
+		bytes: b.arena[o.bytes[0]:o.bytes[1]], holes: b.holes[o.holes[0]:o.holes[1]],
+	}
+	if err := r.fill(ctx, o, &row); err != nil {
+		return err
+	}
+	if err := r.books.decided(b.arena[o.facts[0]:o.facts[1]], o.part2); err != nil {
+		return err
+	}
+	r.people.add(o.subject)
+	return r.spoolRow(o.part, &row)
+}
+
+// fill writes the late values into the row's holes; references stay for the
+// seal pass, when all that is released is known.
+func (r *run) fill(ctx context.Context, o *outcome, row *row) error {
+	kept := row.holes[:0]
+	for _, h := range row.holes {
+		switch h.Kind {
+		case deid.PersonCode:
+			if o.subject == noSubject {
+				return errors.New("a row about no single person asks for a person's code")
+			}
+			code := r.crosswalk.code(o.subject, r.index.people.ID(o.subject))
+			copy(row.bytes[h.Start:h.End], code[:])
+		case deid.RowKey:
+			key, err := r.rowKeys.key(ctx, o.record, o.hasID)
+			if err != nil {
+				return err
+			}
+			copy(row.bytes[h.Start:h.End], key)
+		default:
+			r.referred[h.Ref] = struct{}{}
+			kept = append(kept, h)
+		}
+	}
+	row.holes = kept
+	if r.ranks != nil {
+		row.rank = r.ranks.of(o.subject)
+	}
+	return nil
+}
+
+func (r *run) spoolRow(part int, row *row) error {
+	if row.self != 0 && r.tracksReferences {
+		r.releasedRefs[row.self] = struct{}{}
+	}
+	if r.opt.DryRun {
+		return nil
+	}
+	return r.parts[part].add(row)
+}
+
+// postponed is a resource about no patient: it goes out only if a released
+// record refers to it, which is known when all are decided.
+type postponed struct {
+	dataset string
+	part    int
+	row     row
+}
+
+func (r *run) postpone(b *batch, o *outcome) error {
+	p := postponed{dataset: o.dataset, part: o.part, row: row{subject: noSubject, place: o.place, self: o.self, only: true}}
+	p.row.bytes = append([]byte(nil), b.arena[o.bytes[0]:o.bytes[1]]...)
+	p.row.holes = append([]deid.Hole(nil), b.holes[o.holes[0]:o.holes[1]]...)
+	r.postponed = append(r.postponed, p)
+	return nil
+}
+
+// settleConditional decides the postponed resources. One that is referred to
+// may refer to others in turn, so it goes round until nothing is added.
+func (r *run) settleConditional() error {
+	taken := make([]bool, len(r.postponed))
+	for again := true; again; {
+		again = false
+		for i := range r.postponed {
+			p := &r.postponed[i]
+			if _, asked := r.referred[p.row.self]; taken[i] || !asked || p.row.self == 0 {
+				continue
+			}
+			taken[i], again = true, true
+			for _, h := range p.row.holes {
+				r.referred[h.Ref] = struct{}{}
+			}
+		}
+	}
+	for i := range r.postponed {
+		p := &r.postponed[i]
+		var reasons extract.ReasonSet
+		detail := ""
+		if !taken[i] {
+			reasons, detail = reasons.With(extract.Population), "no released record refers to it"
+		}
+		r.sheet.of(p.dataset).count(reasons.First())
+		if err := r.books.disposition(p.row.place, p.dataset, reasons, detail); err != nil {
+			return err
+		}
+		if taken[i] {
+			if err := r.spoolRow(p.part, &p.row); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

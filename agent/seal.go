@@ -1,0 +1,219 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/posternhealth/postern/consent"
+	"github.com/posternhealth/postern/deid"
+	"github.com/posternhealth/postern/deid/gate"
+	"github.com/posternhealth/postern/internal/phi"
+	"github.com/posternhealth/postern/ledger"
+	"github.com/posternhealth/postern/policies"
+	"github.com/posternhealth/postern/transfer"
+)
+
+// seal is one pass over the very bytes to be sent: references are settled, the
+// gate judges each row, and what it passed is hashed, compressed and encrypted
+// to the recipient and to the archive. A hit stops the drop.
+func (r *run) seal(ctx context.Context) error {
+	totals := newTotals(r.policy.Totals)
+	for at, part := range r.parts {
+		if err := r.sealPart(ctx, at, part, totals); err != nil {
+			return err
+		}
+	}
+	book, err := r.book(ctx, totals)
+	if err != nil {
+		return err
+	}
+	if err := r.books.close(r.clinicBook()); err != nil {
+		return err
+	}
+	r.sealed, err = r.builder.Seal(book)
+	return err
+}
+
+func (r *run) sealPart(ctx context.Context, at int, part *partSpool, totals *totals) error {
+	release := r.releaseOf(part.dataset)
+	spec, err := r.gateSpec(release)
+	if err != nil {
+		return fail(PolicyRefused, err, "", "dataset %s cannot be judged by the gate", part.dataset)
+	}
+	guard, err := gate.New(spec, r.index.roster)
+	if err != nil {
+		return fail(PolicyRefused, err, "", "dataset %s cannot be judged by the gate", part.dataset)
+	}
+	header := part.plan.Header()
+	info := transfer.PartInfo{Dataset: part.dataset, Part2: part.part2, Format: transfer.NDJSON}
+	if header != nil {
+		info.Format = transfer.CSV
+		for _, p := range spec.Positions {
+			info.Columns = append(info.Columns, p.Path)
+		}
+	}
+	w, err := r.builder.Part(info)
+	if err != nil {
+		return err
+	}
+	s := &sealer{run: r, part: at + 1, spool: part, gate: guard, out: bufio.NewWriterSize(w, 128<<10), totals: totals.of(info.Columns, part.dataset), people: peopleSet{}}
+	if header != nil {
+		if hit := guard.Header(header); hit != nil {
+			return r.quarantined(part.dataset, 0, hit)
+		}
+		if _, err := s.out.Write(header); err != nil {
+			return err
+		}
+	}
+	if err := part.each(func(row *row) error {
+		if s.lines%4096 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return s.row(row)
+	}); err != nil {
+		return err
+	}
+	if err := s.out.Flush(); err != nil {
+		return err
+	}
+	return w.Close(s.lines, int64(len(s.people)))
+}
+
+func (r *run) releaseOf(dataset string) *policies.Release {
+	for i := range r.policy.Release {
+		if r.policy.Release[i].Dataset == dataset {
+			return &r.policy.Release[i]
+		}
+	}
+	return nil
+}
+
+// sealer seals the rows of one part.
+type sealer struct {
+	run    *run
+	part   int
+	spool  *partSpool
+	gate   *gate.Gate
+	out    *bufio.Writer
+	totals *partTotals
+	people peopleSet
+	lines  int64
+}
+
+func (s *sealer) row(row *row) error {
+	line := row.bytes
+	for i := len(row.holes) - 1; i >= 0; i-- { // from the last, so that the others keep their places
+		h := row.holes[i]
+		if _, inDrop := s.run.releasedRefs[h.Ref]; h.Kind == deid.Reference && !inDrop {
+			line = deid.CutReference(line, h)
+			s.run.cutReferences++
+		}
+	}
+	var subjects [1]uint32
+	about := subjects[:0]
+	var id phi.Bytes
+	if row.subject != noSubject {
+		about = append(about, uint32(row.subject))
+		id = s.run.index.people.ID(row.subject)
+	}
+	s.lines++
+	if hit := s.gate.Row(line, about); hit != nil {
+		return s.run.quarantined(s.spool.dataset, s.lines, hit)
+	}
+	if _, err := s.out.Write(line); err != nil {
+		return err
+	}
+	s.people.add(row.subject)
+	s.totals.add(line)
+	s.run.progress("seal", len(line))
+	return s.run.books.row(s.part, s.lines, row, s.spool.dataset, id)
+}
+
+// quarantined stops the drop: what the gate stopped is discarded with the run,
+// and position and rule are told, never the value.
+func (r *run) quarantined(dataset string, line int64, hit *gate.Hit) error {
+	return fail(Unbalanced, hit, "nothing was sent; see what the policy releases at this position",
+		"the drop was stopped by the gate at row %d of dataset %s", line, dataset)
+}
+
+// book is the recipient's book: what is in the drop and nothing else.
+func (r *run) book(ctx context.Context, totals *totals) (*transfer.Book, error) {
+	book := &transfer.Book{Standard: string(r.policy.Standard), People: int64(len(r.people)), Totals: totals.list(int64(len(r.people)))}
+	if r.carriesPart2() {
+		texts, err := r.notices()
+		if err != nil {
+			return nil, err
+		}
+		book.Notices = texts
+	}
+	checkpoint, err := ledger.Checkpoint(ctx, r.agent.db, r.agent.checkpoint, r.agent.checkpoint.Name())
+	if err != nil {
+		return nil, err
+	}
+	size, _, err := ledger.Head(ctx, r.agent.db)
+	if err != nil {
+		return nil, err
+	}
+	from, err := r.agent.lastLedgerSize(ctx, r.x.name)
+	if err != nil {
+		return nil, err
+	}
+	book.Ledger = transfer.Ledger{Checkpoint: string(checkpoint), From: from}
+	if from > 0 {
+		proof, err := ledger.Consistency(ctx, r.agent.db, from, size)
+		if err != nil {
+			return nil, err
+		}
+		book.Ledger.Proof = proof.Strings()
+	}
+	r.ledgerSize = size
+	return book, nil
+}
+
+// notices are the texts that travel with Part 2 rows (42 CFR 2.32). They
+// stand in every book of an exchange that could carry such rows.
+func (r *run) notices() ([]transfer.Notice, error) {
+	if r.policy.Notices.Part2 == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(r.policy.File), r.policy.Notices.Part2))
+	if err != nil {
+		return nil, fail(PolicyRefused, err, "", "notice of 42 CFR 2.32")
+	}
+	return []transfer.Notice{{Kind: "42 CFR 2.32", Text: string(text)}}, nil
+}
+
+// lastLedgerSize is the size of the checkpoint in the last drop that was not
+// voided: the one that the recipient has seen.
+func (a *Agent) lastLedgerSize(ctx context.Context, exchange string) (int64, error) {
+	var size int64
+	err := a.db.QueryRowContext(ctx, `SELECT coalesce(max(ledger), 0) FROM delivery WHERE exchange = ? AND state <> ?`, exchange, stateVoided).Scan(&size)
+	return size, err
+}
+
+// clinicBook is the summary of the clinic's book.
+func (r *run) clinicBook() any {
+	type source struct {
+		File   string `json:"file"`
+		SHA256 string `json:"sha256"`
+	}
+	var sources []source
+	for _, s := range r.index.sums {
+		sources = append(sources, source{s.Name, s.SHA256})
+	}
+	return map[string]any{
+		"outcome":           r.outcome(),
+		"applies":           consent.Applies(r.x.recipient.Kind, r.policy.Basis, r.policy.Standard),
+		"policy_sha256":     r.policy.Digest(),
+		"source":            sources,
+		"inputs":            r.inputs,
+		"paths":             r.counts,
+		"references_cut":    r.cutReferences,
+		"gate":              "clean",
+		"decision_index_to": "destroyed when delivery ends",
+		"epoch":             fmt.Sprintf("%s (code and row key length %d)", r.epoch.name, deid.CodeLen),
+	}
+}

@@ -1,0 +1,49 @@
+package agent
+
+import (
+	"fmt"
+
+	"github.com/posternhealth/postern/consent"
+	"github.com/posternhealth/postern/deid"
+	"github.com/posternhealth/postern/internal/keyring"
+)
+
+// peopleSet is the people in a drop.
+type peopleSet map[consent.Subject]struct{}
+
+func (p peopleSet) add(s consent.Subject) {
+	if s != noSubject {
+		p[s] = struct{}{}
+	}
+}
+
+// ranks shuffles people: each gets a random rank when first met among released
+// rows, so the order of a file says nothing about the order of the source.
+type ranks struct {
+	given  map[consent.Subject]uint64
+	stream *keyring.Stream
+}
+
+func newRanks(e *epoch, number int64) *ranks {
+	return &ranks{map[consent.Subject]uint64{}, keyring.NewStream(e.secret, "shuffle", fmt.Sprint(number))}
+}
+
+func (r *ranks) of(s consent.Subject) uint64 {
+	rank, ok := r.given[s]
+	if !ok {
+		rank = r.stream.Uint64()
+		r.given[s] = rank
+	}
+	return rank
+}
+
+// pathCounts sums what the engines did to each path of each dataset.
+type pathCounts map[string]deid.Counts
+
+func (p pathCounts) merge(dataset string, counts deid.Counts) {
+	if p[dataset] == nil {
+		p[dataset] = counts
+		return
+	}
+	p[dataset].Add(counts)
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/extract"
+)
+
+// answer writes v as JSON.
+func (k *call) answer(v any) error {
+	encoder := json.NewEncoder(k.out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}
+
+// table writes rows under a heading, in columns.
+func (k *call) table(heading []string, rows [][]string) error {
+	return writeTable(k.out, heading, rows)
+}
+
+func writeTable(out io.Writer, heading []string, rows [][]string) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, strings.Join(heading, "\t"))
+	for _, r := range rows {
+		fmt.Fprintln(w, strings.Join(r, "\t"))
+	}
+	return w.Flush()
+}
+
+func (k *call) showOutcome(o *agent.Outcome) error {
+	if k.json {
+		return k.answer(o)
+	}
+	what := fmt.Sprintf("drop %d of %s", o.Number, o.Exchange)
+	if o.Number == 0 {
+		what = "plan of " + o.Exchange + " (nothing leaves)"
+	}
+	fmt.Fprintf(k.out, "%s, as of %s: %d of %d records about %d people for %s\n\n", what, o.AsOf, o.Released, o.Source, o.People, o.Recipient)
+	if err := k.table(balanceTable(o.Balances)); err != nil {
+		return err
+	}
+	fmt.Fprintln(k.out)
+	for _, b := range o.Balances {
+		for r := extract.Reason(1); int(r) < extract.Reasons; r++ {
+			if n := b.Reasons[r.String()]; n > 0 {
+				fmt.Fprintf(k.out, "  %s: %d %s (%s)\n", b.Dataset, n, r.Disposition(), r)
+			}
+		}
+	}
+	if o.State != "" {
+		fmt.Fprintf(k.out, "\ndelivery: %s\n", o.State)
+	}
+	return nil
+}
+
+// balanceTable shows the invariant: source = the sum of all dispositions.
+func balanceTable(balances []*agent.Balance) (heading []string, rows [][]string) {
+	heading = []string{"dataset", "source"}
+	for d := range extract.Dispositions {
+		heading = append(heading, extract.Disposition(d).String())
+	}
+	for _, b := range balances {
+		r := []string{b.Dataset, fmt.Sprint(b.Source)}
+		for d := range extract.Dispositions {
+			r = append(r, fmt.Sprint(b.Count(extract.Disposition(d))))
+		}
+		rows = append(rows, r)
+	}
+	return heading, rows
+}
+
+// progress shows on a terminal where a long run stands.
+type progress struct {
+	mu    sync.Mutex
+	out   io.Writer
+	shown time.Time
+	start time.Time
+	stage string
+	wrote bool
+}
+
+func (k *call) progress() *progress {
+	p := &progress{start: time.Now()}
+	if f, ok := k.err.(*os.File); ok && !k.json {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			p.out = f
+		}
+	}
+	return p
+}
+
+func (p *progress) update(stage string, bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if p.out == nil || now.Sub(p.start) < time.Second || now.Sub(p.shown) < 200*time.Millisecond && stage == p.stage {
+		return
+	}
+	p.shown, p.stage, p.wrote = now, stage, true
+	fmt.Fprintf(p.out, "\r\033[K%s  %d MB  %s", stage, bytes>>20, now.Sub(p.start).Round(time.Second))
+}
+
+func (p *progress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.wrote {
+		fmt.Fprint(p.out, "\r\033[K")
+	}
+}

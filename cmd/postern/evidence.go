@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/ledger"
+)
+
+// now is the wall clock.
+func now() time.Time { return time.Now() }
+
+// ledgerCommand looks at the log without trusting it: verify recomputes every
+// hash.
+func ledgerCommand(k *call) (err error) {
+	if err := k.parse(1, 2); err != nil {
+		return err
+	}
+	if k.arg(0) == "verify" && k.arg(1) != "" {
+		return k.verifyExport(k.arg(1))
+	}
+	a, err := k.open()
+	if err != nil {
+		return err
+	}
+	defer closing(a, &err)
+	switch k.arg(0) {
+	case "verify":
+		tree, err := a.VerifyLedger(k.ctx)
+		if err != nil {
+			return err
+		}
+		return k.sayTree(tree)
+	case "show":
+		return a.ShowLedger(k.ctx, k.out)
+	case "export":
+		return a.ExportLedger(k.ctx, k.out)
+	}
+	return &agent.Failure{Class: agent.Usage, What: fmt.Sprintf("there is no ledger %s", k.arg(0)), Remedy: "use ledger verify, show or export"}
+}
+
+func (k *call) verifyExport(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	tree, err := ledger.VerifyExport(f)
+	if err != nil {
+		return &agent.Failure{Class: agent.Altered, What: path, Err: err}
+	}
+	return k.sayTree(tree)
+}
+
+func (k *call) sayTree(tree ledger.Tree) error {
+	if k.json {
+		return k.answer(tree)
+	}
+	fmt.Fprintf(k.out, "the ledger is whole: %d entries, root %s\n", tree.Size, tree.Root)
+	return nil
+}
+
+func keysCommand(k *call) (err error) {
+	if err := k.parse(1, 1); err != nil {
+		return err
+	}
+	if k.arg(0) != "show" {
+		return &agent.Failure{Class: agent.Usage, What: fmt.Sprintf("keys %s is not part of this version", k.arg(0)), Remedy: "use keys show"}
+	}
+	a, err := k.open()
+	if err != nil {
+		return err
+	}
+	defer closing(a, &err)
+	keys, err := a.PublicKeys()
+	if err != nil {
+		return err
+	}
+	if k.json {
+		return k.answer(keys)
+	}
+	fmt.Fprintf(k.out, "allowed signers line for recipients (drops):\n%s\n\ncheckpoint key for recipients (ledger):\n%s\n\narchive key:\n%s\n", keys.AllowedSigner, keys.CheckpointKey, keys.Archive)
+	return nil
+}
+
+func version(k *call) error {
+	if err := k.parse(0, 0); err != nil {
+		return err
+	}
+	v := map[string]string{"version": "development", "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if info.Main.Version != "" && info.Main.Version != "(devel)" {
+			v["version"] = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				v["commit"] = s.Value
+			}
+		}
+	}
+	if k.json {
+		return k.answer(v)
+	}
+	fmt.Fprintf(k.out, "postern %s (%s, %s)\n", v["version"], v["go"], v["platform"])
+	return nil
+}

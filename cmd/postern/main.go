@@ -1,0 +1,185 @@
+// Command postern is the guarded gate in a clinic's wall: it lets measure
+// extracts out as far as consent, law and agreement allow, and accounts for
+// every record.
+//
+// The rules of its interface:
+//
+//   - answers go to stdout, everything else (progress, logs, errors) to stderr;
+//   - every command that answers takes --json;
+//   - an error says what, where, why and what to do, and never shows a value
+//     from a record;
+//   - exit codes are a contract: 0 done · 1 unexpected · 2 usage · 3 done, but
+//     a drop is voided, undelivered or overdue · 4 the question was answered no
+//     · 10 configuration · 11 locked · 12 key or host key · 13 policy refused ·
+//     14 destination · 15 state or source altered · 16 unbalanced, over
+//     tolerance, or stopped by the gate · 17 protective input stale or shrunken
+//     · 130 interrupted.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+// command is one word of the command line.
+type command struct {
+	name  string
+	args  string
+	short string
+	run   func(*call) error
+}
+
+// call is one invocation: where it reads and writes, and its flags.
+type call struct {
+	ctx    context.Context
+	in     io.Reader
+	out    io.Writer
+	err    io.Writer
+	flags  *flag.FlagSet
+	config string
+	json   bool
+	args   []string
+}
+
+var commands = []command{
+	{"demo", "[--dir DIR]", "the whole story on one machine", demo},
+	{"init", "DIR", "make a configuration, keys and folders", initialize},
+	{"check", "[--proof]", "check configuration, policies and keys, offline", check},
+	{"plan", "EXCHANGE", "a dry run: every disposition counted, nothing leaves", plan},
+	{"run", "EXCHANGE", "one run, now", runOnce},
+	{"serve", "", "the daemon: runs exchanges on their schedules", serve},
+	{"status", "", "where the drops of all exchanges stand", status},
+	{"schedule", "[--next N]", "when exchanges come due", schedule},
+	{"hold", "EXCHANGE", "stop an exchange at once", hold},
+	{"release", "EXCHANGE", "lift a hold", release},
+	{"drops", "list|show EXCHANGE [N]", "the drops of an exchange", drops},
+	{"receive", "INBOX", "the recipient's side: verify, decrypt, answer", receive},
+	{"reconcile", "[EXCHANGE]", "take receipts back and compare", reconcile},
+	{"deid", "--policy P --dataset D", "the engine as a filter; its output is no release", filter},
+	{"ledger", "verify|show|export", "the tamper-evident log", ledgerCommand},
+	{"keys", "show", "the clinic's public keys", keysCommand},
+	{"version", "", "what this is", version},
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := postern(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// postern runs one command line and gives its exit code. This is the one
+// place where errors become messages and codes.
+func postern(ctx context.Context, args []string, in io.Reader, out, stderr io.Writer) int {
+	if len(args) == 0 || args[0] == "help" || args[0] == "--help" || args[0] == "-h" {
+		usage(out)
+		if len(args) == 0 {
+			return int(agent.Usage)
+		}
+		return 0
+	}
+	c, err := find(args[0])
+	if err == nil {
+		err = c.invoke(ctx, args[1:], in, out, stderr)
+	}
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	var quiet silent
+	if !errors.As(err, &quiet) {
+		fmt.Fprintf(stderr, "postern: %v\n", err)
+	}
+	return agent.ExitCode(err)
+}
+
+// silent is a failure whose answer was already given on stdout.
+type silent struct{ agent.Class }
+
+func (silent) Error() string { return "answered" }
+func (s silent) As(target any) bool {
+	f, ok := target.(**agent.Failure)
+	if ok {
+		*f = &agent.Failure{Class: s.Class}
+	}
+	return ok
+}
+
+func find(name string) (*command, error) {
+	var names []string
+	for i := range commands {
+		if commands[i].name == name {
+			return &commands[i], nil
+		}
+		names = append(names, commands[i].name)
+	}
+	return nil, &agent.Failure{Class: agent.Usage, What: fmt.Sprintf("there is no command %q", name), Remedy: strictyaml.DidYouMean(name, names)}
+}
+
+// invoke parses flags, which may stand before and after the arguments.
+func (c *command) invoke(ctx context.Context, args []string, in io.Reader, out, stderr io.Writer) error {
+	k := &call{ctx: ctx, in: in, out: out, err: stderr, flags: flag.NewFlagSet(c.name, flag.ContinueOnError)}
+	k.flags.SetOutput(stderr)
+	k.flags.StringVar(&k.config, "config", "postern.yaml", "the configuration `FILE`")
+	k.flags.BoolVar(&k.json, "json", false, "answer as JSON")
+	k.flags.Usage = func() {
+		fmt.Fprintf(stderr, "usage: postern %s %s\n       %s\n", c.name, c.args, c.short)
+		k.flags.PrintDefaults()
+	}
+	k.args = args
+	return c.run(k)
+}
+
+// parse reads the flags that the command has declared and checks the number of
+// arguments; most < 0 means any.
+func (k *call) parse(least, most int) error {
+	rest := k.args
+	k.args = nil
+	for {
+		if err := k.flags.Parse(rest); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return err
+			}
+			return silent{agent.Usage} // the flag package has said it
+		}
+		rest = k.flags.Args()
+		if len(rest) == 0 {
+			break
+		}
+		k.args, rest = append(k.args, rest[0]), rest[1:]
+	}
+	if len(k.args) < least || most >= 0 && len(k.args) > most {
+		k.flags.Usage()
+		return silent{agent.Usage}
+	}
+	return nil
+}
+
+// arg is the n-th argument, or "".
+func (k *call) arg(n int) string {
+	if n < len(k.args) {
+		return k.args[n]
+	}
+	return ""
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintln(w, "Postern lets measure extracts out of a clinic as far as consent, law and agreement allow.\n\nusage: postern COMMAND [flags]")
+	width := 0
+	for _, c := range commands {
+		width = max(width, len(c.name)+1+len(c.args))
+	}
+	for _, c := range commands {
+		fmt.Fprintf(w, "  %-*s  %s\n", width, strings.TrimSpace(c.name+" "+c.args), c.short)
+	}
+	fmt.Fprintln(w, "\n  --config FILE (default postern.yaml) and --json go with every command; COMMAND --help says more.")
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/internal/sshsig"
+	"github.com/posternhealth/postern/ledger"
+	"github.com/posternhealth/postern/transfer"
+)
+
+// receive is the recipient's side. It needs no configuration: only the keys
+// that the two sides exchanged. docs/receiving-a-drop.md does the same with
+// stock tools.
+func receive(k *call) error {
+	name := k.flags.String("name", "", "our own `NAME`, as the sender's manifests have it")
+	signers := k.flags.String("signers", "allowed_signers", "`FILE` of senders' signing keys, as ssh-keygen reads it")
+	identity := k.flags.String("identity", "", "`FILE` of our age secret key, as age-keygen writes it")
+	out := k.flags.String("out", "received", "`DIR` for what was verified and decrypted")
+	receipts := k.flags.String("receipts", "", "`DIR` for receipts (default OUT/receipts)")
+	receiptKey := k.flags.String("receipt-key", "", "`FILE` of the SSH key that signs receipts; none are written without it")
+	ledgerKey := k.flags.String("ledger-key", "", "the sender's checkpoint `KEY`, NAME+HASH+BASE64: its ledger is then checked for rewriting")
+	adopt := k.flags.Bool("adopt", false, "take an exchange up at whatever number it has, after our memory was lost")
+	if err := k.parse(1, 1); err != nil {
+		return err
+	}
+	if *name == "" || *identity == "" {
+		return &agent.Failure{Class: agent.Usage, What: "receive needs --name and --identity", Remedy: "postern receive --help says what they are"}
+	}
+	r := &transfer.Receiver{Name: *name, Dir: *out, Receipts: *receipts, Adopt: *adopt}
+	if err := receiverKeys(r, *signers, *identity, *receiptKey); err != nil {
+		return err
+	}
+	if *ledgerKey != "" {
+		r.CheckLedger = func(seen string, now transfer.Ledger) error {
+			return ledger.VerifyContinues([]byte(seen), []byte(now.Checkpoint), *ledgerKey, now.Proof)
+		}
+	}
+	results, err := r.Receive(k.ctx, k.arg(0))
+	if err := errors.Join(err, k.showReceived(results)); err != nil {
+		return err
+	}
+	for _, result := range results {
+		if result.Fault != nil {
+			return silent{agent.AnsweredNo}
+		}
+	}
+	return nil
+}
+
+func receiverKeys(r *transfer.Receiver, signers, identity, receiptKey string) error {
+	trouble := func(what string, err error) error {
+		return &agent.Failure{Class: agent.KeyTrouble, What: what, Err: err}
+	}
+	text, err := os.ReadFile(signers)
+	if err == nil {
+		r.Signers, err = sshsig.ParseAllowedSigners(signers, text)
+	}
+	if err != nil {
+		return trouble("senders' keys", err)
+	}
+	if text, err = os.ReadFile(identity); err == nil {
+		r.Identities, err = transfer.ParseIdentities(text)
+	}
+	if err != nil {
+		return trouble("our secret key", err)
+	}
+	if receiptKey == "" {
+		return nil
+	}
+	if text, err = os.ReadFile(receiptKey); err == nil {
+		r.ReceiptSigner, err = sshsig.LoadSigner(text)
+	}
+	if err != nil {
+		return trouble("the key that signs receipts", err)
+	}
+	return nil
+}
+
+// received is one drop as --json shows it.
+type received struct {
+	Drop   string  `json:"drop"`
+	Sender string  `json:"sender,omitempty"`
+	Status string  `json:"status"`
+	Rows   int64   `json:"rows"`
+	Folder string  `json:"folder,omitempty"`
+	Fault  string  `json:"fault,omitempty"`
+	File   string  `json:"file,omitempty"`
+	Why    string  `json:"why,omitempty"`
+	Takes  []int64 `json:"withdrawn,omitempty"`
+}
+
+func (k *call) showReceived(results []transfer.Result) error {
+	list := []received{}
+	for _, r := range results {
+		row := received{Drop: r.Drop, Sender: r.Sender, Status: r.Status, Rows: r.Rows, Folder: r.Folder, Takes: r.Withdrawn}
+		if r.Fault != nil {
+			row.Fault, row.File, row.Why = string(r.Fault.Class), r.Fault.File, r.Fault.Why
+		}
+		list = append(list, row)
+	}
+	if k.json {
+		return k.answer(list)
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(k.out, "no finished drop in the inbox")
+		return nil
+	}
+	var rows [][]string
+	for _, r := range list {
+		what := r.Folder
+		if r.Fault != "" {
+			what = fmt.Sprintf("%s: %s: %s", r.Fault, r.File, r.Why)
+		}
+		if len(r.Takes) > 0 {
+			what += fmt.Sprintf(" (withdraws drops %v)", r.Takes)
+		}
+		rows = append(rows, []string{r.Drop, r.Sender, r.Status, fmt.Sprint(r.Rows), what})
+	}
+	return k.table([]string{"drop", "sender", "status", "rows", "where"}, rows)
+}
