@@ -1,9 +1,12 @@
 package gate
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // Grammar is what may stand at a position. Those that decide a value fully
-// are not scanned: Closed, URI, Number, Year, Interval, AgeBand, ZIP3, State,
+// are not scanned: Closed, listed URIs, Number, Year, Interval, AgeBand, ZIP3, State,
 // OwnCode, RowKey, Boolean, Date, DateTime, ProviderNumber, OwnIdentifier and
 // OwnReference. Values under CodeToken, Term, Reference and Any are scanned.
 type Grammar struct {
@@ -22,6 +25,7 @@ type grammarKind uint8
 const (
 	undecided grammarKind = iota
 	closedSet
+	uriSet
 	codeToken
 	codedTerm
 	number
@@ -51,7 +55,18 @@ func Closed(values ...string) Grammar {
 }
 
 // URI is a closed set of URIs, such as the code systems that a release names.
-func URI(uris ...string) Grammar { return Closed(uris...) }
+// One that ends in a slash stands for all that have one name of an id's form
+// behind it; that name is scanned like a code.
+func URI(uris ...string) Grammar {
+	g := Closed(uris...)
+	g.kind = uriSet
+	for _, u := range uris {
+		if strings.HasSuffix(u, "/") {
+			g.prefix = append(g.prefix, u)
+		}
+	}
+	return g
+}
 
 // CodeToken is one code of a published code system, at most 64 visible ASCII
 // characters without those of quotation, mark-up and lists.
@@ -206,6 +221,8 @@ func (g *Gate) judge(gr *Grammar, v []byte) string {
 		return g.scan(id, codes)
 	case anyString:
 		return g.scan(v, prose)
+	case uriSet:
+		return g.judgeURI(gr, v)
 	case number:
 		return g.admitNumber(gr, v)
 	case ownIdentifier:
@@ -220,6 +237,17 @@ func (g *Gate) judge(gr *Grammar, v []byte) string {
 		return RuleGrammar
 	}
 	return ""
+}
+
+func (g *Gate) judgeURI(gr *Grammar, v []byte) string {
+	if gr.contains(v) {
+		return ""
+	}
+	name := v[bytes.LastIndexByte(v, '/')+1:]
+	if !gr.hasPrefix(v[:len(v)-len(name)]) || len(name) == 0 || len(name) > longestCode || !madeOf(name, inID) {
+		return RuleGrammar
+	}
+	return g.scan(name, codes)
 }
 
 // admitNumber also looks at numbers of seven digits and more, which could be
