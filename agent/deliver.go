@@ -108,16 +108,16 @@ func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) 
 	if err != nil {
 		return result, err
 	}
+	files := transfer.Deliverables(filepath.Join(a.dropsDir(), drop.dir), drop.files)
+	if fallen != extract.NoReason {
+		result.State, result.Reason = stateVoided, fallen.String()
+		return result, a.void(ctx, x, drop, files, fallen.String())
+	}
 	destination, err := a.destination(ctx, x.recipient)
 	if err != nil {
 		return result, deliveryFailure(ctx, err, x, drop)
 	}
 	defer destination.Close()
-	files := transfer.Deliverables(filepath.Join(a.dropsDir(), drop.dir), drop.files)
-	if fallen != extract.NoReason {
-		result.State, result.Reason = stateVoided, fallen.String()
-		return result, a.void(ctx, x, drop, destination, files, fallen.String())
-	}
 	if _, err := a.db.ExecContext(ctx, `UPDATE delivery SET state = ?, attempts = attempts + 1 WHERE exchange = ? AND number = ?`,
 		stateUploading, x.name, drop.number); err != nil {
 		return result, err
@@ -193,15 +193,10 @@ func (a *Agent) decisionIndex(drop *pendingDrop) (string, error) {
 // void takes a drop back before it was delivered. It undoes nothing that other
 // drops stand on: codes and row keys stay. Later undelivered drops of the
 // exchange were built upon this one and fall with it.
-func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, destination transfer.Destination, files []transfer.File, reason string) error {
+func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File, reason string) error {
 	note := reason
 	if drop.exposed {
-		removed, err := destination.Withdraw(ctx, files)
-		if err != nil {
-			note += "; possibly disclosed in part"
-		} else {
-			note += fmt.Sprintf("; %d files withdrawn from the destination", len(removed))
-		}
+		note += "; " + a.withdraw(ctx, x, files)
 	}
 	err := inTx(ctx, a.db, func(tx *sql.Tx) error {
 		rows, err := tx.QueryContext(ctx, `SELECT number FROM delivery WHERE exchange = ? AND number >= ? AND state IN (?, ?) ORDER BY number`,
@@ -239,6 +234,22 @@ func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, destin
 	}
 	a.Log.Warn("drop voided before delivery", "exchange", x.name, "number", drop.number, "reason", reason)
 	return errors.Join(a.removeDecisionIndex(drop), removeSealed(files))
+}
+
+// withdraw removes what a broken-off delivery left at the destination, and says
+// what it could do. Whatever that is, the drop may have been seen in part.
+func (a *Agent) withdraw(ctx context.Context, x *exchange, files []transfer.File) string {
+	const disclosed = "possibly disclosed in part"
+	destination, err := a.destination(ctx, x.recipient)
+	if err != nil {
+		return disclosed + ", and its files could not be withdrawn"
+	}
+	defer destination.Close()
+	removed, err := destination.Withdraw(ctx, files)
+	if err != nil {
+		return disclosed + ", and its files could not all be withdrawn"
+	}
+	return fmt.Sprintf("%s; %d files withdrawn from the destination", disclosed, len(removed))
 }
 
 // removeSealed deletes the sealed files of a voided drop; its archive stays.

@@ -3,6 +3,7 @@ package agent
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -149,28 +150,36 @@ func (r *run) book(ctx context.Context, totals *totals) (*transfer.Book, error) 
 		}
 		book.Notices = texts
 	}
-	checkpoint, err := ledger.Checkpoint(ctx, r.agent.db, r.agent.checkpoint, r.agent.checkpoint.Name())
-	if err != nil {
-		return nil, err
-	}
-	size, _, err := ledger.Head(ctx, r.agent.db)
-	if err != nil {
-		return nil, err
-	}
-	from, err := r.agent.lastLedgerSize(ctx, r.x.name)
-	if err != nil {
-		return nil, err
-	}
-	book.Ledger = transfer.Ledger{Checkpoint: string(checkpoint), From: from}
-	if from > 0 {
-		proof, err := ledger.Consistency(ctx, r.agent.db, from, size)
+	var err error
+	book.Ledger, err = r.ledgerBefore(ctx)
+	return book, err
+}
+
+// ledgerBefore is the ledger's signed head before this drop, with the proof
+// that it continues the one in the last drop that the recipient has. Both are
+// read in one transaction: another exchange may append at this moment.
+func (r *run) ledgerBefore(ctx context.Context) (transfer.Ledger, error) {
+	var l transfer.Ledger
+	return l, inTx(ctx, r.agent.db, func(tx *sql.Tx) error {
+		size, _, err := ledger.Head(ctx, tx)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		book.Ledger.Proof = proof.Strings()
-	}
-	r.ledgerSize = size
-	return book, nil
+		checkpoint, err := ledger.Checkpoint(ctx, tx, r.agent.checkpoint, r.agent.checkpoint.Name())
+		if err != nil {
+			return err
+		}
+		if l.From, err = lastLedgerSize(ctx, tx, r.x.name); err != nil {
+			return err
+		}
+		l.Checkpoint, r.ledgerSize = string(checkpoint), size
+		if l.From == 0 {
+			return nil
+		}
+		proof, err := ledger.Consistency(ctx, tx, l.From, size)
+		l.Proof = proof.Strings()
+		return err
+	})
 }
 
 // notices are the texts that travel with Part 2 rows (42 CFR 2.32). They
@@ -188,9 +197,9 @@ func (r *run) notices() ([]transfer.Notice, error) {
 
 // lastLedgerSize is the size of the checkpoint in the last drop that was not
 // voided: the one that the recipient has seen.
-func (a *Agent) lastLedgerSize(ctx context.Context, exchange string) (int64, error) {
+func lastLedgerSize(ctx context.Context, tx *sql.Tx, exchange string) (int64, error) {
 	var size int64
-	err := a.db.QueryRowContext(ctx, `SELECT coalesce(max(ledger), 0) FROM delivery WHERE exchange = ? AND state <> ?`, exchange, stateVoided).Scan(&size)
+	err := tx.QueryRowContext(ctx, `SELECT coalesce(max(ledger), 0) FROM delivery WHERE exchange = ? AND state <> ?`, exchange, stateVoided).Scan(&size)
 	return size, err
 }
 

@@ -272,3 +272,7 @@ func parseFormatted(cell []byte, format string) (Span, bool) {
 	d := civil(year, month, day)
 	return Span{d, d}, true
 }
+
+// Enum lists the only values that the schema lets the cells of a column have;
+// nil when it does not say.
+func (f *Field) Enum() []string { return f.rules.enum }

@@ -29,17 +29,17 @@ type memory struct {
 
 // exchangeMemory is one sender's exchange; its drops ascend by number.
 type exchangeMemory struct {
-	Sender     string       `json:"sender"`
-	Exchange   string       `json:"exchange"`
-	Code       string       `json:"code"`
-	Checkpoint string       `json:"checkpoint"` // last one seen
-	Drops      []dropMemory `json:"drops"`
+	Sender   string       `json:"sender"`
+	Exchange string       `json:"exchange"`
+	Code     string       `json:"code"`
+	Drops    []dropMemory `json:"drops"`
 }
 
 type dropMemory struct {
-	Sequence int64  `json:"sequence"`
-	Manifest string `json:"manifest"` // SHA-256; empty for a voided number never seen
-	Voided   bool   `json:"voided"`
+	Sequence   int64  `json:"sequence"`
+	Manifest   string `json:"manifest"`   // SHA-256; empty for a voided number never seen
+	Checkpoint string `json:"checkpoint"` // of the sender's ledger, in its book
+	Voided     bool   `json:"voided"`
 }
 
 type refusedMemory struct {
@@ -150,7 +150,7 @@ func (e *exchangeMemory) judge(m *Manifest, sum string, adopt bool) (repeat bool
 	if missing := e.missing(m); missing > 0 {
 		return false, fault(SequenceGap, file, "number %d has not been accepted here, and the drop does not void it", missing)
 	}
-	if m.Previous != e.last(m.Voids) {
+	if m.Previous != e.last(m.Voids).Manifest {
 		return false, fault(Fork, file, "the previous manifest that it names is not the last one accepted here")
 	}
 	return false, nil
@@ -177,15 +177,15 @@ func (e *exchangeMemory) missing(m *Manifest) int64 {
 	return 0
 }
 
-// last is the manifest of the last number that neither an earlier drop nor
-// this one voids.
-func (e *exchangeMemory) last(voids []int64) string {
+// last is the last number that neither an earlier drop nor this one voids: the
+// one that the sender, too, takes for the last one received.
+func (e *exchangeMemory) last(voids []int64) dropMemory {
 	for _, d := range slices.Backward(e.Drops) {
 		if _, voided := slices.BinarySearch(voids, d.Sequence); !voided && !d.Voided {
-			return d.Manifest
+			return d
 		}
 	}
-	return ""
+	return dropMemory{}
 }
 
 // accept enters a drop. It gives the numbers that had been accepted here and
@@ -210,8 +210,8 @@ func (e *exchangeMemory) accept(m *Manifest, sum, checkpoint string) (withdrawn 
 		e.Drops = append(e.Drops, dropMemory{Sequence: v, Voided: true})
 		slices.SortFunc(e.Drops, func(a, b dropMemory) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	}
-	e.Drops = append(e.Drops, dropMemory{Sequence: m.Sequence, Manifest: sum})
-	e.Code, e.Checkpoint = m.Base().Code, checkpoint
+	e.Drops = append(e.Drops, dropMemory{Sequence: m.Sequence, Manifest: sum, Checkpoint: checkpoint})
+	e.Code = m.Base().Code
 	return withdrawn
 }
 

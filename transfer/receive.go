@@ -162,7 +162,7 @@ func (r *Receiver) take(ctx context.Context, mem *memory, inbox string, base Bas
 	if err := verifyFiles(ctx, inbox, m); err != nil {
 		return s.manifestSum, err
 	}
-	opened, err := r.open(ctx, inbox, m, exchange.Checkpoint)
+	opened, err := r.open(ctx, inbox, m, exchange.last(m.Voids).Checkpoint)
 	if err != nil {
 		return s.manifestSum, err
 	}
