@@ -13,7 +13,7 @@ func TestGrammars(t *testing.T) {
 	}{
 		"closed":          {Closed("final", "amended"), "final|amended", "Final|fin|final "},
 		"uri":             {URI("http://loinc.org"), "http://loinc.org", "http://loinc.org/|http://x.example"},
-		"uris below":      {URI("http://example.org/x/", "urn:y", ""), "urn:y|http://example.org/x/v3-ActCode", "http://example.org/x/|http://example.org/x/a/b|http://example.org/x/CV-209944|http://example.org/x/900-12-3456|http://example.org/x/Larkspurre|http://example.net/x/y"},
+		"uris below":      {URI("http://example.org/x/", "urn:y", ""), "urn:y|http://example.org/x/v3-ActCode", "http://example.org/x/a/b|http://example.org/x/CV-209944|http://example.org/x/900-12-3456|http://example.org/x/Larkspurre|http://example.net/x/y"},
 		"code":            {CodeToken(), "44261-6|F32.1|{score}|mm[Hg]|10*3/uL|313182004|AMB|255604002", "two words|a@b|a<b|" + strings.Repeat("x", 65)},
 		"term":            {Term(), "Not Hispanic or Latino|en-US|Black or African American", strings.Repeat("x", 65)},
 		"number":          {Number(-1, 100.5, false), "0|-1|100.5|12.25|3.0|1e2|1.5E-3|12e+0", "-1.1|101|1e3|1e999|-1e1|1e|x|01|+1|.5|1.|NaN"},
