@@ -40,7 +40,7 @@ func (d *Directives) Closing() []ClosingRow {
 	var rows []ClosingRow
 	for i := range d.list {
 		if n := &d.list[i]; d.closes(n) {
-			rows = append(rows, ClosingRow{n.identity, d.encode(n)})
+			rows = append(rows, ClosingRow{d.sources[i].identity, d.encode(n, &d.sources[i])})
 		}
 	}
 	return rows
@@ -82,11 +82,11 @@ func (d *Directives) Restore(rows []ClosingRow) error {
 	return nil
 }
 
-func (d *Directives) encode(n *directive) []byte {
-	b := append([]byte(nil), closingVersion, byte(n.origin), byte(n.status), byte(n.scope))
-	b = appendString(b, d.people.ID(n.subject))
-	b = appendString(b, d.files[n.file])
-	b = binary.AppendUvarint(b, uint64(n.line))
+func (d *Directives) encode(n *directive, from *source) []byte {
+	b := append([]byte(nil), closingVersion, byte(from.origin), byte(n.status), byte(n.scope))
+	b = appendString(b, d.people.ID(from.subject))
+	b = appendString(b, d.files[from.file])
+	b = binary.AppendUvarint(b, uint64(from.line))
 	b = binary.AppendVarint(b, int64(n.signed))
 	b = binary.AppendVarint(b, int64(n.ended))
 	b = appendStrings(b, d.forms.values[n.form].names)
@@ -109,7 +109,7 @@ func (d *Directives) decode(row ClosingRow) (*draft, error) {
 	if r.byte() != closingVersion {
 		return nil, errClosing
 	}
-	n := &draft{directive: directive{origin: origin(r.byte()), status: status(r.byte()), scope: scope(r.byte()), identity: row.Key}}
+	n := &draft{source: source{origin: origin(r.byte()), identity: row.Key}, directive: directive{status: status(r.byte()), scope: scope(r.byte())}}
 	subject := r.bytes()
 	n.file = d.file(string(r.bytes()))
 	n.line = uint32(r.uint())

@@ -38,16 +38,6 @@ func confidentialityRank(code string) int {
 	return 0
 }
 
-// isUnder tells whether a sensitivity is another one or stands below it.
-func isUnder(code, ancestor string) bool {
-	for ; code != ""; code = sensitivityParents[code] {
-		if code == ancestor {
-			return true
-		}
-	}
-	return false
-}
-
 // purposeMatches tells whether a rule about purpose rule covers a request for
 // purpose asked. A rule about a part of what is asked cannot be settled.
 func purposeMatches(rule, asked string) match {

@@ -18,6 +18,7 @@ type Directives struct {
 	people     *People
 	heads      []uint32 // by Subject: 1 + the newest directive, 0 for none
 	list       []directive
+	sources    []source // of each directive: what decisions do not look at
 	provisions []provision
 	files      []string
 
@@ -34,20 +35,25 @@ func NewDirectives(people *People) *Directives {
 // Len is the number of directives, restored ones included.
 func (d *Directives) Len() int { return len(d.list) }
 
-// directive is the header of one directive.
+// directive is the header of one directive: 28 bytes, so that a decision
+// touches one line of memory for it.
 type directive struct {
+	next   uint32      // 1 + the next directive of the same subject
+	first  uint32      // its root provision
+	form   uint32      // index into forms
+	signed extract.Day // NoDay when it does not say
+	ended  extract.Day // explicit end of a denial, NoDay when none
+	count  uint16      // of provisions; 0 when it could not be read
+	status status
+	scope  scope
+}
+
+// source is where a directive came from.
+type source struct {
 	subject  Subject
-	next     uint32 // 1 + the next directive of the same subject
-	first    uint32 // its root provision
-	count    uint16 // of provisions; 0 when it could not be read
-	file     uint16 // index into files
 	line     uint32
-	form     uint32      // index into forms
-	signed   extract.Day // NoDay when it does not say
-	ended    extract.Day // explicit end of a denial, NoDay when none
+	file     uint16 // index into files
 	origin   origin
-	status   status
-	scope    scope
 	identity identity
 }
 
@@ -172,6 +178,7 @@ const (
 // draft is a directive on its way into Directives.
 type draft struct {
 	directive
+	source
 	provisions []provision
 	whos       []who
 	whats      []what
@@ -208,7 +215,7 @@ func (d *Directives) add(n *draft) error {
 		n.count = 0
 	}
 	n.next = d.heads[n.subject]
-	d.list = append(d.list, n.directive)
+	d.list, d.sources = append(d.list, n.directive), append(d.sources, n.source)
 	d.heads[n.subject] = uint32(len(d.list))
 	return nil
 }
@@ -218,7 +225,7 @@ func (d *Directives) add(n *draft) error {
 func (d *Directives) find(s Subject, id identity) (found *directive, met int) {
 	for i := d.head(s); i != 0; i = d.list[i-1].next {
 		met++
-		if d.list[i-1].identity == id {
+		if d.sources[i-1].identity == id {
 			found = &d.list[i-1]
 		}
 	}
@@ -249,7 +256,7 @@ func (d *Directives) file(name string) uint16 {
 
 // Place tells where directive n (as Decision.Relied gives it) stood.
 func (d *Directives) Place(n int) (file string, line int) {
-	return d.files[d.list[n].file], int(d.list[n].line)
+	return d.files[d.sources[n].file], int(d.sources[n].line)
 }
 
 // head is the first directive of a subject, 1-based, 0 for none.

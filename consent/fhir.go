@@ -29,7 +29,10 @@ func (d *Directives) AddConsent(file string, rec *extract.Record) error {
 	if len(patients) == 0 {
 		return &InputError{file, int(rec.Place.Line), "a Consent names no patient by reference; add Consent.patient.reference"}
 	}
-	n := &draft{directive: directive{origin: fromFHIR, file: d.file(file), line: uint32(rec.Place.Line), signed: extract.NoDay, ended: extract.NoDay}}
+	n := &draft{
+		source:    source{origin: fromFHIR, file: d.file(file), line: uint32(rec.Place.Line)},
+		directive: directive{signed: extract.NoDay, ended: extract.NoDay},
+	}
 	n.identity = identify("fhir", string(rec.Facts.ID))
 	if len(rec.Facts.ID) == 0 {
 		n.identity = identify("fhir", "", string(rec.Raw))

@@ -109,11 +109,13 @@ func FuzzInputs(f *testing.F) {
 func FuzzConsent(f *testing.F) {
 	f.Add([]byte(fhir("c", "active", "OPTIN", `"provision":{"period":{"start":"2026"},"provision":[{"type":"deny","securityLabel":[{"code":"PSY"}]}]}`)))
 	f.Add([]byte(`{"resourceType":"Consent","id":"r5","decision":"permit","subject":{"reference":"urn:uuid:p1"}}`))
-	scanner := extract.NewScanner()
+	scanner, w := extract.NewScanner(), newWorld(f)
+	facts := score("p1", "2026-03-02")
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var rec extract.Record
 		scanner.Resource(raw, &rec)
-		w := newWorld(t)
+		w.tables.People = NewPeople()
+		w.tables.Directives = NewDirectives(w.tables.People)
 		if err := w.tables.Directives.AddConsent("fuzz", &rec); err != nil {
 			var defect *InputError
 			if !errors.As(err, &defect) {
@@ -121,11 +123,21 @@ func FuzzConsent(f *testing.F) {
 			}
 			return
 		}
-		before := w.tables.Directives.Closing()
-		w.decide(score("p1", "2026-03-02"))
+		d, err := NewDecider(w.req, w.tables)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := d.Decide(&facts)
 		again := NewDirectives(w.tables.People)
-		if err := again.Restore(before); err != nil {
+		if err := again.Restore(w.tables.Directives.Closing()); err != nil {
 			t.Fatalf("what was kept cannot be restored: %v", err)
+		}
+		w.tables.Directives = again
+		if d, err = NewDecider(w.req, w.tables); err != nil {
+			t.Fatal(err)
+		}
+		if before.Reasons != 0 && d.Decide(&facts).Reasons == 0 {
+			t.Error("withheld, and released when its row vanished")
 		}
 	})
 }

@@ -40,7 +40,7 @@ func (d *Directives) readRegistry(file string, t table) (Input, error) {
 }
 
 func registryRow(c *cells) *draft {
-	n := &draft{directive: directive{origin: fromRegistry}}
+	n := &draft{source: source{origin: fromRegistry}}
 	n.identity = identify("registry", c.required("patient"), c.text("scope"), c.text("decision"), c.text("recipient"),
 		c.text("purpose"), c.text("categories"), c.text("from"), c.text("source_document"))
 	p := unlimited(deny)
