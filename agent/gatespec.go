@@ -103,9 +103,9 @@ func (r *run) keptGrammar(class extract.Class, integer bool) (gate.Grammar, erro
 	switch class {
 	case extract.State:
 		return gate.State(), nil
-	case extract.Code, extract.Unit, extract.Language, extract.Sex:
+	case extract.Code, extract.Unit, extract.Sex:
 		return gate.CodeToken(), nil
-	case extract.Race, extract.Ethnicity:
+	case extract.Race, extract.Ethnicity, extract.Language:
 		return gate.Term(), nil
 	case extract.CodeSystem, extract.WebAddress:
 		return gate.URI(knownSystems...), nil
