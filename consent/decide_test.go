@@ -32,6 +32,7 @@ func TestReasons(t *testing.T) {
 		{"agreement over", func(w *world) { w.req.Policy.Agreement.To = day("2026-07-04") }, plain, "agreement-lapsed"},
 		{"agreement on its last day", func(w *world) { w.req.Policy.Agreement.To = day("2026-07-05") }, plain, ""},
 		{"open agreement past its review", func(w *world) { w.req.Policy.Agreement.ReviewBy = day("2026-07-04") }, plain, "agreement-lapsed"},
+		{"open agreement on the day of its review", func(w *world) { w.req.Policy.Agreement.ReviewBy = day("2026-07-05") }, plain, ""},
 		{"open agreement without review", func(w *world) { w.req.Policy.Agreement.ReviewBy = extract.NoDay }, plain, "agreement-lapsed"},
 		{"limited data set without a dua", func(w *world) {
 			w.req.Policy.Standard, w.req.Policy.Basis = policies.LimitedDataSet, "45 CFR 164.514(e)"
@@ -79,6 +80,7 @@ func TestReasons(t *testing.T) {
 		{"month within two spans with a gap", func(w *world) { w.roster("p1,M1,2026-01-01,2026-03-15", "p1,M1,2026-03-17,") }, score("p1", "2026-03"), "not-a-member"},
 		{"no date of service", func(w *world) {}, undated, "not-a-member"},
 		{"two member ids at once", func(w *world) { w.roster("p1,M1,2026-01-01,", "p1,M9,2026-02-01,") }, plain, "member-ambiguous"},
+		{"two member ids on one day", func(w *world) { w.roster("p1,M1,2026-01-01,2026-03-02", "p1,M9,2026-03-02,") }, plain, "member-ambiguous"},
 		{"two member ids, one after the other", func(w *world) { w.roster("p1,M1,2026-01-01,2026-01-31", "p1,M9,2026-02-01,") }, plain, ""},
 		{"one member id for two people", func(w *world) { w.roster("p1,M1,2026-01-01,", "p2,M1,2026-01-01,") }, plain, "member-ambiguous"},
 		{"any day of the period", func(w *world) {
@@ -125,6 +127,12 @@ func TestReasons(t *testing.T) {
 		{"permit signed before a revoked one", func(w *world) {
 			w.registry("p1,general,permit,revoked,,,,,,2026-05-01", "p1,general,permit,active,,,,,,2026-01-01")
 		}, plain, "consent-revoked"},
+		{"permit signed on the day of a revoked one", func(w *world) {
+			w.registry("p1,general,permit,revoked,,,,,,2026-05-01", "p1,general,permit,active,,,,,,2026-05-01")
+		}, plain, "consent-revoked"},
+		{"revoked one without a date", func(w *world) {
+			w.registry("p1,general,permit,revoked", "p1,general,permit,active,,,,,,2026-05-01")
+		}, plain, "consent-revoked"},
 		{"permit not yet signed", func(w *world) { w.general(policies.DenyWithout).registry("p1,general,permit,active,,,,,,2026-08-01") }, plain, "consent-indeterminate"},
 		{"permit ended by somebody", func(w *world) { w.registry("p1,general,permit,active,,,,,,2026-01-01,,2026-02-01,officer") }, plain, "consent-revoked"},
 		{"authorization needs a permit whatever the rule", func(w *world) { w.req.Policy.Basis, w.req.Policy.Agreement.Kind = "45 CFR 164.508", "authorization" }, plain, "consent-missing"},
@@ -137,6 +145,7 @@ func TestReasons(t *testing.T) {
 		{"denial of a label, record unlabelled", func(w *world) { w.registry("p1,general,deny,active,,,HIV") }, plain, "consent-denied,consent-indeterminate"},
 		{"denial of a label, record classified", func(w *world) { w.req.LabelsComplete = true; w.registry("p1,general,deny,active,,,HIV") }, plain, ""},
 		{"denial of R holds for V", func(w *world) { w.registry("p1,general,deny,active,,,R") }, labelled(plain, "V"), "consent-denied"},
+		{"denial of R holds for R", func(w *world) { w.registry("p1,general,deny,active,,,R") }, labelled(plain, "R"), "consent-denied"},
 		{"denial of R leaves N", func(w *world) { w.registry("p1,general,deny,active,,,R") }, labelled(plain, "N"), ""},
 		{"denial of R, record without", func(w *world) { w.registry("p1,general,deny,active,,,R") }, labelled(plain, "PSY"), "consent-denied,consent-indeterminate"},
 		{"permit of R holds for M", func(w *world) { w.general(policies.DenyWithout).registry("p1,general,permit,active,,,R") }, labelled(plain, "M"), ""},
@@ -235,6 +244,7 @@ func TestPart2(t *testing.T) {
 		}, at("e1"), true, "part2-no-consent"},
 		{"encounter that does not say where", func(w *world) { w.encounter("e1", "p1") }, at("e1"), true, "part2-no-consent"},
 		{"unknown encounter", func(w *world) {}, at("e404"), true, "part2-no-consent"},
+		{"unknown encounter of a person whose others were elsewhere", func(w *world) { w.encounter("e1", "p1", "Organization/main") }, at("e404"), true, "part2-no-consent"},
 		{"unknown encounter, settled by its own providers", func(w *world) {}, at("e404", "Organization/main"), false, ""},
 		{"two encounters of one id", func(w *world) {
 			w.encounter("e1", "p1", "Organization/main").encounter("e1", "p2", "Organization/main")

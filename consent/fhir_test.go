@@ -91,6 +91,7 @@ func TestFHIRConsent(t *testing.T) {
 		{"status that is none", "on", "OPTIN", "", o, "consent-indeterminate"},
 
 		{"period ran out", "active", "OPTIN", provision(`"period":{"end":"2026-07-04"}`), o, "consent-expired"},
+		{"period ran out, of a permit perhaps for others", "active", "OPTIN", provision(actor("IRCP", `{"reference":"Organization/404"}`) + `,"period":{"end":"2026-07-04"}`), o, "consent-missing"},
 		{"period ends this month", "active", "OPTIN", provision(`"period":{"start":"2025","end":"2026-07"}`), o, ""},
 		{"period begins tomorrow", "active", "OPTIN", provision(`"period":{"start":"2026-07-06"}`), o, "consent-missing"},
 		{"period ended a second ago", "active", "OPTIN", provision(`"period":{"end":"2026-07-05T16:59:59Z"}`), o, "consent-expired"},
@@ -143,6 +144,7 @@ func TestFHIRConsent(t *testing.T) {
 		{"three deep", "active", "OPTIN", provision(`"provision":[{"type":"deny","provision":[{"type":"permit","provision":[{"type":"deny"}]}]}]`), o, "consent-denied"},
 		{"exception of an exception", "active", "OPTIN", provision(`"provision":[{"type":"deny","provision":[{"type":"permit"}]}]`), o, ""},
 		{"exceptions: deny beats permit", "active", "OPTIN", provision(`"provision":[{"type":"deny"},{"type":"permit"}]`), o, "consent-denied"},
+		{"exceptions: a sure denial beats a possible one", "active", "OPTIN", provision(`"provision":[{"type":"deny"},{"type":"deny",` + actor("IRCP", `{"reference":"Organization/404"}`) + `}]`), o, "consent-denied"},
 		{"exception that may match a denial's", "active", "OPTOUT", provision(`"provision":[{"type":"permit","class":[{"code":"x"}]}]`), o, "consent-denied"},
 		{"denial in a permit that may match", "active", "OPTIN", provision(actor("IRCP", `{"reference":"Organization/404"}`) + `,"provision":[{"type":"deny"}]`), o, "consent-denied,consent-indeterminate"},
 
@@ -187,6 +189,7 @@ func TestConsentHeader(t *testing.T) {
 		{"research, asked for operations", swap("patient-privacy", "research"), score("p1", "2026-03-02"), "consent-missing"},
 		{"unknown scope", swap("patient-privacy", "x"), score("p1", "2026-03-02"), "consent-indeterminate"},
 		{"not yet dated", swap("2026-02-01", "2026-07-06"), score("p1", "2026-03-02"), "consent-indeterminate"},
+		{"denial over, nobody says since when", strings.NewReplacer(`"active"`, `"inactive"`, "OPTIN", "OPTOUT", `"dateTime":"2026-02-01",`, "").Replace(consent), score("p1", "2026-03-02"), "consent-indeterminate"},
 		{"no base", swap(`"code":"OPTIN"`, `"display":"x"`), score("p1", "2026-03-02"), "consent-indeterminate"},
 		{"two bases", swap(`{"code":"OPTIN"}`, `{"code":"OPTIN"},{"code":"OPTOUT"}`), score("p1", "2026-03-02"), "consent-indeterminate"},
 		{"Part 2 by category, form attested", strings.Replace(swap("59284-0", "42CFRPart2"), `"policyRule"`, `"policy":[{"uri":"https://clinic/tpo-2026"}],"policyRule"`, 1), part2Record, ""},

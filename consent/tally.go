@@ -185,9 +185,9 @@ func (d *Decider) permit(t *tally, n *directive, number uint32) {
 }
 
 // stands tells whether a ground outlives the revocations: it must have been
-// signed on the same day as what was revoked, or later.
+// signed after what was revoked. Of one day nobody can tell the order.
 func (t *tally) stands(g ground) bool {
-	return g.found && (!t.revoked.found || g.signed >= t.revoked.signed)
+	return g.found && (!t.revoked.found || g.signed > t.revoked.signed)
 }
 
 // conclude says what follows from all directives together.
