@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -223,5 +224,178 @@ func TestTwoBooksCSV(t *testing.T) {
 	sameForRecipient(t, da, db)
 	if text := string(bytes.Join(slices.Collect(maps.Values(db.parts)), nil)); strings.Contains(text, "ACM7770000") {
 		t.Error("a member number of a withheld person is in the drop")
+	}
+}
+
+// fhirPerson are the resources of a person with one visit.
+type fhirPerson struct{ id, organization, date string }
+
+func (p fhirPerson) patient() string {
+	return fmt.Sprintf(`{"resourceType":"Patient","id":"%s","name":[{"family":"Hidden","given":["Person"]}],"gender":"female","birthDate":"1980-01-02","address":[{"postalCode":"02139"}]}`, p.id)
+}
+
+func (p fhirPerson) encounter(id string) string {
+	return fmt.Sprintf(`{"resourceType":"Encounter","id":"%s","status":"finished","class":{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"AMB"},"subject":{"reference":"Patient/%s"},"period":{"start":"%s","end":"%[3]s"},"serviceProvider":{"reference":"Organization/%s"}}`, id, p.id, p.date, p.organization)
+}
+
+func (p fhirPerson) observation(id, encounter string, total int) string {
+	return fmt.Sprintf(`{"resourceType":"Observation","id":"%s","status":"final","code":{"coding":[{"system":"http://loinc.org","code":"44261-6"}]},"subject":{"reference":"Patient/%s"},"encounter":{"reference":"Encounter/%s"},"effectiveDateTime":"%s","valueInteger":%d}`, id, p.id, encounter, p.date, total)
+}
+
+func (p fhirPerson) condition() string {
+	return fmt.Sprintf(`{"resourceType":"Condition","id":"C-%s","code":{"coding":[{"system":"http://hl7.org/fhir/sid/icd-10-cm","code":"F32.1"}]},"subject":{"reference":"Patient/%[1]s"},"encounter":{"reference":"Encounter/E-%[1]s"},"recordedDate":"%s"}`, p.id, p.date)
+}
+
+// optedIn finds two patients of the ordinary clinic who opted in and of whom
+// no other input knows anything.
+func (h *house) optedIn() (ids []string) {
+	h.t.Helper()
+	others := h.read(consentsFHIR) + h.read(restrictCSV)
+	count := map[string]int{}
+	for _, row := range h.rows(consentsCSV) {
+		count[row[0]]++
+	}
+	for _, row := range h.rows(consentsCSV) {
+		if row[1] == "general" && row[2] == "permit" && row[3] == "active" && count[row[0]] == 1 && !strings.Contains(others, row[0]) {
+			if ids = append(ids, row[0]); len(ids) == 2 {
+				return ids
+			}
+		}
+	}
+	h.t.Fatal("nobody in the synthetic clinic opted in")
+	return nil
+}
+
+const (
+	patientsND     = "extract/fhir/Patient.ndjson"
+	encountersND   = "extract/fhir/Encounter.ndjson"
+	observationsND = "extract/fhir/Observation.ndjson"
+	conditionsND   = "extract/fhir/Condition.ndjson"
+	organizationND = "extract/fhir/Organization.ndjson"
+)
+
+// TestTwoBooksFHIR: the same for resources, where a reference could tell that
+// something withheld exists.
+func TestTwoBooksFHIR(t *testing.T) {
+	t.Parallel()
+	opt := agent.RunOptions{}
+	base := build(t, synthetic.Options{Patients: 300, Mess: true})
+	people := base.optedIn()
+	// One visit is restricted for a day, and what was found at it is written
+	// down three days later: the finding goes out, the visit does not.
+	visit := fhirPerson{people[0], "org-clearview", "2026-04-10"}
+	later := fhirPerson{people[0], "org-clearview", "2026-04-13"}
+	base.add(restrictCSV, people[0]+",agreed,,,,,2026-04-10,2026-04-10,,")
+	base.add(encountersND, visit.encounter("E-hidden"))
+	base.add(observationsND, visit.observation("O-hidden", "E-hidden", 5), later.observation("O-later", "E-hidden", 6))
+	// A finding that names the visit of somebody whose records all stay.
+	stays := fhirPerson{"STAYS-1", "org-clearview", "2026-04-20"}
+	base.add(patientsND, stays.patient())
+	base.add(encountersND, stays.encounter("E-stays"))
+	mixed := fhirPerson{people[1], "org-clearview", "2026-04-21"}
+	base.add(observationsND, mixed.observation("O-mixed", "E-stays", 7))
+	base.run(treatment, opt)
+
+	one, two := base.copied(), base.copied()
+	var patients, encounters, observations, conditions []string
+	for i := 1; i <= 7; i++ {
+		p := fhirPerson{fmt.Sprintf("NEW-%d", i), "org-clearview", "2026-05-01"}
+		if i == 5 {
+			p.organization = "org-recovery"
+		}
+		patients = append(patients, p.patient())
+		encounters = append(encounters, p.encounter("E-"+p.id))
+		observations = append(observations, p.observation("O-"+p.id, "E-"+p.id, i))
+		conditions = append(conditions, p.condition())
+	}
+	// The hidden visits, and what was found at one, say something else; an
+	// organization is there for the hidden visits only.
+	visit.organization, stays.organization = "org-hidden", "org-hidden"
+	hidden := map[string]string{
+		`"id":"E-hidden"`: strings.Replace(visit.encounter("E-hidden"), `"AMB"`, `"VR"`, 1), `"id":"E-stays"`: stays.encounter("E-stays"),
+		`"id":"O-hidden"`: visit.observation("O-hidden", "E-hidden", 27),
+	}
+	replace := func(line string) string {
+		for id, other := range hidden {
+			if strings.Contains(line, id) {
+				return other
+			}
+		}
+		return line
+	}
+	if n := two.change(encountersND, replace) + two.change(observationsND, replace); n != 3 {
+		t.Fatalf("%d records were changed", n)
+	}
+	observations = append(observations, visit.observation("O-hidden-2", "E-hidden", 9))
+	two.scatter(patientsND, 0, patients)
+	two.scatter(encountersND, 0, encounters)
+	two.scatter(observationsND, 0, observations)
+	two.scatter(conditionsND, 0, conditions)
+	two.scatter(organizationND, 0, []string{`{"resourceType":"Organization","id":"org-hidden","active":true,"name":"Hidden"}`})
+	two.scatter(consentsCSV, 1, []string{
+		registry("NEW-2", "general", "deny", "active", "2024-03-15", ""),
+		registry("NEW-3", "general", "permit", "revoked", "2024-03-15", ""),
+		registry("NEW-4", "general", "permit", "expired", "2024-03-15", "2025-01-01"),
+		registry("NEW-5", "general", "permit", "active", "2024-03-15", ""),
+		registry("NEW-7", "general", "permit", "active", "2024-03-15", ""),
+	})
+	two.add(consentsFHIR, fmt.Sprintf(anonymousBase, "NEW-6"))
+	two.add(restrictCSV, "NEW-7,agreed,,,,,,,,")
+
+	a, b := one.run(treatment, opt), two.run(treatment, opt)
+	if a.Released < 1000 || a.Released != b.Released || a.People != b.People {
+		t.Fatalf("released %d of %d people, and %d of %d", a.Released, a.People, b.Released, b.People)
+	}
+	want := map[string]int64{ // four records of each new person
+		"consent-missing": 4, "consent-denied": 4, "consent-revoked": 4, "consent-expired": 4, "consent-indeterminate": 4,
+		"part2-no-consent": 4, "restriction-agreed": 5, "population": 1,
+	}
+	if got := grown(a, b); !maps.Equal(got, want) {
+		t.Errorf("the worlds differ by %v, not by %v", got, want)
+	}
+	da, db := one.drop(treatment, 2), two.drop(treatment, 2)
+	sameForRecipient(t, da, db)
+	noPointerToWithheld(t, db)
+}
+
+// noPointerToWithheld reads the lines as a stranger would: every reference in
+// them leads to a line of the drop, but for the one to the patient whom the
+// line is about, which the policy releases as such.
+func noPointerToWithheld(t *testing.T, d *drop) {
+	t.Helper()
+	inDrop, seen := map[string]bool{}, map[string]int{}
+	var found []map[string]any
+	for _, line := range d.rows() {
+		var resource map[string]any
+		if err := json.Unmarshal([]byte(line), &resource); err != nil {
+			t.Fatal(err)
+		}
+		inDrop[fmt.Sprintf("%s/%s", resource["resourceType"], resource["id"])] = true
+		found = append(found, resource)
+	}
+	for _, resource := range found {
+		for member, value := range resource {
+			reference, _ := value.(map[string]any)
+			if to, ok := reference["reference"].(string); ok {
+				if seen[member]++; !inDrop[to] && member != "subject" {
+					t.Errorf("%s of %s leads out of the drop", member, resource["resourceType"])
+				}
+			}
+		}
+	}
+	for _, member := range []string{"subject", "encounter", "serviceProvider"} {
+		if seen[member] < 100 {
+			t.Errorf("only %d references %s were seen", seen[member], member)
+		}
+	}
+	for _, id := range []string{"Observation/O-later", "Observation/O-mixed", "Organization/org-clearview"} {
+		if !inDrop[id] {
+			t.Errorf("%s is not in the drop", id)
+		}
+	}
+	for _, id := range []string{"Encounter/E-hidden", "Encounter/E-stays", "Observation/O-hidden", "Organization/org-hidden"} {
+		if inDrop[id] {
+			t.Errorf("%s is in the drop", id)
+		}
 	}
 }
