@@ -19,9 +19,12 @@ type Balance struct {
 }
 
 // count notes the outcome of one record.
-func (b *Balance) count(reason extract.Reason) {
-	b.counts[reason.Disposition()]++
-	b.reasons[reason]++
+func (b *Balance) count(reason extract.Reason) { b.countAll(reason, 1) }
+
+// countAll notes the one outcome of n records.
+func (b *Balance) countAll(reason extract.Reason, n int64) {
+	b.counts[reason.Disposition()] += n
+	b.reasons[reason] += n
 }
 
 // Count is the number of records with a disposition.

@@ -83,16 +83,21 @@ func (nowhere) Close() error                { return nil }
 
 // disposition notes the outcome of one record.
 func (b *books) disposition(place extract.Place, dataset string, reasons extract.ReasonSet, detail string) error {
+	return b.dispositionOf(1, place, dataset, reasons, detail)
+}
+
+// dispositionOf notes the one outcome of n records, each a line, from place on.
+func (b *books) dispositionOf(n int64, place extract.Place, dataset string, reasons extract.ReasonSet, detail string) error {
 	o := &b.open
 	if o.to > 0 && o.place.File == place.File && place.Entry == 0 && o.place.Entry == 0 && place.Line == o.to+1 &&
 		o.dataset == dataset && o.reasons == reasons && o.detail == detail {
-		o.to++
+		o.to += n
 		return nil
 	}
 	if err := b.flushRange(); err != nil {
 		return err
 	}
-	*o = dispositionRange{place, place.Line, dataset, reasons, detail}
+	*o = dispositionRange{place, place.Line + n - 1, dataset, reasons, detail}
 	return nil
 }
 

@@ -22,7 +22,13 @@ type identity struct {
 const identitySize = 32
 
 func (a identity) compare(b identity) int {
-	return cmp.Or(cmp.Compare(a.id[0], b.id[0]), cmp.Compare(a.id[1], b.id[1]), cmp.Compare(a.ordinal, b.ordinal))
+	if a.id[0] != b.id[0] { // nearly always
+		if a.id[0] < b.id[0] {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(a.id[1], b.id[1]), cmp.Compare(a.ordinal, b.ordinal))
 }
 
 // identityHash hashes ids and contents with keys of this process.
@@ -210,7 +216,7 @@ func (r *repeats) set(ordinal int64, reason extract.Reason) {
 
 // of is Repeated, Conflict or NoReason.
 func (r *repeats) of(ordinal int64) extract.Reason {
-	if r.bits == nil {
+	if r.bits == nil || ordinal >= r.total { // a source that has grown since: the run stops at its file's end
 		return extract.NoReason
 	}
 	switch r.bits[ordinal/32] >> (ordinal % 32 * 2) & 3 {
@@ -220,6 +226,23 @@ func (r *repeats) of(ordinal int64) extract.Reason {
 		return extract.Conflict
 	}
 	return extract.NoReason
+}
+
+// none tells whether nothing is said of n records from an ordinal on.
+func (r *repeats) none(from, n int64) bool {
+	if r.bits == nil {
+		return true
+	}
+	for o := from; o < from+n; o++ {
+		if o%32 == 0 && o+32 <= from+n && r.bits[o/32] == 0 {
+			o += 31
+			continue
+		}
+		if r.of(o) != extract.NoReason {
+			return false
+		}
+	}
+	return true
 }
 
 // sortedRun reads one spilled run.

@@ -19,17 +19,40 @@ type index struct {
 	repeats *repeats
 	sums    []extract.FileSum
 	bases   []int64 // ordinal of the first record of each chunk
+	plain   []plainChunk
 	records int64
-	bytes   int64
+}
+
+// plainChunk says that a chunk holds nothing but whole records of one dataset
+// that the policy does not name, one a line: all that the release pass must
+// know of it, as long as none of its ids stands elsewhere. n is 0 of any other
+// chunk.
+type plainChunk struct {
+	dataset string
+	place   extract.Place // of the first record
+	n       int64
+}
+
+// take adds the next record of the chunk; false when it is not plain.
+func (p *plainChunk) take(rec *extract.Record) bool {
+	if p.n == 0 {
+		p.dataset, p.place = rec.Dataset, rec.Place
+	}
+	if rec.Reject != extract.NoReason || rec.Place.Entry != 0 || rec.Dataset != p.dataset || rec.Place.Line != p.place.Line+p.n {
+		return false
+	}
+	p.n++
+	return true
 }
 
 // person is what transforms need of a patient.
 type person struct {
 	birth, death extract.Span
 	index        extract.Day // start of the person's window in the cohort
+	rostered     bool        // the gate's roster has the person's id
 }
 
-var unknownPerson = person{extract.NoSpan, extract.NoSpan, extract.NoDay}
+var unknownPerson = person{birth: extract.NoSpan, death: extract.NoSpan, index: extract.NoDay}
 
 func (x *index) person(s consent.Subject) person {
 	if int(s) >= len(x.persons) {
@@ -49,6 +72,7 @@ func (x *index) known(s consent.Subject) *person {
 // clues are what one chunk tells the index.
 type clues struct {
 	records  int64
+	plain    plainChunk
 	datasets map[string]int64
 	ids      []identity
 	arena    []byte
@@ -100,12 +124,17 @@ func (w *indexWorker) work(chunk *extract.Chunk, old *clues) (*clues, error) {
 	*c = clues{datasets: c.datasets, ids: c.ids[:0], arena: c.arena[:0], people: c.people[:0], values: c.values[:0], visits: c.visits[:0], starts: c.starts[:0]}
 	w.last = w.last[:0]
 	w.scanner.Reset(chunk)
+	plain := true
 	for w.scanner.Next(&w.rec) {
 		c.records++
 		c.datasets[w.rec.Dataset]++
+		plain = plain && w.run.flows[w.rec.Dataset] == nil && c.plain.take(&w.rec)
 		if w.rec.Reject == extract.NoReason {
 			w.note(c)
 		}
+	}
+	if !plain {
+		c.plain = plainChunk{}
 	}
 	return c, nil
 }
@@ -212,6 +241,7 @@ func (r *run) readIndex(ctx context.Context, finder *duplicateFinder, hash ident
 				return nil
 			}
 			x.bases = append(x.bases, base)
+			x.plain = append(x.plain, c.plain)
 			r.progress("index", chunk.Size())
 			return r.merge(finder, base, c)
 		})
@@ -235,7 +265,14 @@ func (r *run) merge(finder *duplicateFinder, base int64, c *clues) error {
 		}
 	}
 	for _, p := range c.people {
-		known := x.known(x.people.Intern(c.get(p.id)))
+		subject := x.people.Intern(c.get(p.id))
+		known := x.known(subject)
+		if !known.rostered { // by whichever record names the person: there may be no Patient in this extract
+			known.rostered = true
+			if err := x.roster.Add(uint32(subject), gate.RecordNumber, c.get(p.id)); err != nil {
+				return fmt.Errorf("roster of this extract: %w", err)
+			}
+		}
 		if p.birth.Known() {
 			known.birth = widest(known.birth, p.birth)
 		}

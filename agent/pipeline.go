@@ -20,25 +20,48 @@ func pass[R any](ctx context.Context, files []extract.File, workers int,
 	make func() func(chunk *extract.Chunk, old *R) (*R, error),
 	sink func(chunk *extract.Chunk, result *R) error) ([]extract.FileSum, error) {
 
-	ctx, cancel := context.WithCancel(ctx)
+	type piece struct {
+		chunk  extract.Chunk
+		result *R
+	}
 	reader := extract.OpenChunks(files)
 	defer reader.Close()
-
-	type job struct {
-		chunk  *extract.Chunk
-		result *R
-		err    error
-		done   chan struct{}
+	err := inOrder(ctx, workers,
+		func(p *piece) error { return reader.Next(&p.chunk) },
+		func() func(*piece) error {
+			work := make()
+			return func(p *piece) (err error) {
+				p.result, err = work(&p.chunk, p.result)
+				return err
+			}
+		},
+		func(p *piece) error { return sink(&p.chunk, p.result) })
+	if err != nil {
+		return nil, err
 	}
-	depth := workers + 2 // chunks in flight bound the memory of a run
+	return reader.Sums(), nil
+}
+
+// inOrder fills pieces of work on one goroutine until next gives io.EOF, works
+// on them on several, and hands them to sink in the order of next, on the
+// caller's goroutine. Pieces are used again; the few in flight bound the
+// memory of a run. The error is that of the first piece that has one.
+func inOrder[P any](ctx context.Context, workers int, next func(*P) error, make func() func(*P) error, sink func(*P) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	type job struct {
+		piece P
+		err   error
+		done  chan struct{}
+	}
+	depth := workers + 2
 	todo := newQueue[*job](depth)
 	order := newQueue[*job](depth)
 	free := newQueue[*job](depth)
 	for range depth {
-		free <- &job{chunk: new(extract.Chunk), done: newQueue[struct{}](1)}
+		free <- &job{done: newQueue[struct{}](1)}
 	}
 
-	var readErr error
+	var nextErr error
 	var group sync.WaitGroup
 	group.Go(func() {
 		defer close(todo)
@@ -50,9 +73,9 @@ func pass[R any](ctx context.Context, files []extract.File, workers int,
 				return
 			case j = <-free:
 			}
-			if err := reader.Next(j.chunk); err != nil {
+			if err := next(&j.piece); err != nil {
 				if !errors.Is(err, io.EOF) {
-					readErr = err
+					nextErr = err
 				}
 				return
 			}
@@ -65,7 +88,7 @@ func pass[R any](ctx context.Context, files []extract.File, workers int,
 			work := make()
 			for j := range todo {
 				if ctx.Err() == nil {
-					j.result, j.err = work(j.chunk, j.result)
+					j.err = work(&j.piece)
 				}
 				j.done <- struct{}{}
 			}
@@ -77,7 +100,7 @@ func pass[R any](ctx context.Context, files []extract.File, workers int,
 		<-j.done
 		if err == nil && ctx.Err() == nil {
 			if err = j.err; err == nil {
-				err = sink(j.chunk, j.result)
+				err = sink(&j.piece)
 			}
 			if err != nil {
 				cancel()
@@ -89,15 +112,12 @@ func pass[R any](ctx context.Context, files []extract.File, workers int,
 	interrupted := ctx.Err()
 	cancel()
 	if err == nil {
-		err = errors.Join(readErr)
+		err = nextErr
 	}
 	if err == nil {
 		err = interrupted
 	}
-	if err != nil {
-		return nil, err
-	}
-	return reader.Sums(), nil
+	return err
 }
 
 func newQueue[T any](n int) chan T { return make(chan T, n) }

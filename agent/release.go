@@ -31,6 +31,7 @@ type outcome struct {
 
 // batch is the work done on one chunk. It is reused for later chunks.
 type batch struct {
+	plain    *plainChunk // instead of all else: the chunk needs no reading
 	outcomes []outcome
 	arena    []byte
 	holes    []deid.Hole
@@ -54,7 +55,13 @@ func (w *releaseWorker) work(chunk *extract.Chunk, old *batch) (*batch, error) {
 	if b == nil {
 		b = new(batch)
 	}
-	b.outcomes, b.arena, b.holes = b.outcomes[:0], b.arena[:0], b.holes[:0]
+	b.plain, b.outcomes, b.arena, b.holes = nil, b.outcomes[:0], b.arena[:0], b.holes[:0]
+	if x := w.run.index; chunk.Index >= len(x.bases) {
+		return nil, w.run.changed(chunk.File().Name)
+	} else if p := &x.plain[chunk.Index]; p.n > 0 && x.repeats.none(x.bases[chunk.Index], p.n) {
+		b.plain = p
+		return b, nil
+	}
 	w.scanner.Reset(chunk)
 	base := w.run.index.bases[chunk.Index]
 	for w.scanner.Next(&w.rec) {
@@ -173,6 +180,11 @@ func (r *run) releasePass(ctx context.Context) error {
 			return w.work
 		},
 		func(chunk *extract.Chunk, b *batch) error {
+			if p := b.plain; p != nil {
+				if err := r.settlePlain(p); err != nil {
+					return err
+				}
+			}
 			for i := range b.outcomes {
 				if err := r.settle(ctx, b, &b.outcomes[i]); err != nil {
 					return err
@@ -191,11 +203,24 @@ func (r *run) releasePass(ctx context.Context) error {
 	}
 	for i, sum := range sums {
 		if sum.SHA256 != r.index.sums[i].SHA256 {
-			return fail(Altered, nil, "let the extract be written before its completeness rule holds, then run again",
-				"source file %s changed while it was being read; nothing was sent", sum.Name)
+			return r.changed(sum.Name)
 		}
 	}
 	return r.settleConditional()
+}
+
+// changed is the failure of a run whose source is no longer what the index
+// pass read.
+func (r *run) changed(file string) error {
+	return fail(Altered, nil, "let the extract be written before its completeness rule holds, then run again",
+		"source file %s changed while it was being read; nothing was sent", file)
+}
+
+// settlePlain takes the outcome of a chunk of records that no one asked for.
+func (r *run) settlePlain(p *plainChunk) error {
+	reasons := extract.ReasonSet(0).With(extract.NotNamed)
+	r.sheet.of(p.dataset).countAll(reasons.First(), p.n)
+	return r.books.dispositionOf(p.n, p.place, p.dataset, reasons, "")
 }
 
 // settle takes one outcome in source order: here, and only here, codes, row
