@@ -95,7 +95,7 @@ func TestOverLongLine(t *testing.T) {
 }
 
 func scores() *Schema {
-	s, err := ParseSchema("scores.json", []byte(`{"fields":[
+	s, err := parseSchema("scores.json", []byte(`{"fields":[
 		{"name":"patient","class":"subject-key","role":"subject"},
 		{"name":"when","type":"date","format":"%m/%d/%Y","class":"date","role":"date"},
 		{"name":"score","type":"integer","class":"number"},

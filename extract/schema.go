@@ -1,7 +1,6 @@
 package extract
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"time"
@@ -37,8 +36,6 @@ const (
 	RoleStatus    Role = "status"
 )
 
-var roleNames = []string{"none", "subject", "record", "date", "encounter", "provider", "code", "status"}
-
 // Field is one column.
 type Field struct {
 	Name  string
@@ -50,6 +47,10 @@ type Field struct {
 	True, False []string
 	rules       constraints
 }
+
+// Enum lists the only values that the schema lets the cells of a column have;
+// nil when it does not say.
+func (f *Field) Enum() []string { return f.rules.Enum }
 
 // FieldType is a type of Table Schema.
 type FieldType string
@@ -65,16 +66,16 @@ const (
 	TypeYearMonth FieldType = "yearmonth"
 )
 
-var typeNames = []string{"string", "integer", "number", "boolean", "date", "datetime", "year", "yearmonth"}
-
 // constraints are what Table Schema lets a field demand of its cells.
 type constraints struct {
-	required         bool
-	minLength        int
-	maxLength        int // 0: any
-	pattern          *regexp.Regexp
-	enum             []string
-	minimum, maximum *float64
+	Required  bool     `yaml:"required"`
+	Unique    bool     `yaml:"unique"` // of the record's id, which the run checks
+	MinLength int      `yaml:"minLength"`
+	MaxLength int      `yaml:"maxLength"` // 0: any
+	Pattern   *pattern `yaml:"pattern"`
+	Enum      []string `yaml:"enum"`
+	Minimum   *float64 `yaml:"minimum"`
+	Maximum   *float64 `yaml:"maximum"`
 }
 
 // Names gives the names of the columns in their order.
@@ -94,9 +95,11 @@ func (s *Schema) Column(name string) int {
 func (s *Schema) rowEnd() rowEnd { return rowEnd{quote: s.Quote, delimiter: s.Delimiter} }
 
 // missing tells whether a cell stands for no value.
-func (s *Schema) missing(cell []byte) bool {
-	for _, m := range s.Missing {
-		if string(cell) == m {
+func (s *Schema) missing(cell []byte) bool { return isOneOf(cell, s.Missing) }
+
+func isOneOf(cell []byte, values []string) bool {
+	for _, v := range values {
+		if string(cell) == v {
 			return true
 		}
 	}
@@ -107,7 +110,7 @@ func (s *Schema) missing(cell []byte) bool {
 // no value. The span is that of a date.
 func (f *Field) check(cell []byte) (Span, string) {
 	if len(cell) == 0 {
-		if f.rules.required {
+		if f.rules.Required {
 			return NoSpan, "is empty, and is required"
 		}
 		return NoSpan, ""
@@ -131,33 +134,24 @@ func (f *Field) check(cell []byte) (Span, string) {
 }
 
 func (c *constraints) check(cell []byte) string {
-	if c.minLength > 0 || c.maxLength > 0 {
-		if n := utf8.RuneCount(cell); n < c.minLength || c.maxLength > 0 && n > c.maxLength {
+	if c.MinLength > 0 || c.MaxLength > 0 {
+		if n := utf8.RuneCount(cell); n < c.MinLength || c.MaxLength > 0 && n > c.MaxLength {
 			return "has not the length the schema allows"
 		}
 	}
-	if c.pattern != nil && !c.pattern.Match(cell) {
+	if c.Pattern != nil && !c.Pattern.Match(cell) {
 		return "does not match the pattern of the schema"
 	}
-	if c.enum != nil && !isOneOf(cell, c.enum) {
+	if c.Enum != nil && !isOneOf(cell, c.Enum) {
 		return "is none of the values the schema lists"
 	}
-	if c.minimum != nil || c.maximum != nil {
+	if c.Minimum != nil || c.Maximum != nil {
 		n, err := strconv.ParseFloat(string(cell), 64)
-		if err != nil || c.minimum != nil && n < *c.minimum || c.maximum != nil && n > *c.maximum {
+		if err != nil || c.Minimum != nil && n < *c.Minimum || c.Maximum != nil && n > *c.Maximum {
 			return "is outside the range the schema allows"
 		}
 	}
 	return ""
-}
-
-func isOneOf(cell []byte, values []string) bool {
-	for _, v := range values {
-		if string(cell) == v {
-			return true
-		}
-	}
-	return false
 }
 
 func isInteger(b []byte) bool {
@@ -272,7 +266,3 @@ func parseFormatted(cell []byte, format string) (Span, bool) {
 	d := civil(year, month, day)
 	return Span{d, d}, true
 }
-
-// Enum lists the only values that the schema lets the cells of a column have;
-// nil when it does not say.
-func (f *Field) Enum() []string { return f.rules.enum }

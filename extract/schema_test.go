@@ -38,36 +38,40 @@ func TestSchemaIsStrict(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{`{`, "s.json:1: not JSON"},
 		{`{"fields":[],"fields":[]}`, "s.json:1: duplicate member name"},
-		{`[]`, "schema: must be an object"},
-		{`{}`, `schema: "fields" is missing`},
+		{`[]`, "s.json:1:1: must be a mapping"},
+		{`{}`, "fields: the key is missing"},
 		{`{"fields":[]}`, "fields: must name the columns"},
 		{`{"fields":{}}`, "fields: must be a list"},
-		{"{\n\"feilds\":[]}", "s.json:2: feilds: unknown key; did you mean fields?"},
-		{field(`,"clas":"x"`), "fields[0].clas: unknown key; did you mean class?"},
-		{field(`,"zzzzzz":1`), "fields[0].zzzzzz: unknown key; known are class, constraints"},
-		{`{"fields":[{"name":"a"}]}`, `fields[0]: "class" is missing`},
-		{`{"fields":[{"name":"a","class":"fone"}]}`, "fields[0].class: is no class; did you mean phone?"},
-		{`{"fields":[{"name":"a","class":"unclassed"}]}`, "fields[0].class: is no class"},
+		{"{\n\"feilds\":[]}", `s.json:2:1: feilds: unknown key "feilds" (did you mean "fields"?)`},
+		{field(`,"clas":"x"`), `s.json:1:39: fields[0].clas: unknown key "clas" (did you mean "class"?)`},
+		{field(`,"zzzzzz":1`), `fields[0].zzzzzz: unknown key "zzzzzz" (known are title, description`},
+		{`{"fields":[{"name":"a"}]}`, "fields[0].class: the key is missing"},
+		{`{"fields":[{"name":"a","class":"fone"}]}`, `fields[0].class: "fone" is no class (did you mean "phone"?)`},
+		{`{"fields":[{"name":"a","class":"unclassed"}]}`, `fields[0].class: "unclassed" is no class (known are ["name" "geography"`},
 		{`{"fields":[{"name":"a","class":"code"},{"name":"a","class":"code"}]}`, `two columns have the name "a"`},
 		{`{"fields":[{"name":"a","class":"code","role":"status"},{"name":"b","class":"code","role":"status"}]}`, "only one column may have the role status"},
-		{field(`,"type":"int"`), "fields[0].type: must be one of string, integer"},
+		{field(`,"type":"int"`), `fields[0].type: "int" is no type (known are ["string" "integer"`},
 		{field(`,"role":"date"`), "the column of role date must have the type date"},
 		{field(`,"format":"email"`), "format is for columns of type date or datetime"},
 		{field(`,"type":"date","format":"%m/%d"`), "format must hold %Y, %m and %d once each"},
-		{field(`,"type":"date","format":"%d %B %Y %m"`), "format knows %Y, %m, %d, %H, %M and %S"},
-		{field(`,"type":"date","format":"%Y%m%d%"`), "format knows"},
+		{field(`,"type":"date","format":"%d %B %Y %m"`), "once each (it knows %H, %M and %S besides)"},
+		{field(`,"type":"date","format":"%Y%m%d%"`), "format must hold"},
 		{field(`,"constraints":{"unique":true}`), "is checked only for the column of role record"},
 		{field(`,"constraints":{"minimum":1}`), "minimum and maximum are for columns of type integer or number"},
 		{field(`,"constraints":{"pattern":"("}`), "is no pattern"},
-		{field(`,"constraints":{"maxLength":1.5}`), "must be a whole number"},
-		{field(`,"constraints":{"required":1}`), "must be true or false"},
+		{field(`,"constraints":{"maxLength":1.5}`), "fields[0].constraints.maxLength: \"1.5\" is no whole number"},
+		{field(`,"constraints":{"required":1}`), "fields[0].constraints.required: \"1\" is neither yes nor no"},
+		{field(`,"constraints":{"minLength":-1}`), "a length is not negative"},
+		{field(`,"format":"%Y","type":"integer","constraints":{"pattern":"("}`), "format is for columns of type date or datetime"},
+		{field(`,"role":"date","constraints":{"minimum":0}`), "integer or number\ns.json:1:12: fields[0]: the column of role date"},
+		{"{\"fields\":\n[{\"name\":\"a\",\"class\":code}]}", "s.json:2: not JSON"},
 		{`{"fields":[{"name":"a","class":"code"}],"primaryKey":"b"}`, "primaryKey: names no column"},
 		{`{"fields":[{"name":"a","class":"code"}],"primaryKey":["a","b"]}`, "primaryKey: must name one column"},
 		{`{"fields":[{"name":"a","class":"code","role":"code"}],"primaryKey":"a"}`, "one column has one role"},
-		{`{"fields":[{"name":"a","class":"code"}],"dialect":{"delimiter":"x"}}`, "dialect.delimiter: must be one of"},
+		{`{"fields":[{"name":"a","class":"code"}],"dialect":{"delimiter":"x"}}`, "dialect.delimiter: \"x\" is no delimiter (known are"},
 		{`{"fields":[{"name":"a","class":"code"}],"dialect":{"doubleQuote":false}}`, "dialect.doubleQuote: must be true"},
 	} {
-		if s, err := ParseSchema("s.json", []byte(c.text)); err == nil || s != nil || !strings.Contains(err.Error(), c.want) {
+		if s, err := parseSchema("s.json", []byte(c.text)); err == nil || s != nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s\n got %v\nwant %s", c.text, err, c.want)
 		}
 	}
@@ -90,7 +94,7 @@ func TestCells(t *testing.T) {
 		{`"constraints":{"minLength":2,"maxLength":3}`, "ab äöü", "a abcd"},
 		{`"type":"integer","constraints":{"minimum":0,"maximum":27}`, "0 27", "-1 28"},
 	} {
-		s, err := ParseSchema("s.json", []byte(`{"fields":[{"name":"a","class":"code",`+c.field+`}]}`))
+		s, err := parseSchema("s.json", []byte(`{"fields":[{"name":"a","class":"code",`+c.field+`}]}`))
 		if err != nil {
 			t.Fatal(err)
 		}
