@@ -78,6 +78,3 @@ func ParseClass(name string) (c Class, ok bool) {
 	}
 	return Unclassed, false
 }
-
-// ClassNames lists the names of all classes, for diagnostics.
-func ClassNames() []string { return classNames[:] }

@@ -1,7 +1,7 @@
 package extract
 
 import (
-	"fmt"
+	"math/bits"
 	"strings"
 )
 
@@ -99,16 +99,6 @@ var reasonNames = [Reasons]string{
 
 func (r Reason) String() string { return reasonNames[r] }
 
-// ParseReason is the inverse of Reason.String.
-func ParseReason(name string) (Reason, error) {
-	for i, n := range reasonNames {
-		if n == name && i > 0 {
-			return Reason(i), nil
-		}
-	}
-	return NoReason, fmt.Errorf("%q is no reason; reasons are %s", name, strings.Join(reasonNames[1:], ", "))
-}
-
 // Disposition tells which disposition a record has whose first reason is r.
 func (r Reason) Disposition() Disposition {
 	switch {
@@ -141,30 +131,17 @@ func (s ReasonSet) Has(r Reason) bool { return s&(1<<r) != 0 }
 
 // First is the counted reason: the first in decision order.
 func (s ReasonSet) First() Reason {
-	for r := Reason(1); int(r) < Reasons; r++ {
-		if s.Has(r) {
-			return r
-		}
+	if s == 0 {
+		return NoReason
 	}
-	return NoReason
-}
-
-// List gives the reasons in decision order.
-func (s ReasonSet) List() []Reason {
-	var list []Reason
-	for r := Reason(1); int(r) < Reasons; r++ {
-		if s.Has(r) {
-			list = append(list, r)
-		}
-	}
-	return list
+	return Reason(bits.TrailingZeros64(uint64(s)))
 }
 
 // Names gives the names of the reasons in decision order, comma separated.
 func (s ReasonSet) Names() string {
 	names := make([]string, 0, 4)
-	for _, r := range s.List() {
-		names = append(names, r.String())
+	for ; s != 0; s &= s - 1 {
+		names = append(names, s.First().String())
 	}
 	return strings.Join(names, ",")
 }
