@@ -19,6 +19,7 @@ type Engine struct {
 	rows   uint64
 
 	// of the record at hand
+	rec    *extract.Record
 	raw    []byte
 	doc    extract.Doc
 	facts  *extract.Facts
@@ -57,12 +58,12 @@ func (e *Engine) Apply(rec *extract.Record, s *Subject, out *Output) error {
 }
 
 func (e *Engine) resource(rec *extract.Record, out *Output) {
-	e.raw, e.doc, e.facts, e.holes, e.unsafe = rec.Raw, rec.Doc, &rec.Facts, out.Holes, false
+	e.rec, e.raw, e.doc, e.facts, e.holes, e.unsafe = rec, rec.Raw, rec.Doc, &rec.Facts, out.Holes, false
 	b := append(out.Bytes, e.plan.start...)
 	b = e.members(b, e.plan.root, 0)
 	b[len(b)-1] = '}'
 	out.Bytes, out.Holes = append(b, '\n'), e.holes
-	e.raw, e.doc, e.facts, e.holes = nil, nil, nil, nil
+	e.rec, e.raw, e.doc, e.facts, e.holes = nil, nil, nil, nil, nil
 }
 
 // members appends the named members of the object at token at, each followed

@@ -30,9 +30,9 @@ func RecordRef(rec *extract.Record) (ref uint64, ok bool) {
 // link appends a reference in its normal form, "Type/id". A reference to the
 // record's own patient stays. Any other is a Reference hole: it stays only if
 // its target is in the drop. One that cannot be brought to Type/id (a search,
-// a contained resource, a urn that nothing in the record resolves) is dropped.
+// a contained resource, a urn that nothing in its Bundle resolves) is dropped.
 func (e *Engine) link(b []byte, c *node, t *extract.Token) []byte {
-	text := e.text(t)
+	text := e.rec.Resolve(e.text(t))
 	if own := e.ownPatient(c, text); own != nil {
 		return appendReference(b, patientType, own)
 	}
@@ -56,7 +56,7 @@ func (e *Engine) link(b []byte, c *node, t *extract.Token) []byte {
 // the person's code in place of the id. Every other reference is dropped, and
 // so is each one in a record about several people.
 func (e *Engine) codedLink(b []byte, c *node, t *extract.Token) []byte {
-	if len(e.facts.Subjects) != 1 || e.ownPatient(c, e.text(t)) == nil {
+	if len(e.facts.Subjects) != 1 || e.ownPatient(c, e.rec.Resolve(e.text(t))) == nil {
 		return b
 	}
 	b = append(b, `"Patient/`...)

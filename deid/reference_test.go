@@ -1,6 +1,8 @@
 package deid
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -63,6 +65,48 @@ func TestHoleMeetsItsRecord(t *testing.T) {
 	ref, ok := RecordRef(&extract.Record{Dataset: "Observation", Facts: extract.Facts{ID: phi.Bytes("o2")}})
 	if !ok || ref != out.Holes[0].Ref || ref != RefHash([]byte("Observation/o2")) {
 		t.Error("the hole does not name the record it points to")
+	}
+}
+
+// References of a Bundle are written by its fullUrls, which need not hold the
+// ids of the resources that they stand for.
+func TestReferencesOfABundle(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.json")
+	text := `{"resourceType":"Bundle","type":"transaction","entry":[` +
+		`{"fullUrl":"urn:uuid:1","resource":{"resourceType":"Patient","id":"p"}},` +
+		`{"fullUrl":"urn:uuid:2","resource":{"resourceType":"Organization","id":"o"}},` +
+		`{"fullUrl":"urn:uuid:3","resource":{"resourceType":"Location","id":"a"}},` +
+		`{"fullUrl":"urn:uuid:3","resource":{"resourceType":"Location","id":"b"}},` +
+		`{"fullUrl":"urn:uuid:4","resource":{"resourceType":"Encounter","subject":{"reference":"urn:uuid:1"},"serviceProvider":{"reference":"urn:uuid:2"},` +
+		`"episodeOfCare":[{"reference":"urn:uuid:3"},{"reference":"urn:uuid:9"}]}}]}`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := extract.FileAt(path, &extract.FileRule{Format: extract.FHIRJSON})
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunks := extract.OpenChunks([]extract.File{file})
+	defer chunks.Close()
+	var chunk extract.Chunk
+	if err := chunks.Next(&chunk); err != nil {
+		t.Fatal(err)
+	}
+	plan := compile(t, fhirPolicy(policies.Identified, "Encounter", "keep subject reference", "keep serviceProvider reference", "keep episodeOfCare reference"), "Encounter")
+	scanner := extract.NewScanner()
+	scanner.Reset(&chunk)
+	var rec extract.Record
+	var out Output
+	for scanner.Next(&rec) {
+		if rec.Dataset == "Encounter" {
+			if err := plan.Engine().Apply(&rec, nil, &out); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const want = `{"resourceType":"Encounter","subject":{"reference":"Patient/p"},"serviceProvider":{"reference":"Organization/o"}}`
+	if got := string(out.Bytes); got != want+"\n" || len(out.Holes) != 1 || out.Holes[0].Ref != RefHash([]byte("Organization/o")) {
+		t.Errorf("got %s with %d holes, want %s with 1", got, len(out.Holes), want)
 	}
 }
 

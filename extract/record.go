@@ -34,6 +34,18 @@ type Record struct {
 	Row Row       // its cells, when it is delimited
 
 	Facts Facts
+
+	urls fullURLs // of the Bundle it came in; nil elsewhere
+}
+
+// Resolve gives what a reference of the record stands for: Type/id where a
+// fullUrl of the record's Bundle says so, nil where two do, else the reference
+// as it is.
+func (r *Record) Resolve(ref []byte) []byte {
+	if name, met := r.urls[string(ref)]; met {
+		return name
+	}
+	return ref
 }
 
 // Facts are what decisions need of a record. They are found by the scan, so

@@ -48,6 +48,7 @@ func (s *Scanner) Next(rec *Record) bool {
 	}
 	if found {
 		rec.Place.File, rec.Ordinal, rec.Facts.Dataset = s.chunk.file.Index, s.ordinal, rec.Dataset
+		rec.urls = s.chunk.urls
 		s.ordinal++
 	}
 	return found
@@ -69,7 +70,7 @@ func (s *Scanner) Resource(raw []byte, rec *Record) {
 // clear makes rec empty and keeps its buffers.
 func (r *Record) clear() {
 	r.Place, r.Ordinal, r.Dataset, r.Reject, r.Detail = Place{}, 0, Unreadable, NoReason, ""
-	r.Raw, r.Doc, r.Row = nil, nil, r.Row[:0]
+	r.Raw, r.Doc, r.Row, r.urls = nil, nil, r.Row[:0], nil
 	f := &r.Facts
 	f.Dataset, f.ID, f.Date, f.Encounter, f.Status = Unreadable, nil, NoSpan, nil, nil
 	f.Subjects, f.Providers, f.Codes, f.Labels = f.Subjects[:0], f.Providers[:0], f.Codes[:0], f.Labels[:0]
