@@ -61,6 +61,7 @@ func (r *run) commit(ctx context.Context) error {
 	if err := durable.SyncDir(r.agent.dropsDir()); err != nil {
 		return err
 	}
+	r.committing = true
 	return inTx(ctx, r.agent.db, func(tx *sql.Tx) error {
 		for _, step := range []func(context.Context, *sql.Tx) error{
 			r.lease.holds, r.commitDelivery, r.commitMemory, r.acceptInputs, r.commitLedger,
@@ -96,7 +97,7 @@ func (r *run) commitDelivery(ctx context.Context, tx *sql.Tx) error {
 	key := r.agent.master.Wrap("decision-index/"+r.dropDir, []byte(r.indexKey.String()))
 	_, err = tx.ExecContext(ctx, `INSERT INTO delivery (exchange, number, state, dir, manifest, released, people, committed, as_of, ledger, expect, files, index_key)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.x.name, r.number, stateSealed, r.dropDir, r.sealed.ManifestSHA256,
-		r.sheet.Total(extract.Released), len(r.people), r.agent.Now().UnixMilli(), r.opt.AsOf.String(), r.ledgerSize, string(expect), string(files), key)
+		r.sheet.Total(extract.Released), r.people.n, r.agent.Now().UnixMilli(), r.opt.AsOf.String(), r.ledgerSize, string(expect), string(files), key)
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	"github.com/posternhealth/postern/consent"
+	"github.com/posternhealth/postern/deid"
 	"github.com/posternhealth/postern/deid/gate"
 	"github.com/posternhealth/postern/extract"
 )
@@ -80,6 +81,7 @@ type clues struct {
 	values   []valueClue
 	visits   []visitClue
 	starts   []startClue
+	unowned  []uint64 // records about no patient, by deid.RefHash
 }
 
 type peopleClue struct {
@@ -121,7 +123,7 @@ func (w *indexWorker) work(chunk *extract.Chunk, old *clues) (*clues, error) {
 		c = &clues{datasets: map[string]int64{}}
 	}
 	clear(c.datasets)
-	*c = clues{datasets: c.datasets, ids: c.ids[:0], arena: c.arena[:0], people: c.people[:0], values: c.values[:0], visits: c.visits[:0], starts: c.starts[:0]}
+	*c = clues{datasets: c.datasets, ids: c.ids[:0], arena: c.arena[:0], people: c.people[:0], values: c.values[:0], visits: c.visits[:0], starts: c.starts[:0], unowned: c.unowned[:0]}
 	w.last = w.last[:0]
 	w.scanner.Reset(chunk)
 	plain := true
@@ -145,6 +147,9 @@ func (w *indexWorker) note(c *clues) {
 		var id identity
 		id, w.scratch = w.hash.of(rec, w.scratch)
 		c.ids = append(c.ids, id)
+		if len(rec.Facts.Subjects) == 0 && w.run.flows[rec.Dataset] != nil {
+			c.unowned = append(c.unowned, deid.RefHash(w.scratch))
+		}
 	}
 	for _, s := range rec.Facts.Subjects {
 		if string(s) != string(w.last) {
@@ -284,6 +289,9 @@ func (r *run) merge(finder *duplicateFinder, base int64, c *clues) error {
 		if err := x.roster.Add(uint32(x.people.Intern(c.get(v.id))), v.kind, c.get(v.value)); err != nil {
 			return fmt.Errorf("roster of this extract: %w", err)
 		}
+	}
+	for _, ref := range c.unowned {
+		r.referred[ref] = false
 	}
 	for _, v := range c.visits {
 		r.tables.Encounters.Add(c.get(v.id), v.met, c.get(v.patient))

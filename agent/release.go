@@ -270,7 +270,7 @@ func (r *run) fill(ctx context.Context, o *outcome, row *row) error {
 			}
 			copy(row.bytes[h.Start:h.End], key)
 		default:
-			r.referred[h.Ref] = struct{}{}
+			r.refer(h.Ref)
 			kept = append(kept, h)
 		}
 	}
@@ -281,9 +281,17 @@ func (r *run) fill(ctx context.Context, o *outcome, row *row) error {
 	return nil
 }
 
+// refer notes that a released row refers to a record, if that is one of those
+// that go out only when one does.
+func (r *run) refer(ref uint64) {
+	if _, conditional := r.referred[ref]; conditional {
+		r.referred[ref] = true
+	}
+}
+
 func (r *run) spoolRow(part int, row *row) error {
 	if row.self != 0 && r.tracksReferences {
-		r.releasedRefs[row.self] = struct{}{}
+		r.releasedRefs.add(row.self)
 	}
 	if r.opt.DryRun {
 		return nil
@@ -315,12 +323,12 @@ func (r *run) settleConditional() error {
 		again = false
 		for i := range r.postponed {
 			p := &r.postponed[i]
-			if _, asked := r.referred[p.row.self]; taken[i] || !asked || p.row.self == 0 {
+			if taken[i] || !r.referred[p.row.self] || p.row.self == 0 {
 				continue
 			}
 			taken[i], again = true, true
 			for _, h := range p.row.holes {
-				r.referred[h.Ref] = struct{}{}
+				r.refer(h.Ref)
 			}
 		}
 	}

@@ -107,8 +107,9 @@ type run struct {
 	indexKey  *age.X25519Identity
 
 	tracksReferences bool
-	referred         map[uint64]struct{} // records that released rows refer to
-	releasedRefs     map[uint64]struct{} // records that are in the drop
+	committing       bool            // from here on only the database knows whether the drop is committed
+	referred         map[uint64]bool // of records about no patient: whether a released row refers to it
+	releasedRefs     refSet          // records that are in the drop
 	postponed        []postponed
 	cutReferences    int64
 	ledgerSize       int64
@@ -161,9 +162,9 @@ func (a *Agent) newRun(x *exchange, opt RunOptions) *run {
 	return &run{
 		agent: a, x: x, policy: x.policy, opt: opt,
 		flows: map[string]*flow{}, rowClues: map[string][]rowClue{},
-		sheet: newSheet(), counts: pathCounts{}, people: peopleSet{},
+		sheet: newSheet(), counts: pathCounts{},
 		index:    &index{people: consent.NewPeople(), roster: gate.NewRoster(0)},
-		referred: map[uint64]struct{}{}, releasedRefs: map[uint64]struct{}{},
+		referred: map[uint64]bool{},
 	}
 }
 
@@ -205,7 +206,7 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	r.scratchDir = filepath.Join(r.agent.scratchDir(), r.x.config.ID)
 	if r.opt.DryRun {
-		r.scratchDir += fmt.Sprintf("-plan-%d", time.Now().UnixNano())
+		r.scratchDir = r.agent.planDir(r.x.config.ID)
 	}
 	if err := durable.MkdirAll(r.scratchDir, 0o700); err != nil {
 		return fmt.Errorf("scratch folder: %w", err)
@@ -360,7 +361,7 @@ func (r *run) clean(failed bool) error {
 	if r.spill != nil {
 		err = r.spill.close()
 	}
-	if failed && r.builder != nil {
+	if failed && r.builder != nil && !r.committing {
 		r.builder.Discard()
 		err = errors.Join(err, durable.RemoveAll(filepath.Join(r.agent.dropsDir(), r.dropDir)))
 	}

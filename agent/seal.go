@@ -44,9 +44,13 @@ func (r *run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 	if err != nil {
 		return fail(PolicyRefused, err, "", "dataset %s cannot be judged by the gate", part.dataset)
 	}
-	guard, err := gate.New(spec, r.index.roster)
-	if err != nil {
-		return fail(PolicyRefused, err, "", "dataset %s cannot be judged by the gate", part.dataset)
+	guards := newQueue[*gate.Gate](r.opt.Workers)
+	for range r.opt.Workers {
+		guard, err := gate.New(spec, r.index.roster)
+		if err != nil {
+			return fail(PolicyRefused, err, "", "dataset %s cannot be judged by the gate", part.dataset)
+		}
+		guards <- guard
 	}
 	header := part.plan.Header()
 	info := transfer.PartInfo{Dataset: part.dataset, Part2: part.part2, Format: transfer.NDJSON}
@@ -60,27 +64,31 @@ func (r *run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 	if err != nil {
 		return err
 	}
-	s := &sealer{run: r, part: at + 1, spool: part, gate: guard, out: bufio.NewWriterSize(w, 128<<10), totals: totals.of(info.Columns, part.dataset), people: peopleSet{}}
+	s := &sealer{run: r, part: at + 1, spool: part, out: bufio.NewWriterSize(w, 128<<10), totals: totals.of(info.Columns, part.dataset)}
 	if header != nil {
+		guard := <-guards
 		if hit := guard.Header(header); hit != nil {
 			return r.quarantined(part.dataset, 0, hit)
 		}
+		guards <- guard
 		if _, err := s.out.Write(header); err != nil {
 			return err
 		}
 	}
-	if err := part.each(func(row *row) error {
-		if s.lines%4096 == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return s.row(row)
-	}); err != nil {
+	err = inOrder(ctx, r.opt.Workers, func() func(*sealBatch) error {
+		next := part.reader()
+		return func(b *sealBatch) error { return next(&b.rowBatch) }
+	}(), func() func(*sealBatch) error {
+		guard := <-guards
+		return func(b *sealBatch) error { b.judge(r, guard); return nil }
+	}, s.batch)
+	if err != nil {
 		return err
 	}
 	if err := s.out.Flush(); err != nil {
 		return err
 	}
-	return w.Close(s.lines, int64(len(s.people)))
+	return w.Close(s.lines, s.people.n)
 }
 
 func (r *run) releaseOf(dataset string) *policies.Release {
@@ -92,44 +100,78 @@ func (r *run) releaseOf(dataset string) *policies.Release {
 	return nil
 }
 
+// sealBatch is a batch of rows as the gate has judged it.
+type sealBatch struct {
+	rowBatch
+	cut     int64     // references taken out
+	stopped int       // row of the hit
+	hit     *gate.Hit // nil: all rows are clean
+}
+
+// judge settles the references of each row and has the gate judge what is to
+// be sent of it, up to the first hit. It runs on several goroutines: the gate,
+// and nothing else of it, has a memory.
+func (b *sealBatch) judge(r *run, guard *gate.Gate) {
+	b.cut, b.hit = 0, nil
+	for n := range b.rows {
+		row := &b.rows[n]
+		for i := len(row.holes) - 1; i >= 0; i-- { // from the last, so that the others keep their places
+			h := row.holes[i]
+			if h.Kind == deid.Reference && !r.releasedRefs.has(h.Ref) {
+				row.bytes = deid.CutReference(row.bytes, h)
+				b.cut++
+			}
+		}
+		var subjects [1]uint32
+		about := subjects[:0]
+		if row.subject != noSubject {
+			about = append(about, uint32(row.subject))
+		}
+		if b.hit = guard.Row(row.bytes, about); b.hit != nil {
+			b.stopped = n
+			return
+		}
+	}
+}
+
 // sealer seals the rows of one part.
 type sealer struct {
 	run    *run
 	part   int
 	spool  *partSpool
-	gate   *gate.Gate
 	out    *bufio.Writer
 	totals *partTotals
 	people peopleSet
 	lines  int64
 }
 
-func (s *sealer) row(row *row) error {
-	line := row.bytes
-	for i := len(row.holes) - 1; i >= 0; i-- { // from the last, so that the others keep their places
-		h := row.holes[i]
-		if _, inDrop := s.run.releasedRefs[h.Ref]; h.Kind == deid.Reference && !inDrop {
-			line = deid.CutReference(line, h)
-			s.run.cutReferences++
-		}
+func (s *sealer) batch(b *sealBatch) error {
+	if b.hit != nil {
+		return s.run.quarantined(s.spool.dataset, s.lines+int64(b.stopped)+1, b.hit)
 	}
-	var subjects [1]uint32
-	about := subjects[:0]
+	s.run.cutReferences += b.cut
+	size := 0
+	for i := range b.rows {
+		if err := s.row(&b.rows[i]); err != nil {
+			return err
+		}
+		size += len(b.rows[i].bytes)
+	}
+	s.run.progress("seal", size)
+	return nil
+}
+
+func (s *sealer) row(row *row) error {
 	var id phi.Bytes
 	if row.subject != noSubject {
-		about = append(about, uint32(row.subject))
 		id = s.run.index.people.ID(row.subject)
 	}
 	s.lines++
-	if hit := s.gate.Row(line, about); hit != nil {
-		return s.run.quarantined(s.spool.dataset, s.lines, hit)
-	}
-	if _, err := s.out.Write(line); err != nil {
+	if _, err := s.out.Write(row.bytes); err != nil {
 		return err
 	}
 	s.people.add(row.subject)
-	s.totals.add(line)
-	s.run.progress("seal", len(line))
+	s.totals.add(row.bytes)
 	return s.run.books.row(s.part, s.lines, row, s.spool.dataset, id)
 }
 
@@ -142,7 +184,7 @@ func (r *run) quarantined(dataset string, line int64, hit *gate.Hit) error {
 
 // book is the recipient's book: what is in the drop and nothing else.
 func (r *run) book(ctx context.Context, totals *totals) (*transfer.Book, error) {
-	book := &transfer.Book{Standard: string(r.policy.Standard), People: int64(len(r.people)), Totals: totals.list(int64(len(r.people)))}
+	book := &transfer.Book{Standard: string(r.policy.Standard), People: r.people.n, Totals: totals.list(r.people.n)}
 	if r.carriesPart2() {
 		texts, err := r.notices()
 		if err != nil {

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"cmp"
 	"encoding/binary"
+	"io"
 	"slices"
 
 	"github.com/klauspost/compress/s2"
@@ -134,79 +136,74 @@ func (p *partSpool) flush(b *bucket) error {
 	return nil
 }
 
-// each gives every row in the order of the drop. The row holds until the next.
-func (p *partSpool) each(visit func(*row) error) error {
-	for i := range p.buckets {
-		b := &p.buckets[i]
-		if err := p.flush(b); err != nil {
-			return err
-		}
-		b.rows = nil
-		var err error
-		if len(p.buckets) == 1 {
-			err = p.stream(b, visit)
-		} else {
-			err = p.sorted(b, visit)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+// rowBatch is a run of a part's rows in the order of the drop: a frame of the
+// spool, or a bucket of a shuffled part. It is used again for later rows.
+type rowBatch struct {
+	rows []row
+	text []byte // what the rows' bytes lie in
 }
 
-func (p *partSpool) stream(b *bucket, visit func(*row) error) error {
-	var sealed, rows []byte
-	var r row
-	for _, frame := range b.frames {
-		var err error
+// reader gives the batches of the part one after the other, io.EOF at the end.
+// Nothing can be added any more.
+func (p *partSpool) reader() func(*rowBatch) error {
+	at, frame := 0, 0
+	var sealed []byte
+	load := func(b *rowBatch, frame int) (err error) {
 		if sealed, err = p.spill.read(frame, sealed); err != nil {
 			return err
 		}
-		if rows, err = s2.Decode(rows[:cap(rows)], sealed); err != nil {
+		size, err := s2.DecodedLen(sealed)
+		if err != nil {
 			return err
 		}
-		for rest := rows; len(rest) > 0; {
-			rest = readRow(rest, &r)
-			if err := visit(&r); err != nil {
+		start := len(b.text)
+		b.text = slices.Grow(b.text, size)[:start+size]
+		_, err = s2.Decode(b.text[start:], sealed)
+		return err
+	}
+	return func(b *rowBatch) error {
+		b.text = b.text[:0]
+		for ; at < len(p.buckets) && len(b.text) == 0; at++ {
+			bucket := &p.buckets[at]
+			if err := p.flush(bucket); err != nil {
 				return err
 			}
+			bucket.rows = nil
+			for ; frame < len(bucket.frames); frame++ {
+				if len(p.buckets) == 1 && len(b.text) > 0 {
+					b.split()
+					return nil
+				}
+				if err := load(b, bucket.frames[frame]); err != nil {
+					return err
+				}
+			}
+			frame = 0
 		}
+		if len(b.text) == 0 {
+			return io.EOF
+		}
+		if b.split(); len(p.buckets) > 1 {
+			b.sort()
+		}
+		return nil
 	}
-	return nil
 }
 
-// sorted gives a bucket's rows by rank; rows of one person keep their order.
-func (p *partSpool) sorted(b *bucket, visit func(*row) error) error {
-	var all []row
-	for _, frame := range b.frames {
-		sealed, err := p.spill.read(frame, nil)
-		if err != nil {
-			return err
+// split finds the rows of the batch's text.
+func (b *rowBatch) split() {
+	b.rows = b.rows[:0]
+	for rest := b.text; len(rest) > 0; {
+		if len(b.rows) < cap(b.rows) {
+			b.rows = b.rows[:len(b.rows)+1] // with the room for holes that it has
+		} else {
+			b.rows = append(b.rows, row{})
 		}
-		rows, err := s2.Decode(nil, sealed)
-		if err != nil {
-			return err
-		}
-		for rest := rows; len(rest) > 0; {
-			var r row
-			rest = readRow(rest, &r)
-			all = append(all, r)
-		}
+		rest = readRow(rest, &b.rows[len(b.rows)-1])
 	}
-	slices.SortStableFunc(all, func(a, b row) int {
-		switch {
-		case a.rank < b.rank:
-			return -1
-		case a.rank > b.rank:
-			return 1
-		}
-		return 0
-	})
-	for i := range all {
-		if err := visit(&all[i]); err != nil {
-			return err
-		}
-	}
-	return nil
+}
+
+// sort puts the rows in the order of their ranks; rows of one person keep theirs.
+func (b *rowBatch) sort() {
+	slices.SortStableFunc(b.rows, func(a, b row) int { return cmp.Compare(a.rank, b.rank) })
 }

@@ -8,12 +8,22 @@ import (
 	"github.com/posternhealth/postern/internal/keyring"
 )
 
-// peopleSet is the people in a drop.
-type peopleSet map[consent.Subject]struct{}
+// peopleSet is the people in a drop: a bit for each of the run.
+type peopleSet struct {
+	bits []uint64
+	n    int64
+}
 
-func (p peopleSet) add(s consent.Subject) {
-	if s != noSubject {
-		p[s] = struct{}{}
+func (p *peopleSet) add(s consent.Subject) {
+	if s == noSubject {
+		return
+	}
+	for int(s/64) >= len(p.bits) {
+		p.bits = append(p.bits, 0)
+	}
+	if bit := uint64(1) << (s % 64); p.bits[s/64]&bit == 0 {
+		p.bits[s/64] |= bit
+		p.n++
 	}
 }
 
