@@ -395,7 +395,7 @@ func (r *run) outcome() *Outcome {
 	o := &Outcome{
 		Exchange: r.x.name, Recipient: r.x.config.Recipient, Number: r.number,
 		AsOf: r.opt.AsOf.String(), DecidedAt: r.opt.DecidedAt, Source: r.sheet.Source(), Balances: r.sheet.Balances(),
-		People: int64(len(r.people)), Released: r.sheet.Total(extract.Released), Withheld: r.sheet.Total(extract.Withheld), Stages: r.stages,
+		People: r.people.n, Released: r.sheet.Total(extract.Released), Withheld: r.sheet.Total(extract.Withheld), Stages: r.stages,
 	}
 	for _, f := range r.files {
 		o.Bytes += f.Size
