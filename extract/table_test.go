@@ -43,10 +43,10 @@ func TestTableToleratesNothing(t *testing.T) {
 		{"subject,\xff\n", ":1: the header is not UTF-8"},
 		{"subject,from\np1,x\np2\n", ":3: the row has 1 columns, the header 2"},
 		{"subject,from\np1,x,\n", ":2: the row has 3 columns, the header 2"},
-		{"subject,from\np1,\xff\n", ":2: the row is not UTF-8"},
-		{"subject,from\np1,a\"b\n", ":2: a quote within a cell that is not quoted"},
-		{"subject,from\np1,\"a\"b\n", ":2: text after the closing quote of a cell"},
-		{"subject,from\np1,x\np1,\"a\np2,x\n", ":3: a quoted cell that does not end"},
+		{"subject,from\np1,\xff\n", ":2: the row cannot be read: not UTF-8"},
+		{"subject,from\np1,a\"b\n", ":2: the row cannot be read: a quote within a cell that is not quoted"},
+		{"subject,from\np1,\"a\"b\n", ":2: the row cannot be read: text after the closing quote of a cell"},
+		{"subject,from\np1,x\np1,\"a\np2,x\n", ":3: the row cannot be read: a quoted cell that does not end"},
 	} {
 		_, _, err := table(t, c.text)
 		var fe *FileError
