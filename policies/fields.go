@@ -148,7 +148,7 @@ func (r *reading) elements(resource, name string) (leaves []Leaf, whole bool, mi
 		case last && next == nil:
 			return []Leaf{{Path: path, Class: e.Class}}, false, nil
 		case last:
-			return expand(nil, next, path, map[string]int{}), true, nil
+			return leavesOf(nil, e, path[:i], map[string]int{}, true), true, nil
 		case next == nil:
 			return nil, false, &strictyaml.Mistake{Message: step + " has no elements of its own", Hint: "name " + strings.Join(path, ".")}
 		}
@@ -213,38 +213,40 @@ func choiceLeaves(inside *extract.TypeDef, choice string, path []string) []Leaf 
 	for i := range inside.Elements {
 		e := &inside.Elements[i]
 		if suffix, ok := strings.CutPrefix(e.Name, choice); ok && strings.EqualFold(suffix, plainType(e.Type)) {
-			leaves = expandElement(leaves, e, path, map[string]int{})
+			leaves = leavesOf(leaves, e, path, map[string]int{}, true)
 		}
 	}
 	return leaves
 }
 
-// expand lists the leaves of a type that leave when an element is released as
-// a whole: never text, narrative, annotations, attachments, extensions,
+// leavesOf lists the leaves of an element; what may hold anything is one of
+// free text. Of an element that is released as a whole they are those that
+// leave with it: never text, narrative, annotations, attachments, extensions,
 // contained resources, web addresses, or what has no class.
-func expand(leaves []Leaf, typ *extract.TypeDef, path []string, within map[string]int) []Leaf {
-	if within[typ.Name] >= maxNesting {
+func leavesOf(leaves []Leaf, e *extract.Element, path []string, within map[string]int, whole bool) []Leaf {
+	path = append(slices.Clip(path), e.Name)
+	plain, typ := plainType(e.Type), extract.TypeOf(e.Type)
+	switch {
+	case whole && neverWhole[plain]:
+		return leaves
+	case plain == "Extension" || plain == "Resource" || plain == "Narrative":
+		return append(leaves, Leaf{path, extract.FreeText})
+	case typ != nil:
+	case whole && (e.Class == extract.FreeText || e.Class == extract.Unclassed || e.Class == extract.WebAddress):
+		return leaves
+	default:
+		return append(leaves, Leaf{path, e.Class})
+	}
+	if within[typ.Name] >= maxNesting || plain == "Reference" && within[typ.Name] >= 1 {
 		return leaves
 	}
 	within[typ.Name]++
 	for i := range typ.Elements {
-		if e := &typ.Elements[i]; plainType(typ.Name) != "Reference" || e.Name == "reference" {
-			leaves = expandElement(leaves, e, path, within)
+		if inner := &typ.Elements[i]; !whole || plain != "Reference" || inner.Name == "reference" {
+			leaves = leavesOf(leaves, inner, path, within, whole)
 		}
 	}
 	within[typ.Name]--
-	return leaves
-}
-
-func expandElement(leaves []Leaf, e *extract.Element, path []string, within map[string]int) []Leaf {
-	path = append(slices.Clip(path), e.Name)
-	switch next := extract.TypeOf(e.Type); {
-	case neverWhole[plainType(e.Type)]:
-	case next != nil:
-		return expand(leaves, next, path, within)
-	case e.Class != extract.FreeText && e.Class != extract.Unclassed && e.Class != extract.WebAddress:
-		return append(leaves, Leaf{Path: path, Class: e.Class})
-	}
 	return leaves
 }
 

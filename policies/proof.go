@@ -59,13 +59,6 @@ var paragraphs = []struct {
 	{"", "text and what has no class", []extract.Class{extract.FreeText, extract.Unclassed}},
 }
 
-// occurrence is one place where a value of a class can stand in a dataset.
-type occurrence struct {
-	path  string // column, or element path
-	first string // column, or first element: what a person would look for
-	class extract.Class
-}
-
 // prove makes the proof of a policy that Check has found right.
 func prove(p *Policy, env Env) *Proof {
 	proof := &Proof{Policy: p.Name, Version: p.Version, Standard: p.Standard, SHA256: p.SHA256, Notes: notes(p, env)}
@@ -126,11 +119,12 @@ func handle(rel *Release, classes []extract.Class, env Env) []Handling {
 		}
 	}
 	for _, o := range occurrences(rel.Dataset, env) {
-		if slices.Contains(classes, o.class) && !released[o.path] {
-			if partly[o.first] {
-				o.first = "rest of " + o.first
+		if slices.Contains(classes, o.Class) && !released[strings.Join(o.Path, ".")] {
+			first := o.Path[0] // what a person would look for
+			if partly[first] {
+				first = "rest of " + first
 			}
-			note(o.first, "dropped")
+			note(first, "dropped")
 		}
 	}
 	return list
@@ -171,40 +165,18 @@ func treatment(f *Field) string {
 	return string(f.Do)
 }
 
-// occurrences are all places of a dataset where something can stand.
-func occurrences(dataset string, env Env) []occurrence {
-	var list []occurrence
+// occurrences are all places of a dataset where a value can stand: its columns,
+// or the leaves of its elements.
+func occurrences(dataset string, env Env) (list []Leaf) {
 	if schema, ok := env.Schemas[dataset]; ok {
 		for _, c := range schema.Fields {
-			list = append(list, occurrence{c.Name, c.Name, c.Class})
+			list = append(list, Leaf{[]string{c.Name}, c.Class})
 		}
-		return list
-	}
-	if typ := resourceType(dataset); typ != nil {
-		list = walk(list, typ, nil, map[string]int{})
-	}
-	return list
-}
-
-// walk lists every leaf of a type, and as free text what may hold anything.
-func walk(list []occurrence, typ *extract.TypeDef, path []string, within map[string]int) []occurrence {
-	if within[typ.Name] >= maxNesting || plainType(typ.Name) == "Reference" && within[typ.Name] >= 1 {
-		return list
-	}
-	within[typ.Name]++
-	for i := range typ.Elements {
-		e := &typ.Elements[i]
-		at := append(slices.Clip(path), e.Name)
-		switch next := extract.TypeOf(e.Type); {
-		case e.Type == "Extension" || e.Type == "Resource" || e.Type == "Narrative":
-			list = append(list, occurrence{strings.Join(at, "."), at[0], extract.FreeText})
-		case next != nil:
-			list = walk(list, next, at, within)
-		default:
-			list = append(list, occurrence{strings.Join(at, "."), at[0], e.Class})
+	} else if typ := resourceType(dataset); typ != nil {
+		for i := range typ.Elements {
+			list = leavesOf(list, &typ.Elements[i], nil, map[string]int{}, false)
 		}
 	}
-	within[typ.Name]--
 	return list
 }
 
