@@ -108,6 +108,7 @@ type startClue struct { // a record that may begin a person's window
 // indexWorker reads chunks for the index pass.
 type indexWorker struct {
 	run     *run
+	again   bool // a second reading, for the cohort's starts alone
 	scanner *extract.Scanner
 	rec     extract.Record
 	hash    identityHash
@@ -125,6 +126,10 @@ func (w *indexWorker) work(chunk *extract.Chunk, old *clues) (*clues, error) {
 	clear(c.datasets)
 	*c = clues{datasets: c.datasets, ids: c.ids[:0], arena: c.arena[:0], people: c.people[:0], values: c.values[:0], visits: c.visits[:0], starts: c.starts[:0], unowned: c.unowned[:0]}
 	w.last = w.last[:0]
+	if x := w.run.index; w.again && chunk.Index < len(x.plain) && x.plain[chunk.Index].n > 0 { // nothing in it begins a window
+		c.records = x.plain[chunk.Index].n
+		return c, nil
+	}
 	w.scanner.Reset(chunk)
 	plain := true
 	for w.scanner.Next(&w.rec) {
@@ -143,6 +148,12 @@ func (w *indexWorker) work(chunk *extract.Chunk, old *clues) (*clues, error) {
 
 func (w *indexWorker) note(c *clues) {
 	rec := &w.rec
+	if w.again {
+		if len(rec.Facts.Subjects) == 1 {
+			w.noteStart(c, rec.Facts.Subjects[0])
+		}
+		return
+	}
 	if len(rec.Facts.ID) > 0 {
 		var id identity
 		id, w.scratch = w.hash.of(rec, w.scratch)
@@ -228,7 +239,7 @@ func (r *run) readIndex(ctx context.Context, finder *duplicateFinder, hash ident
 	base := int64(0)
 	sums, err := pass(ctx, r.files, r.opt.Workers,
 		func() func(*extract.Chunk, *clues) (*clues, error) {
-			w := &indexWorker{run: r, scanner: extract.NewScanner(), hash: hash}
+			w := &indexWorker{run: r, again: finder == nil, scanner: extract.NewScanner(), hash: hash}
 			return w.work
 		},
 		func(chunk *extract.Chunk, c *clues) error {
