@@ -154,7 +154,7 @@ func (c *checking) dataset(rel *Release) {
 		c.add(path, "give the delimited dataset another name", "%s is a FHIR resource type and a delimited dataset", rel.Dataset)
 		return
 	case delimited:
-		c.delimited(path, rel, schema.Fields)
+		c.delimited(path, rel, schema)
 	case typ == nil && c.alone:
 		return
 	case typ == nil:
@@ -170,7 +170,7 @@ func (c *checking) dataset(rel *Release) {
 // closedCohort refuses a Safe Harbor release that goes on: what one drop adds
 // to the last would tell when it happened.
 func (c *checking) closedCohort(path string, rel *Release, typ *extract.TypeDef, schema *extract.Schema) {
-	dated := typ == nil && (find(schema.Fields, withRole(extract.RoleDate)) != nil || find(schema.Fields, withClass(extract.Date)) != nil) ||
+	dated := typ == nil && (find(schema, withRole(extract.RoleDate)) != nil || find(schema, withClass(extract.Date)) != nil) ||
 		typ != nil && typ.Name != "Patient" && len(extract.Compartment(typ.Name)) > 0
 	closed := slices.ContainsFunc(rel.Only, func(o Condition) bool { return o.Period != "" })
 	for _, o := range rel.Only {
@@ -185,11 +185,9 @@ func (c *checking) closedCohort(path string, rel *Release, typ *extract.TypeDef,
 	}
 }
 
-func find(columns []extract.Field, fits func(*extract.Field) bool) *extract.Field {
-	for i := range columns {
-		if fits(&columns[i]) {
-			return &columns[i]
-		}
+func find(schema *extract.Schema, fits func(*extract.Field) bool) *extract.Field {
+	if i := slices.IndexFunc(schema.Fields, func(f extract.Field) bool { return fits(&f) }); i >= 0 {
+		return &schema.Fields[i]
 	}
 	return nil
 }
@@ -206,26 +204,18 @@ func withClass(class extract.Class) func(*extract.Field) bool {
 	return func(c *extract.Field) bool { return c.Class == class }
 }
 
-func columnNames(columns []extract.Field) []string {
-	names := make([]string, len(columns))
-	for i, c := range columns {
-		names[i] = c.Name
-	}
-	return names
-}
-
-func (c *checking) delimited(path string, rel *Release, columns []extract.Field) {
+func (c *checking) delimited(path string, rel *Release, schema *extract.Schema) {
 	if c.Output.Layout == "ndjson" {
 		c.add("output.layout", "write layout: csv", "a delimited dataset (%s) leaves as csv", rel.Dataset)
 	}
 	for i := range rel.Fields {
 		f := &rel.Fields[i]
-		c.field(strictyaml.Join(path+".fields", f.Name), f, columns)
+		c.field(strictyaml.Join(path+".fields", f.Name), f, schema)
 	}
 	for i := range rel.Only {
-		c.condition(strictyaml.Join(path+".only", rel.Only[i].Path), &rel.Only[i], columns)
+		c.condition(strictyaml.Join(path+".only", rel.Only[i].Path), &rel.Only[i], schema)
 	}
-	if c.Cohort != nil && c.Cohort.Dataset == rel.Dataset && find(columns, withRole(extract.RoleDate)) == nil {
+	if c.Cohort != nil && c.Cohort.Dataset == rel.Dataset && find(schema, withRole(extract.RoleDate)) == nil {
 		c.add("cohort.index", "give the date column the role date in its schema", "%s has no date, so nobody has an index date", rel.Dataset)
 	}
 	for i, t := range c.Totals {
@@ -238,7 +228,7 @@ func (c *checking) delimited(path string, rel *Release, columns []extract.Field)
 // total refuses sums of what is no number, and counts by what differs from
 // person to person: the book would list them.
 func (c *checking) total(path string, t Total, f *Field) {
-	_, identifies := harborRules[f.Class]
+	_, identifies := identifier(f.Class)
 	switch {
 	case t.Kind == "sum" && (f.Class != extract.Number || f.Do != Keep):
 		c.add(path, "take the rows", "%s holds no numbers, so it has no sum", t.Column)
@@ -256,10 +246,10 @@ func fieldNamed(rel *Release, name string) *Field {
 }
 
 // field finds the column of a field and holds its class against the standard.
-func (c *checking) field(path string, f *Field, columns []extract.Field) {
+func (c *checking) field(path string, f *Field, schema *extract.Schema) {
 	if f.From == FromIndex {
 		f.Class = extract.Date
-		if find(columns, named(FromIndex)) != nil {
+		if find(schema, named(FromIndex)) != nil {
 			c.add(path+".from", "rename the column in the schema", "a column is called index, which here means the cohort's index date")
 		}
 		return
@@ -268,17 +258,17 @@ func (c *checking) field(path string, f *Field, columns []extract.Field) {
 		c.lookUp(path, f, c.env.Inputs[input], looked)
 		return
 	}
-	col := find(columns, named(f.From))
+	col := find(schema, named(f.From))
 	if col == nil && f.From == f.Name {
-		col = impliedColumn(f, columns)
+		col = impliedColumn(f, schema)
 	}
 	if col == nil && f.From == f.Name && f.Do == AgeBand {
 		f.Class = extract.BirthDate // the person's own, from the index pass
 		return
 	}
 	if col == nil {
-		hint := strictyaml.DidYouMean(f.From, columnNames(columns))
-		if strictyaml.Nearest(f.From, columnNames(columns)) == "" && f.From == f.Name {
+		hint := strictyaml.DidYouMean(f.From, schema.Names())
+		if strictyaml.Nearest(f.From, schema.Names()) == "" && f.From == f.Name {
 			hint += "; name the source with from:"
 		}
 		c.add(path, hint, "there is no column %q", f.From)
@@ -296,12 +286,12 @@ func (c *checking) field(path string, f *Field, columns []extract.Field) {
 
 // impliedColumn is the one that a transform speaks of by itself: a code is the
 // patient's, an age is taken from the birth date.
-func impliedColumn(f *Field, columns []extract.Field) *extract.Field {
+func impliedColumn(f *Field, schema *extract.Schema) *extract.Field {
 	switch f.Do {
 	case CodePerson:
-		return find(columns, withRole(extract.RoleSubject))
+		return find(schema, withRole(extract.RoleSubject))
 	case AgeBand:
-		return find(columns, withClass(extract.BirthDate))
+		return find(schema, withClass(extract.BirthDate))
 	}
 	return nil
 }
@@ -316,13 +306,13 @@ func (c *checking) lookUp(path string, f *Field, roster InputInfo, name string) 
 	}
 }
 
-func (c *checking) condition(path string, only *Condition, columns []extract.Field) {
-	col := find(columns, named(only.Path))
+func (c *checking) condition(path string, only *Condition, schema *extract.Schema) {
+	col := find(schema, named(only.Path))
 	if col == nil && only.Path == "date" {
-		col = find(columns, withRole(extract.RoleDate))
+		col = find(schema, withRole(extract.RoleDate))
 	}
 	if col == nil {
-		c.add(path, strictyaml.DidYouMean(only.Path, columnNames(columns)), "there is no column %q", only.Path)
+		c.add(path, strictyaml.DidYouMean(only.Path, schema.Names()), "there is no column %q", only.Path)
 		return
 	}
 	only.Path = col.Name

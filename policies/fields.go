@@ -299,14 +299,14 @@ func (r *reading) conditionClass(path string, c Condition, class extract.Class) 
 }
 
 func conditionRefusal(std Standard, c Condition, class extract.Class) (why, hint string) {
-	_, identifies := harborRules[class]
+	letter, identifies := identifier(class)
 	switch {
 	case c.Period != "" && class != extract.Date:
 		return "a period is compared with the date of an event, and this is none", "write it at date:"
 	case c.Period == "" && class == extract.Date:
 		return "a date is compared with a period", "write last-closed-year, or 2026-01-01..2026-12-31"
 	case c.Period == "" && std == SafeHarbor && identifies:
-		return "what is selected by a " + class.String() + " tells of it (45 CFR 164.514(b)(2)(i)" + harborRules[class].paragraph + ")", "select by codes, status or state"
+		return "what is selected by a " + class.String() + " tells of it (45 CFR 164.514(b)(2)(i)" + letter + ")", "select by codes, status or state"
 	case c.Period == "" && (class == extract.FreeText || class == extract.Unclassed):
 		return "a condition compares codes, and this is free text or of no one value", "name the code in it"
 	}

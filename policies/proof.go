@@ -33,32 +33,6 @@ type Handling struct {
 	Treatment string   // dropped, or what is done to them
 }
 
-// paragraphs are the identifiers in the order of the law.
-var paragraphs = []struct {
-	letter, title string
-	classes       []extract.Class
-}{
-	{"(A)", "names", []extract.Class{extract.Name}},
-	{"(B)", "places below a state", []extract.Class{extract.Geography, extract.Postcode}},
-	{"(C)", "dates and ages", []extract.Class{extract.Date, extract.BirthDate, extract.DeathDate, extract.AgeYears}},
-	{"(D)", "telephone numbers", []extract.Class{extract.Phone}},
-	{"(E)", "fax numbers", []extract.Class{extract.Fax}},
-	{"(F)", "e-mail addresses", []extract.Class{extract.Email}},
-	{"(G)", "social security numbers", []extract.Class{extract.SSN}},
-	{"(H)", "medical record numbers", []extract.Class{extract.RecordNumber}},
-	{"(I)", "health plan numbers", []extract.Class{extract.MemberNumber}},
-	{"(J)", "account numbers", []extract.Class{extract.Account}},
-	{"(K)", "certificates and licences", []extract.Class{extract.Licence}},
-	{"(L)", "vehicles", []extract.Class{extract.Vehicle}},
-	{"(M)", "devices", []extract.Class{extract.DeviceSerial}},
-	{"(N)", "web addresses", []extract.Class{extract.WebAddress}},
-	{"(O)", "network addresses", []extract.Class{extract.NetworkAddress}},
-	{"(P)", "biometric identifiers", []extract.Class{extract.Biometric}},
-	{"(Q)", "photographs", []extract.Class{extract.Photograph}},
-	{"(R)", "other unique numbers and codes", []extract.Class{extract.OtherUnique, extract.SubjectKey, extract.RecordKey, extract.Link, extract.ProviderKey}},
-	{"", "text and what has no class", []extract.Class{extract.FreeText, extract.Unclassed}},
-}
-
 // prove makes the proof of a policy that Check has found right.
 func prove(p *Policy, env Env) *Proof {
 	proof := &Proof{Policy: p.Name, Version: p.Version, Standard: p.Standard, SHA256: p.SHA256, Notes: notes(p, env)}

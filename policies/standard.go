@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,48 +10,68 @@ import (
 	"github.com/posternhealth/postern/internal/strictyaml"
 )
 
-// classRule says what a standard lets out of one class: which paragraph of
-// 45 CFR 164.514(b)(2)(i) it falls under, with which transforms it may leave
-// under Safe Harbor, and what to write instead of a refused one.
-type classRule struct {
-	paragraph string
-	harbor    []Transform
-	instead   string
+// paragraph is one identifier of 45 CFR 164.514(b)(2)(i) with the classes that
+// hold it. Classes in no paragraph identify nobody by themselves.
+type paragraph struct {
+	letter, title string
+	classes       []extract.Class
+}
+
+// paragraphs are the identifiers in the order of the law, and last the fields
+// that may hold any of them.
+var paragraphs = []paragraph{
+	{"(A)", "names", []extract.Class{extract.Name}},
+	{"(B)", "places below a state", []extract.Class{extract.Geography, extract.Postcode}},
+	{"(C)", "dates and ages", []extract.Class{extract.Date, extract.BirthDate, extract.DeathDate, extract.AgeYears}},
+	{"(D)", "telephone numbers", []extract.Class{extract.Phone}},
+	{"(E)", "fax numbers", []extract.Class{extract.Fax}},
+	{"(F)", "e-mail addresses", []extract.Class{extract.Email}},
+	{"(G)", "social security numbers", []extract.Class{extract.SSN}},
+	{"(H)", "medical record numbers", []extract.Class{extract.RecordNumber}},
+	{"(I)", "health plan numbers", []extract.Class{extract.MemberNumber}},
+	{"(J)", "account numbers", []extract.Class{extract.Account}},
+	{"(K)", "certificates and licences", []extract.Class{extract.Licence}},
+	{"(L)", "vehicles", []extract.Class{extract.Vehicle}},
+	{"(M)", "devices", []extract.Class{extract.DeviceSerial}},
+	{"(N)", "web addresses", []extract.Class{extract.WebAddress}},
+	{"(O)", "network addresses", []extract.Class{extract.NetworkAddress}},
+	{"(P)", "biometric identifiers", []extract.Class{extract.Biometric}},
+	{"(Q)", "photographs", []extract.Class{extract.Photograph}},
+	{"(R)", "other unique numbers and codes", []extract.Class{extract.OtherUnique, extract.SubjectKey, extract.RecordKey, extract.Link, extract.ProviderKey}},
+	{"", "text and what has no class", []extract.Class{extract.FreeText, extract.Unclassed}},
+}
+
+// identifier gives the paragraph that a class falls under, (A)-(R) for one that
+// may hold anything; ok is false for a class that identifies nobody by itself.
+func identifier(class extract.Class) (letter string, ok bool) {
+	for _, p := range paragraphs {
+		if slices.Contains(p.classes, class) {
+			return cmp.Or(p.letter, "(A)-(R)"), true
+		}
+	}
+	return "", false
 }
 
 const leaveOut = "leave the field out"
 
-// harborRules has a rule for every class of identifiers and links. Classes
-// without one identify nobody by themselves and leave as they are.
-var harborRules = map[extract.Class]classRule{
-	extract.Name:           {"(A)", nil, leaveOut},
-	extract.Geography:      {"(B)", nil, "release the state, or do: zip3 of the postal code"},
-	extract.Postcode:       {"(B)", []Transform{ZIP3}, "write do: zip3"},
-	extract.Date:           {"(C)", []Transform{Year, RelativeTime}, "write do: year, or in a delimited dataset with a cohort do: relative-time"},
-	extract.BirthDate:      {"(C)", []Transform{Year, AgeBand}, "write do: year, or in a delimited dataset do: age-band"},
-	extract.DeathDate:      {"(C)", []Transform{Year}, "write do: year"},
-	extract.AgeYears:       {"(C)", []Transform{AgeBand}, "write do: age-band with top: 90+"},
-	extract.Phone:          {"(D)", nil, leaveOut},
-	extract.Fax:            {"(E)", nil, leaveOut},
-	extract.Email:          {"(F)", nil, leaveOut},
-	extract.SSN:            {"(G)", nil, leaveOut},
-	extract.RecordNumber:   {"(H)", nil, "release the patient's own code instead: do: code on the subject"},
-	extract.MemberNumber:   {"(I)", nil, "release the patient's own code instead: do: code on the subject"},
-	extract.Account:        {"(J)", nil, leaveOut},
-	extract.Licence:        {"(K)", nil, leaveOut},
-	extract.Vehicle:        {"(L)", nil, leaveOut},
-	extract.DeviceSerial:   {"(M)", nil, leaveOut},
-	extract.WebAddress:     {"(N)", nil, leaveOut},
-	extract.NetworkAddress: {"(O)", nil, leaveOut},
-	extract.Biometric:      {"(P)", nil, leaveOut},
-	extract.Photograph:     {"(Q)", nil, leaveOut},
-	extract.OtherUnique:    {"(R)", nil, leaveOut},
-	extract.SubjectKey:     {"(R)", []Transform{CodePerson}, "write do: code"},
-	extract.RecordKey:      {"(R)", nil, leaveOut},
-	extract.Link:           {"(R)", []Transform{CodePerson}, "write do: code where it points to the patient, else leave the field out"},
-	extract.ProviderKey:    {"(R)", nil, leaveOut + "; a provider's number also leads to a place below the state (B)"},
-	extract.FreeText:       {"(A)-(R)", nil, leaveOut + "; text may hold any identifier"},
-	extract.Unclassed:      {"(A)-(R)", nil, "give the column a class in its schema"},
+// harbor says with which transforms an identifier may leave under Safe Harbor,
+// and what to write instead of another. Those without an entry never leave.
+var harbor = map[extract.Class]struct {
+	permits []Transform
+	instead string
+}{
+	extract.Geography:    {nil, "release the state, or do: zip3 of the postal code"},
+	extract.Postcode:     {[]Transform{ZIP3}, "write do: zip3"},
+	extract.Date:         {[]Transform{Year, RelativeTime}, "write do: year, or in a delimited dataset with a cohort do: relative-time"},
+	extract.BirthDate:    {[]Transform{Year, AgeBand}, "write do: year, or in a delimited dataset do: age-band"},
+	extract.DeathDate:    {[]Transform{Year}, "write do: year"},
+	extract.AgeYears:     {[]Transform{AgeBand}, "write do: age-band with top: 90+"},
+	extract.RecordNumber: {nil, "release the patient's own code instead: do: code on the subject"},
+	extract.MemberNumber: {nil, "release the patient's own code instead: do: code on the subject"},
+	extract.SubjectKey:   {[]Transform{CodePerson}, "write do: code"},
+	extract.Link:         {[]Transform{CodePerson}, "write do: code where it points to the patient, else leave the field out"},
+	extract.ProviderKey:  {nil, leaveOut + "; a provider's number also leads to a place below the state (B)"},
+	extract.FreeText:     {nil, leaveOut + "; text may hold any identifier"},
 }
 
 // sources are the classes that a transform can be applied to at all; keep can
@@ -76,12 +97,12 @@ func refusal(std Standard, class extract.Class, do Transform) (why, instead stri
 	if classes, bound := sources[do]; bound && !slices.Contains(classes, class) {
 		return fmt.Sprintf("do: %s cannot be applied to a %s", do, class), transformsFor(std, class)
 	}
-	rule, bound := harborRules[class]
+	letter, identifies := identifier(class)
 	switch {
 	case class == extract.Unclassed:
-		return "what has no class never leaves", rule.instead
-	case std == SafeHarbor && bound && !slices.Contains(rule.harbor, do):
-		return fmt.Sprintf("Safe Harbor does not let a %s leave with do: %s (45 CFR 164.514(b)(2)(i)%s)", class, do, rule.paragraph), rule.instead
+		return "what has no class never leaves", "give the column a class in its schema"
+	case std == SafeHarbor && identifies && !slices.Contains(harbor[class].permits, do):
+		return fmt.Sprintf("Safe Harbor does not let a %s leave with do: %s (45 CFR 164.514(b)(2)(i)%s)", class, do, letter), cmp.Or(harbor[class].instead, leaveOut)
 	case std != SafeHarbor && std != Identified:
 		return fmt.Sprintf("the standard %q is %s", std, ErrNotInThisVersion), "use identified or safe-harbor"
 	}
