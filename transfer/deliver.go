@@ -92,7 +92,7 @@ func deliverFile(s store, f File, attempt string, log func(Event)) (Event, error
 	if s.plan().Direct {
 		temporary = f.Name
 	}
-	if err := upload(s, f, temporary); err != nil {
+	if err := putUp(s, f, temporary); err != nil {
 		return event, err
 	}
 	event.State, err = confirm(s, f, temporary)
@@ -160,8 +160,8 @@ func hashOf(s store, f File) (string, error) {
 // onlyReader hides WriteTo, which in pkg/sftp takes a short answer for the end.
 type onlyReader struct{ io.Reader }
 
-// upload also proves that what it read is what was sealed.
-func upload(s store, f File, as string) error {
+// putUp also proves that what it read is what was sealed.
+func putUp(s store, f File, as string) error {
 	file, err := os.Open(f.Path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSealed, err)

@@ -3,7 +3,6 @@ package transfer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -12,9 +11,6 @@ import (
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 )
-
-// requests in flight per file; at 20 ms of round trip fewer leave the wire idle.
-const requestsInFlight = 64
 
 // SFTPConfig is a recipient's SFTP account.
 type SFTPConfig struct {
@@ -51,7 +47,7 @@ func dialSFTP(ctx context.Context, c SFTPConfig, p pace) (*SFTP, error) {
 	}
 	d := &SFTP{config: c, conn: conn}
 	defer context.AfterFunc(ctx, func() { _ = conn.conn.Close() })()
-	if err := d.openSubsystem(); err != nil {
+	if err := d.open(); err != nil {
 		_ = conn.Close()
 		if ctx.Err() != nil {
 			err = ctx.Err()
@@ -62,35 +58,39 @@ func dialSFTP(ctx context.Context, c SFTPConfig, p pace) (*SFTP, error) {
 	return d, nil
 }
 
-func (d *SFTP) openSubsystem() error {
-	session, err := d.conn.NewSession()
-	if err != nil {
-		return err
-	}
-	out, err := session.StdinPipe()
-	if err != nil {
-		return err
-	}
-	in, err := session.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := session.RequestSubsystem("sftp"); err != nil {
-		return err
-	}
-	g, err := greet(in, out)
-	if err != nil {
-		return err
-	}
-	d.client, err = sftp.NewClientPipe(g.Reader, g.WriteCloser,
-		sftp.MaxPacketUnchecked(g.packet), sftp.MaxConcurrentRequestsPerFile(requestsInFlight))
-	if err != nil {
+func (d *SFTP) open() (err error) {
+	var packet int
+	if d.client, packet, err = d.openSession(); err != nil {
 		return err
 	}
 	_, posix := d.client.HasExtension("posix-rename@openssh.com")
 	d.use = Plan{Server: string(d.conn.ServerVersion()), HostKey: fingerprints(d.config.HostKeys), Direct: d.config.Direct,
-		Stat: true, ReadBack: d.config.ReadBack, PosixRename: posix, PacketSize: g.packet}
+		Stat: true, ReadBack: d.config.ReadBack, PosixRename: posix, PacketSize: packet}
 	return nil
+}
+
+func (d *SFTP) openSession() (*sftp.Client, int, error) {
+	session, err := d.conn.NewSession()
+	if err != nil {
+		return nil, 0, err
+	}
+	out, err := session.StdinPipe()
+	if err != nil {
+		return nil, 0, err
+	}
+	in, err := session.StdoutPipe()
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := session.RequestSubsystem("sftp"); err != nil {
+		return nil, 0, err
+	}
+	g, err := greet(in, out)
+	if err != nil {
+		return nil, 0, err
+	}
+	client, err := sftp.NewClientPipe(g.Reader, g.WriteCloser, sftp.MaxPacketUnchecked(g.packet))
+	return client, g.packet, err
 }
 
 func (d *SFTP) Deliver(ctx context.Context, files []File, log func(Event)) (Evidence, error) {
@@ -168,7 +168,6 @@ func (s *sftpStore) read(name string) (io.ReadCloser, error) {
 }
 
 // write opens write-only, as some servers refuse anything else, and exclusive.
-// ReadFromWithConcurrency reports every packet's error, ReadFrom did not.
 func (s *sftpStore) write(name string, from io.Reader, size int64) error {
 	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	if s.use.Direct && !s.use.Stat {
@@ -179,11 +178,12 @@ func (s *sftpStore) write(name string, from io.Reader, size int64) error {
 	if err != nil {
 		return err
 	}
-	n, err := file.ReadFromWithConcurrency(from, requestsInFlight)
-	if err == nil && n != size {
-		err = fmt.Errorf("%d bytes went up, %d were due", n, size)
+	up := &upload{from: from, size: size, packet: s.use.PacketSize}
+	if size >= largeFile && isOpenSSH(s.use) {
+		s.help(up, name)
 	}
-	if err = errors.Join(err, file.Close()); err != nil {
+	up.through(file)
+	if err = up.end(); err != nil {
 		// What went up is of no use: it may have holes, its size tells nothing.
 		_ = s.remove(name)
 	}

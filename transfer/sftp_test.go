@@ -440,8 +440,9 @@ func TestKeepalive(t *testing.T) {
 	must(t, err)
 }
 
-// startSSHD runs Debian's sshd as the present user.
-func startSSHD(t testing.TB) (SFTPConfig, string) {
+// startSSHD runs Debian's sshd as the present user; lines come first in its
+// configuration, where the first of two wins.
+func startSSHD(t testing.TB, lines ...string) (SFTPConfig, string) {
 	t.Helper()
 	program := "/usr/sbin/sshd"
 	if _, err := os.Stat(program); err != nil {
@@ -464,7 +465,10 @@ func startSSHD(t testing.TB) (SFTPConfig, string) {
 	must(t, err)
 	port := l.Addr().(*net.TCPAddr).Port
 	must(t, l.Close())
-	config := fmt.Sprintf("Port %d\nListenAddress 127.0.0.1\nHostKey %s/host_key\nAuthorizedKeysFile %s/authorized\nPidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\n", port, dir, dir)
+	config := strings.Join(lines, "\n") + fmt.Sprintf("\nPort %d\nListenAddress 127.0.0.1\nHostKey %s/host_key\nAuthorizedKeysFile %s/authorized\nPidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n", port, dir, dir)
+	if !strings.Contains(config, "Subsystem") {
+		config += "Subsystem sftp internal-sftp\n"
+	}
 	must(t, os.WriteFile(filepath.Join(dir, "config"), []byte(config), 0o600))
 	if me.Uid == "0" {
 		_ = os.MkdirAll("/run/sshd", 0o755) // privilege separation of a root sshd
@@ -502,6 +506,52 @@ func TestPacketSizeFollowsTheServer(t *testing.T) {
 	_, c = mailbox(t, sftptest.Options{})
 	if d := dial(t, c); d.use.PacketSize != usualPacket {
 		t.Errorf("with the embedded server: %+v", d.use)
+	}
+}
+
+// sftpServer is a subsystem that does something before each session.
+func sftpServer(t *testing.T, before string) string {
+	t.Helper()
+	program := "/usr/lib/openssh/sftp-server"
+	if _, err := os.Stat(program); err != nil {
+		if os.Getenv("POSTERN_REQUIRE") == "all" {
+			t.Fatal("peer sftp-server is missing")
+		}
+		t.Skip("peer sftp-server is missing")
+	}
+	return "Subsystem sftp " + before + "; exec " + program // run by the account's shell
+}
+
+// A session that dies in the middle of a large file fails the delivery, and
+// nothing has the file's name.
+func TestLargeFileBreaksOff(t *testing.T) {
+	c, root := startSSHD(t, sftpServer(t, "ulimit -f 8192")) // blocks of 512 bytes: 4 MiB
+	files := bigDrop(t, largeFile)
+	if _, err := dial(t, c).Deliver(context.Background(), files, quiet); !errors.Is(err, ErrDestination) {
+		t.Fatalf("gave %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "inbox", files[0].Name)); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("its name: %v", err)
+	}
+}
+
+// Through several sessions, or through one where no more are granted, a large
+// file arrives as it is.
+func TestLargeFileGoesThroughSeveralSessions(t *testing.T) {
+	for limit, want := range map[string]int{"MaxSessions 10": 1 + extraSessions, "MaxSessions 1": 1} {
+		count := filepath.Join(t.TempDir(), "sessions")
+		c, root := startSSHD(t, limit, sftpServer(t, "echo >>"+count))
+		files := bigDrop(t, largeFile+12345)
+		evidence, err := dial(t, c).Deliver(context.Background(), files, quiet)
+		if err != nil || evidence.State != SizeVerified {
+			t.Fatalf("%s: %s, %v", limit, evidence.State, err)
+		}
+		sameFiles(t, filepath.Join(root, "inbox"), files)
+		sessions, err := os.ReadFile(count)
+		must(t, err)
+		if len(sessions) != want {
+			t.Errorf("%s: %d sessions; want %d", limit, len(sessions), want)
+		}
 	}
 }
 

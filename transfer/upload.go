@@ -1,0 +1,112 @@
+package transfer
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/pkg/sftp"
+)
+
+const (
+	// inFlight is how many bytes are on their way in one session. OpenSSH lets
+	// no more than 2 MiB be (its CHAN_SES_WINDOW_DEFAULT), which at 20 ms of
+	// round trip bounds an upload more than the wire does,
+	inFlight = 4 << 20
+	// so a large file goes to OpenSSH through several sessions at once.
+	largeFile     = 16 << 20
+	extraSessions = 3
+)
+
+// isOpenSSH is true of OpenSSH's own sftp-server, which alone states limits.
+// There two handles on one file write where they are told, as POSIX has it;
+// of other servers that is not known.
+func isOpenSSH(p Plan) bool {
+	return strings.HasPrefix(p.Server, "SSH-2.0-OpenSSH_") && p.PacketSize > usualPacket
+}
+
+// upload sends one file, a packet in each request, through all handles that
+// take part.
+type upload struct {
+	size    int64
+	packet  int
+	writers sync.WaitGroup
+
+	mu   sync.Mutex
+	from io.Reader
+	at   int64 // bytes taken from it
+	err  error // the first one; after it nothing more is sent
+}
+
+// help lets further sessions take part as soon as they are open. A server
+// that grants none, or no second handle, is left with the first.
+func (s *sftpStore) help(u *upload, name string) {
+	for range extraSessions {
+		u.writers.Go(func() {
+			client, _, err := s.openSession()
+			if err != nil {
+				return
+			}
+			defer client.Close()
+			if file, err := client.OpenFile(s.path(name), os.O_WRONLY); err == nil {
+				u.through(file)
+			}
+		})
+	}
+}
+
+// through writes packets to a handle until there are none, and closes it.
+func (u *upload) through(file *sftp.File) {
+	var requests sync.WaitGroup
+	for range min(inFlight/int64(u.packet), u.size/int64(u.packet)+1) {
+		requests.Go(func() {
+			packet := make([]byte, min(int64(u.packet), u.size+1))
+			for {
+				n, at := u.next(packet)
+				if n == 0 {
+					return
+				}
+				_, err := file.WriteAt(packet[:n], at)
+				u.fail(err)
+			}
+		})
+	}
+	requests.Wait()
+	u.fail(file.Close())
+}
+
+// next fills a packet, which is empty at the end and after a failure.
+func (u *upload) next(packet []byte) (n int, at int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.err != nil {
+		return 0, 0
+	}
+	n, err := io.ReadFull(u.from, packet)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		u.err = err
+		return 0, 0
+	}
+	at = u.at
+	u.at += int64(n)
+	return n, at
+}
+
+func (u *upload) fail(err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.err == nil {
+		u.err = err
+	}
+}
+
+// end waits for every handle to be closed.
+func (u *upload) end() error {
+	u.writers.Wait()
+	if u.err == nil && u.at != u.size {
+		return fmt.Errorf("%d bytes went up, %d were due", u.at, u.size)
+	}
+	return u.err
+}
