@@ -90,6 +90,7 @@ func (f *Filter) file() (extract.File, error) {
 	if err != nil {
 		return file, fail(Usage, err, "give a file that can be read", "input")
 	}
+	file.Unsummed = true
 	return file, nil
 }
 

@@ -2,7 +2,9 @@ package extract
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"strings"
 	"unicode/utf8"
 
@@ -83,21 +85,36 @@ func chomp(b []byte) []byte {
 type rowReader struct {
 	schema  *Schema
 	utf8    bool // the whole chunk is well-formed
+	plain   bool // the whole chunk is without quotes: every line is a row
 	scratch []byte
 }
 
 func (r *rowReader) begin(c *Chunk) {
 	r.schema, r.utf8 = c.file.Rule.Schema, utf8.Valid(c.data)
+	r.plain = r.schema.Quote == 0 || bytes.IndexByte(c.data, r.schema.Quote) < 0
+}
+
+// length gives the length of the row that data begins with, its line end
+// included, and the number of line ends in it.
+func (r *rowReader) length(data []byte) (n, lines int) {
+	if !r.plain {
+		end := r.schema.rowEnd()
+		n, _ = end.firstEnd(data)
+		return n, bytes.Count(data[:n], newline)
+	}
+	if n = bytes.IndexByte(data, '\n'); n < 0 {
+		return len(data), 0
+	}
+	return n + 1, 1
 }
 
 // nextRow takes the next row that is not blank.
 func (s *Scanner) nextRow(rec *Record) bool {
 	for s.pos < len(s.chunk.data) {
-		end := s.rows.schema.rowEnd()
-		n, _ := end.firstEnd(s.chunk.data[s.pos:])
+		n, lines := s.rows.length(s.chunk.data[s.pos:])
 		whole, line := s.chunk.data[s.pos:s.pos+n:s.pos+n], s.line
 		s.pos += n
-		s.line += int64(bytes.Count(whole, newline))
+		s.line += int64(lines)
 		raw := chomp(whole)
 		if len(raw) == 0 {
 			continue
@@ -174,16 +191,8 @@ func (f *Facts) take(role Role, cell phi.Bytes, span Span) {
 // split cuts a row, given without its line end, into cells without quotes.
 func (r *rowReader) split(raw []byte, row Row) (Row, string) {
 	d, q := r.schema.Delimiter, r.schema.Quote
-	if q == 0 || bytes.IndexByte(raw, q) < 0 {
-		for start, i := 0, 0; ; i++ {
-			if i == len(raw) {
-				return append(row, raw[start:]), ""
-			}
-			if raw[i] == d {
-				row = append(row, raw[start:i:i])
-				start = i + 1
-			}
-		}
+	if r.plain || q == 0 || bytes.IndexByte(raw, q) < 0 {
+		return cut(raw, d, row), ""
 	}
 	r.scratch = r.scratch[:0]
 	for i := 0; ; i++ { // i is where a cell starts
@@ -212,6 +221,27 @@ func (r *rowReader) split(raw []byte, row Row) (Row, string) {
 			return row, "text after the closing quote of a cell"
 		}
 	}
+}
+
+// cut cuts a row without quotes at its delimiters. Eight bytes are looked at
+// together; the high bit of a byte of found is set where that byte is one.
+func cut(raw []byte, delimiter byte, row Row) Row {
+	all, start, i := uint64(delimiter)*ones, 0, 0
+	for ; i+8 <= len(raw); i += 8 {
+		x := binary.LittleEndian.Uint64(raw[i:]) ^ all
+		for found := ^((x&^highs + ^uint64(highs)) | x | ^uint64(highs)); found != 0; found &= found - 1 {
+			end := i + bits.TrailingZeros64(found)>>3
+			row = append(row, raw[start:end:end])
+			start = end + 1
+		}
+	}
+	for ; i < len(raw); i++ {
+		if raw[i] == delimiter {
+			row = append(row, raw[start:i:i])
+			start = i + 1
+		}
+	}
+	return append(row, raw[start:])
 }
 
 // unquote reads a quoted cell, given from behind its opening quote; n is what

@@ -31,6 +31,10 @@ type File struct {
 	Path  string // where it can be opened
 	Rule  *FileRule
 	Size  int64 // as stored
+
+	// Unsummed: its bytes are not hashed and its FileSum is empty, for a
+	// reader who has nothing to compare it with.
+	Unsummed bool
 }
 
 // FileSum is the fingerprint of a file's stored bytes.

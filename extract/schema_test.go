@@ -1,11 +1,15 @@
 package extract
 
 import (
+	"bytes"
 	"encoding/csv"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func TestSchema(t *testing.T) {
@@ -141,6 +145,37 @@ func FuzzRow(f *testing.F) {
 			if len(want) != 1 || len(want[0]) != len(got) || string(cell) != want[0][i] {
 				t.Fatalf("%q: cell %d is %q, encoding/csv has %q", row, i, []byte(cell), want)
 			}
+		}
+	})
+}
+
+// TestRowsAreCutAtEveryDelimiter holds the eight-byte cutter to the standard
+// library's way of cutting.
+func TestRowsAreCutAtEveryDelimiter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		row := rapid.SliceOf(rapid.SampledFrom([]byte(",,+-.|\t\x00\x80\xacab"))).Draw(t, "row")
+		for _, delimiter := range []byte(",|\t") {
+			want := bytes.Split(row, []byte{delimiter})
+			got := cut(row, delimiter, nil)
+			if len(got) != len(want) {
+				t.Fatalf("%d cells of %q, want %d", len(got), row, len(want))
+			}
+			for i := range want {
+				if !bytes.Equal(got[i], want[i]) {
+					t.Fatalf("cell %d of %q is %q, want %q", i, row, []byte(got[i]), want[i])
+				}
+			}
+		}
+	})
+}
+
+func TestNumbersAreReadAsStrconvReadsThem(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(rapid.StringMatching(`[0-9]{1,18}`), rapid.StringMatching(`-?[0-9]{1,4}(\.[0-9]{0,3})?`)).Draw(t, "number")
+		got, gotErr := number([]byte(text))
+		want, wantErr := strconv.ParseFloat(text, 64)
+		if got != want || (gotErr == nil) != (wantErr == nil) {
+			t.Fatalf("%s is read as %v", text, got)
 		}
 	})
 }
