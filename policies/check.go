@@ -2,8 +2,8 @@ package policies
 
 import (
 	"fmt"
+	"maps"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/posternhealth/postern/extract"
@@ -34,8 +34,8 @@ const memberNumber = "member_id"
 // checking is one check of a policy against an environment.
 type checking struct {
 	*Policy
+	mistakes
 	env   Env
-	errs  *strictyaml.Errors
 	alone bool // for CheckRelease
 }
 
@@ -63,7 +63,7 @@ func CheckRelease(p *Policy, schemas map[string]*extract.Schema) (*Proof, error)
 }
 
 func newChecking(p *Policy, env Env) *checking {
-	c := &checking{Policy: p, env: env, errs: &strictyaml.Errors{File: p.File}}
+	c := &checking{Policy: p, env: env, mistakes: mistakes{source: p.source, errs: &strictyaml.Errors{File: p.File}}}
 	if p.source != nil {
 		c.errs = p.source.NewErrors()
 		for _, m := range append(p.source.Placeholders(), p.unfilled...) {
@@ -81,17 +81,6 @@ func (c *checking) release() (*Proof, error) {
 		return nil, err
 	}
 	return prove(c.Policy, c.env), nil
-}
-
-func (c *checking) add(path, hint, format string, args ...any) {
-	var at strictyaml.Pos
-	if c.source != nil {
-		if c.source.IsPlaceholder(path) {
-			return
-		}
-		at = c.source.At(path)
-	}
-	c.errs.Add(at, path, fmt.Sprintf(format, args...), hint)
 }
 
 func (c *checking) recipient() {
@@ -321,11 +310,4 @@ func (c *checking) condition(path string, only *Condition, schema *extract.Schem
 	}
 }
 
-func sortedNames[T any](m map[string]T) []string {
-	names := make([]string, 0, len(m))
-	for name := range m {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
-}
+func sortedNames[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }

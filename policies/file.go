@@ -13,18 +13,22 @@ type file struct {
 	Recipient string                           `yaml:"recipient,required"`
 	Purpose   string                           `yaml:"purpose,required"`
 	Basis     string                           `yaml:"basis,required"`
-	Agreement *agreementFile                   `yaml:"agreement,required"`
+	Agreement agreementFile                    `yaml:"agreement,required"`
 	Because   string                           `yaml:"because,required"`
-	Attest    *attestFile                      `yaml:"attest"`
-	People    *peopleFile                      `yaml:"people"`
+	Attest    attestFile                       `yaml:"attest"`
+	People    peopleFile                       `yaml:"people"`
 	Inputs    strictyaml.Ordered[guardFile]    `yaml:"inputs"`
-	Cohort    *cohortFile                      `yaml:"cohort"`
+	Cohort    cohortFile                       `yaml:"cohort"`
 	Release   strictyaml.Ordered[*releaseFile] `yaml:"release,required"`
-	Output    *outputFile                      `yaml:"output,required"`
+	Output    outputFile                       `yaml:"output,required"`
 	Totals    []string                         `yaml:"totals"`
-	Notices   *noticesFile                     `yaml:"notices"`
-	Tolerate  *tolerateFile                    `yaml:"tolerate"`
-	Keep      *keepFile                        `yaml:"keep"`
+	Notices   Notices                          `yaml:"notices"`
+	Tolerate  struct {
+		Rejected strictyaml.Percent `yaml:"rejected"`
+	} `yaml:"tolerate"`
+	Keep struct {
+		SealedDrop strictyaml.Duration `yaml:"sealed_drop"`
+	} `yaml:"keep"`
 
 	Protect         later `yaml:"protect"`
 	Tables          later `yaml:"tables"`
@@ -42,7 +46,7 @@ type agreementFile struct {
 }
 
 type attestFile struct {
-	ActualKnowledge *struct {
+	ActualKnowledge struct {
 		NoneKnown bool            `yaml:"none_known,required"`
 		By        string          `yaml:"by,required"`
 		On        strictyaml.Date `yaml:"on,required"`
@@ -51,18 +55,18 @@ type attestFile struct {
 }
 
 type peopleFile struct {
-	Relationship *struct {
+	Relationship struct {
 		Roster      string `yaml:"roster,required"`
 		Covered     string `yaml:"covered,required"`
 		IfAmbiguous string `yaml:"if_ambiguous"`
 	} `yaml:"relationship"`
-	Consent *struct {
-		General *consentFile `yaml:"general"`
-		Part2   *part2File   `yaml:"part2"`
-		Minors  later        `yaml:"minors"`
-		States  later        `yaml:"states"`
+	Consent struct {
+		General consentFile `yaml:"general"`
+		Part2   part2File   `yaml:"part2"`
+		Minors  later       `yaml:"minors"`
+		States  later       `yaml:"states"`
 	} `yaml:"consent"`
-	ClinicChoice *struct {
+	ClinicChoice struct {
 		RegistryOptOut string `yaml:"registry_opt_out"`
 		Part2Program   string `yaml:"part2_program"`
 		Because        string `yaml:"because,required"`
@@ -116,19 +120,6 @@ type outputFile struct {
 	Part2Rows string `yaml:"part2_rows"`
 	Shuffle   string `yaml:"shuffle"`
 	Also      later  `yaml:"also"`
-}
-
-type noticesFile struct {
-	Part2          string `yaml:"part2"`
-	ScopeOfConsent string `yaml:"scope_of_consent"`
-}
-
-type tolerateFile struct {
-	Rejected strictyaml.Percent `yaml:"rejected"`
-}
-
-type keepFile struct {
-	SealedDrop strictyaml.Duration `yaml:"sealed_drop"`
 }
 
 // values are one value or a list of them.

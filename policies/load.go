@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -43,22 +44,52 @@ func Load(path string) (*Policy, error) {
 	})
 }
 
+// mistakes are those of one policy.
+type mistakes struct {
+	source *strictyaml.Source // nil when the policy was not made by Load
+	errs   *strictyaml.Errors
+	broken map[string]bool // key paths whose value could not be read
+}
+
+// add notes a mistake at a key path, unless the value there could not be read,
+// or is still to be filled in: then Check says so.
+func (m *mistakes) add(path, hint, format string, args ...any) {
+	var at strictyaml.Pos
+	if m.source != nil {
+		if m.broken[path] || m.source.IsPlaceholder(path) {
+			return
+		}
+		at = m.source.At(path)
+	}
+	m.errs.Add(at, path, fmt.Sprintf(format, args...), hint)
+}
+
+// must notes a mistake when what stands at a key path is not right. A key that
+// is not there is said to be missing, if it must be there, by the decoder.
+func (m *mistakes) must(right bool, path, hint, format string, args ...any) {
+	if !right && m.source.Has(path) {
+		m.add(path, hint, format, args...)
+	}
+}
+
+// text notes a mistake when a key is there and says nothing.
+func (m *mistakes) text(path, value string) {
+	m.must(strings.TrimSpace(value) != "", path, "", "the text is empty")
+}
+
 // reading is one policy on its way from the file to a Policy.
 type reading struct {
+	mistakes
 	file   file
 	policy *Policy
-	source *strictyaml.Source
-	errs   *strictyaml.Errors
 	open   func(name string) ([]byte, error)
-	broken map[string]bool // key paths whose value could not be read
 }
 
 func parse(path string, data []byte, open func(string) ([]byte, error)) (*Policy, error) {
 	sum := sha256.Sum256(data)
 	r := &reading{policy: &Policy{File: path, SHA256: hex.EncodeToString(sum[:])}, open: open}
-	r.source, _ = strictyaml.Decode(path, data, &r.file, strictyaml.Drafts)
-	r.errs = r.source.Errors()
-	r.policy.source, r.broken = r.source, map[string]bool{}
+	source, _ := strictyaml.Decode(path, data, &r.file, strictyaml.Drafts)
+	r.mistakes, r.policy.source = mistakes{source, source.Errors(), map[string]bool{}}, source
 	for _, m := range r.errs.List {
 		r.broken[m.Path] = true
 	}
@@ -74,14 +105,6 @@ func parse(path string, data []byte, open func(string) ([]byte, error)) (*Policy
 		return nil, err
 	}
 	return r.policy, nil
-}
-
-// add notes a mistake at a key path, unless the value there could not be read,
-// or is still to be filled in: then Check says so.
-func (r *reading) add(path, hint, format string, args ...any) {
-	if !r.broken[path] && !r.source.IsPlaceholder(path) {
-		r.errs.Add(r.source.At(path), path, fmt.Sprintf(format, args...), hint)
-	}
 }
 
 // oneOf notes a mistake unless the value at the path is one of the known ones.
@@ -112,39 +135,19 @@ func (r *reading) head() {
 	p, f := r.policy, &r.file
 	p.Name, p.Version, p.Recipient = f.Policy, f.Version, f.Recipient
 	p.Purpose, p.Basis, p.Because = f.Purpose, f.Basis, f.Because
-	if f.Postern != Format && r.source.Has("postern") {
-		r.add("postern", "write postern: "+Format, "this version of Postern reads %s", Format)
-	}
-	if !plainName(f.Policy) && r.source.Has("policy") {
-		r.add("policy", "write it like acme-phq9-gad7", "%q is no name: small letters, digits and hyphens, at most 64", f.Policy)
-	}
-	if f.Version < 1 && r.source.Has("version") {
-		r.add("version", "the first version is 1", "versions count from 1")
-	}
+	r.must(f.Postern == Format, "postern", "write postern: "+Format, "this version of Postern reads %s", Format)
+	r.must(plainName(f.Policy), "policy", "write it like acme-phq9-gad7", "%q is no name: small letters, digits and hyphens, at most 64", f.Policy)
+	r.must(f.Version >= 1, "version", "the first version is 1", "versions count from 1")
 	if r.oneOf("standard", f.Standard, string(Identified), string(SafeHarbor)) {
 		p.Standard = Standard(f.Standard)
 	}
-	if !KnownPurpose(f.Purpose) && r.source.Has("purpose") {
-		r.add("purpose", strictyaml.DidYouMean(f.Purpose, purposeNames()), "%q is no HL7 v3 PurposeOfUse code", f.Purpose)
-	}
+	r.must(KnownPurpose(f.Purpose), "purpose", strictyaml.DidYouMean(f.Purpose, sortedNames(purposes)), "%q is no HL7 v3 PurposeOfUse code", f.Purpose)
 	r.text("because", f.Because)
 	r.text("recipient", f.Recipient)
-	r.agreement(f.Agreement)
-	r.attest(f.Attest)
-	if f.Tolerate != nil {
-		p.Tolerate.Rejected = float64(f.Tolerate.Rejected)
-	}
-	p.Keep.SealedDrop = SealedDropDefault
-	if f.Keep != nil && f.Keep.SealedDrop > 0 {
-		p.Keep.SealedDrop = time.Duration(f.Keep.SealedDrop)
-	}
-}
-
-// text notes a mistake when a key is there and says nothing.
-func (r *reading) text(path, value string) {
-	if strings.TrimSpace(value) == "" && r.source.Has(path) {
-		r.add(path, "", "the text is empty")
-	}
+	r.agreement(&f.Agreement)
+	r.attest()
+	p.Tolerate.Rejected = float64(f.Tolerate.Rejected)
+	p.Keep.SealedDrop = cmp.Or(time.Duration(f.Keep.SealedDrop), SealedDropDefault)
 }
 
 func plainName(name string) bool {
@@ -153,9 +156,6 @@ func plainName(name string) bool {
 }
 
 func (r *reading) agreement(a *agreementFile) {
-	if a == nil {
-		return
-	}
 	r.oneOf("agreement.kind", a.Kind, "provider-contract", "participation", "baa", "dua", "authorization", "law")
 	r.text("agreement.id", a.ID)
 	from := r.date("agreement.from", a.From)
@@ -183,69 +183,47 @@ func (r *reading) date(path string, d strictyaml.Date) extract.Day {
 	return extract.DayOf(d.Time())
 }
 
-func (r *reading) attest(a *attestFile) {
-	if a == nil || a.ActualKnowledge == nil {
+func (r *reading) attest() {
+	const path = "attest.actual_knowledge"
+	if !r.source.Has(path) {
 		return
 	}
-	const path = "attest.actual_knowledge"
-	k := a.ActualKnowledge
-	at := &Attestation{NoneKnown: k.NoneKnown, By: k.By, On: r.date(path+".on", k.On), ReviewBy: r.date(path+".review_by", k.ReviewBy)}
+	k := &r.file.Attest.ActualKnowledge
+	at := &Attestation{By: k.By, On: r.date(path+".on", k.On), ReviewBy: r.date(path+".review_by", k.ReviewBy)}
 	r.text(path+".by", k.By)
 	if at.On != extract.NoDay && at.ReviewBy != extract.NoDay && at.ReviewBy <= at.On {
 		r.add(path+".review_by", "", "the review lies before the attestation")
 	}
-	if !k.NoneKnown && r.source.Has(path+".none_known") {
-		r.add(path+".none_known", "do not release while it is so", "the officer knows that what is left can identify a person (45 CFR 164.514(b)(2)(ii))")
-	}
+	r.must(k.NoneKnown, path+".none_known", "do not release while it is so", "the officer knows that what is left can identify a person (45 CFR 164.514(b)(2)(ii))")
 	r.policy.Attest = at
 }
 
 func (r *reading) people() {
+	p, f := r.policy, &r.file.People
+	p.Inputs = map[string]Guard{}
 	for _, in := range r.file.Inputs {
-		if r.policy.Inputs == nil {
-			r.policy.Inputs = map[string]Guard{}
-		}
-		r.policy.Inputs[in.Key] = Guard{MaxAge: time.Duration(in.Value.MaxAge), ShrinkLimit: float64(in.Value.ShrinkLimit)}
-		if in.Value.MaxAge == 0 && r.source.Has(in.Path+".max_age") {
-			r.add(in.Path+".max_age", "", "the greatest age must be longer than nothing")
-		}
+		p.Inputs[in.Key] = Guard{MaxAge: time.Duration(in.Value.MaxAge), ShrinkLimit: float64(in.Value.ShrinkLimit)}
+		r.must(in.Value.MaxAge != 0, in.Path+".max_age", "", "the greatest age must be longer than nothing")
 	}
-	to, f := &r.policy.People, r.file.People
-	to.AmbiguousWithheld, to.Part2 = true, DenyWithout
-	if f == nil {
-		return
+	const related, choice = "people.relationship", "people.clinic_choice"
+	r.input(related+".roster", f.Relationship.Roster)
+	r.oneOf(related+".covered", f.Relationship.Covered, "at-service")
+	r.oneOf(related+".if_ambiguous", f.Relationship.IfAmbiguous, "withhold")
+	p.People = People{
+		Roster: f.Relationship.Roster, Covered: f.Relationship.Covered, Part2: DenyWithout, AcceptForms: f.Consent.Part2.AcceptForms,
+		RegistryOptOut: r.oneOf(choice+".registry_opt_out", f.ClinicChoice.RegistryOptOut, "leave-out"),
+		Part2LeaveOut:  r.oneOf(choice+".part2_program", f.ClinicChoice.Part2Program, "leave-out"),
 	}
-	if f.Relationship != nil {
-		const path = "people.relationship"
-		to.Roster, to.Covered = f.Relationship.Roster, f.Relationship.Covered
-		r.input(path+".roster", to.Roster)
-		r.oneOf(path+".covered", f.Relationship.Covered, "at-service")
-		r.oneOf(path+".if_ambiguous", f.Relationship.IfAmbiguous, "withhold")
-	}
-	if f.Consent != nil {
-		r.consent(f.Consent.General, f.Consent.Part2)
-	}
-	if f.ClinicChoice != nil {
-		const path = "people.clinic_choice"
-		to.RegistryOptOut = r.oneOf(path+".registry_opt_out", f.ClinicChoice.RegistryOptOut, "leave-out")
-		to.Part2LeaveOut = r.oneOf(path+".part2_program", f.ClinicChoice.Part2Program, "leave-out")
-		r.text(path+".because", f.ClinicChoice.Because)
-	}
+	r.text(choice+".because", f.ClinicChoice.Because)
+	r.consent(&f.Consent.General, &f.Consent.Part2)
 }
 
 func (r *reading) consent(general *consentFile, part2 *part2File) {
 	const path = "people.consent"
-	to := &r.policy.People
-	if general != nil {
-		if r.oneOf(path+".general.without_directive", general.WithoutDirective, "permit", "deny") {
-			to.General = ConsentRule(general.WithoutDirective)
-		}
-		r.oneOf(path+".general.if_unsure", general.IfUnsure, "withhold")
+	if r.oneOf(path+".general.without_directive", general.WithoutDirective, "permit", "deny") {
+		r.policy.People.General = ConsentRule(general.WithoutDirective)
 	}
-	if part2 == nil {
-		return
-	}
-	to.AcceptForms = part2.AcceptForms
+	r.oneOf(path+".general.if_unsure", general.IfUnsure, "withhold")
 	if part2.WithoutDirective == "permit" {
 		r.add(path+".part2.without_directive", "write without_directive: deny", "records of a Part 2 program leave only with consent (42 CFR 2.31)")
 	} else {
@@ -259,25 +237,16 @@ func (r *reading) consent(general *consentFile, part2 *part2File) {
 
 // input notes a mistake when a protective input has no guard under inputs.
 func (r *reading) input(path, name string) {
-	if _, ok := r.policy.Inputs[name]; ok || !r.source.Has(path) {
-		return
-	}
-	var names []string
-	for _, in := range r.file.Inputs {
-		names = append(names, in.Key)
-	}
 	hint := "add it there with max_age and shrink_limit"
-	if near := strictyaml.Nearest(name, names); near != "" {
+	if near := strictyaml.Nearest(name, sortedNames(r.policy.Inputs)); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
-	r.add(path, hint, "%q is not under inputs", name)
+	_, guarded := r.policy.Inputs[name]
+	r.must(guarded, path, hint, "%q is not under inputs", name)
 }
 
 func (r *reading) output() {
-	f := r.file.Output
-	if f == nil {
-		return
-	}
+	f := &r.file.Output
 	r.oneOf("output.layout", f.Layout, "csv", "ndjson")
 	r.oneOf("output.mode", f.Mode, "full")
 	r.oneOf("output.part2_rows", f.Part2Rows, "own-file", "leave-out")
@@ -321,11 +290,8 @@ func (p *Policy) releases(name string) bool {
 
 func (r *reading) notices() {
 	f := r.file.Notices
-	if f == nil {
-		return
-	}
+	r.policy.Notices = f
 	r.oneOf("notices.scope_of_consent", f.ScopeOfConsent, "per-row")
-	r.policy.Notices = Notices{Part2: f.Part2, ScopeOfConsent: f.ScopeOfConsent}
 	const path = "notices.part2"
 	if f.Part2 == "" || r.source.IsPlaceholder(path) {
 		r.text(path, f.Part2)

@@ -26,7 +26,7 @@ func TestLoadedValues(t *testing.T) {
 	if p.Agreement.From.String() != "2026-01-01" || p.Agreement.To.String() != "no date" || p.Agreement.ReviewBy.String() != "2026-12-31" {
 		t.Errorf("agreement: %+v", p.Agreement)
 	}
-	if p.People.Roster != "acme-roster" || p.People.General != PermitWithout || p.People.Part2 != DenyWithout || p.People.AcceptForms[0] != "tpo-2026" || !p.People.AmbiguousWithheld {
+	if p.People.Roster != "acme-roster" || p.People.General != PermitWithout || p.People.Part2 != DenyWithout || p.People.AcceptForms[0] != "tpo-2026" {
 		t.Errorf("people: %+v", p.People)
 	}
 	if g := p.Inputs["acme-roster"]; g.MaxAge.Hours() != 35*24 || g.ShrinkLimit != 0.1 {

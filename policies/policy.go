@@ -70,24 +70,23 @@ type Agreement struct {
 	ReviewBy extract.Day // NoDay when To is given
 }
 
-// Attestation is the officer's dated statement under 164.514(b)(2)(ii).
+// Attestation is the officer's dated statement under 164.514(b)(2)(ii) that
+// nothing else is known to identify a person.
 type Attestation struct {
-	NoneKnown bool
-	By        string
-	On        extract.Day
-	ReviewBy  extract.Day
+	By       string
+	On       extract.Day
+	ReviewBy extract.Day
 }
 
 // People says about whom records may leave.
 type People struct {
-	Roster            string // protective input that holds the members; "" when no relationship gate is asked for
-	Covered           string // at-service, any-day-of-period
-	AmbiguousWithheld bool   // always true in v1: an ambiguous match is withheld
-	General           ConsentRule
-	Part2             ConsentRule
-	AcceptForms       []string // Part 2 form versions that the officer has attested
-	RegistryOptOut    bool     // clinic_choice.registry_opt_out: leave-out
-	Part2LeaveOut     bool     // clinic_choice.part2_program: leave-out
+	Roster         string // protective input that holds the members; "" when no relationship gate is asked for
+	Covered        string // at-service, any-day-of-period
+	General        ConsentRule
+	Part2          ConsentRule
+	AcceptForms    []string // Part 2 form versions that the officer has attested
+	RegistryOptOut bool     // clinic_choice.registry_opt_out: leave-out
+	Part2LeaveOut  bool     // clinic_choice.part2_program: leave-out
 }
 
 // ConsentRule is what holds for a person when no directive is on file.
@@ -178,8 +177,8 @@ type Total struct {
 
 // Notices are legal texts from files; their wording is the officer's.
 type Notices struct {
-	Part2          string // path, relative to the policy
-	ScopeOfConsent string // per-row
+	Part2          string `yaml:"part2"`            // path, relative to the policy
+	ScopeOfConsent string `yaml:"scope_of_consent"` // per-row
 }
 
 // Tolerance is how many rejected records a run may have.

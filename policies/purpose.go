@@ -1,7 +1,5 @@
 package policies
 
-import "sort"
-
 // purposes are the codes of HL7 v3 PurposeOfUse (code system v3-ActReason of
 // FHIR R4, 2018-08-12), each with the code above it.
 var purposes = map[string]string{
@@ -41,15 +39,6 @@ func PurposeWithin(code, wider string) bool {
 		}
 	}
 	return false
-}
-
-func purposeNames() []string {
-	names := make([]string, 0, len(purposes))
-	for name := range purposes {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
 }
 
 // ground is a legal basis that a policy may name, with what it asks of the policy.

@@ -25,21 +25,15 @@ const FromIndex = "index"
 const oldestAge = 90
 
 func (r *reading) cohort() {
-	f := r.file.Cohort
-	if f == nil {
+	if !r.source.Has("cohort") {
 		return
 	}
-	c := &Cohort{Dataset: r.indexDataset(f.Index), IndexYear: f.IndexYear, FollowDays: int(time.Duration(f.Follow) / (24 * time.Hour))}
-	if year, err := strconv.Atoi(f.IndexYear); (err != nil || year < 1900 || year > 2999) && f.IndexYear != "last-closed" && r.source.Has("cohort.index_year") {
-		r.add("cohort.index_year", "write last-closed, or a year such as 2025", "%q is no index year", f.IndexYear)
-	}
-	if r.source.Has("cohort.follow") && (c.FollowDays < 1 || time.Duration(f.Follow)%(24*time.Hour) != 0) {
-		r.add("cohort.follow", "write it like 52 weeks", "people are followed for whole days")
-	}
-	if r.source.Has("cohort.release_after") && f.ReleaseAfter != "every window has closed" {
-		r.add("cohort.release_after", "write release_after: every window has closed", "a cohort leaves when the last person's window has closed")
-	}
-	r.policy.Cohort = c
+	f, day := &r.file.Cohort, strictyaml.Duration(24*time.Hour)
+	year, err := strconv.Atoi(f.IndexYear)
+	r.must(f.IndexYear == "last-closed" || err == nil && year >= 1900 && year <= 2999, "cohort.index_year", "write last-closed, or a year such as 2025", "%q is no index year", f.IndexYear)
+	r.must(f.Follow >= day && f.Follow%day == 0, "cohort.follow", "write it like 52 weeks", "people are followed for whole days")
+	r.must(f.ReleaseAfter == "every window has closed", "cohort.release_after", "write release_after: every window has closed", "a cohort leaves when the last person's window has closed")
+	r.policy.Cohort = &Cohort{Dataset: r.indexDataset(f.Index), IndexYear: f.IndexYear, FollowDays: int(f.Follow / day)}
 }
 
 // indexDataset reads "first score of the person" for the dataset scores.
@@ -54,16 +48,12 @@ func (r *reading) indexDataset(text string) string {
 		}
 		names = append(names, "first "+strings.TrimSuffix(rel.Key, "s")+" of the person")
 	}
-	if r.source.Has(path) {
-		r.add(path, "write one of: "+strings.Join(names, "; "), "%q names no released dataset", text)
-	}
+	r.must(false, path, "write one of: "+strings.Join(names, "; "), "%q names no released dataset", text)
 	return ""
 }
 
 func (r *reading) release() {
-	if r.source.Has("release") && len(r.file.Release) == 0 {
-		r.add("release", "name a dataset and its fields", "nothing is released")
-	}
+	r.must(len(r.file.Release) > 0, "release", "name a dataset and its fields", "nothing is released")
 	for _, rel := range r.file.Release {
 		if rel.Value == nil {
 			continue
@@ -72,9 +62,7 @@ func (r *reading) release() {
 		for _, only := range rel.Value.Only {
 			out.Only = append(out.Only, r.condition(only))
 		}
-		if r.source.Has(rel.Path+".fields") && len(rel.Value.Fields) == 0 {
-			r.add(rel.Path+".fields", "name the fields that leave", "nothing of %s is released", rel.Key)
-		}
+		r.must(len(rel.Value.Fields) > 0, rel.Path+".fields", "name the fields that leave", "nothing of %s is released", rel.Key)
 		r.text(rel.Path+".because", rel.Value.Because)
 		for _, f := range rel.Value.Fields {
 			if f.Value != nil {
@@ -168,17 +156,17 @@ func (r *reading) origin(path string, out *Field, f *fieldFile) {
 	switch {
 	case f.From == FromIndex && out.Do != Year:
 		r.add(path+".from", "write do: year", "of the index date only the year leaves")
-	case f.From == FromIndex && r.file.Cohort == nil:
+	case f.From == FromIndex && r.policy.Cohort == nil:
 		r.add(path+".from", "add cohort: with index, index_year, follow and release_after", "there is no cohort, so there is no index date")
 	case r.isLookUp(f.From) && out.Do != Keep:
 		r.add(path+".do", "write do: keep, or nothing", "a looked-up value leaves as it is or not at all")
 	case r.policy.Standard == Identified && r.isLookUp(f.From) && !strings.HasPrefix(f.From, r.policy.People.Roster+"."):
 		r.add(path+".from", "name a column of the roster under people.relationship", "values are looked up in the members' roster only")
 	}
-	if f.At == FromIndex && r.file.Cohort == nil {
+	if f.At == FromIndex && r.policy.Cohort == nil {
 		r.add(path+".at", "add cohort: with index, index_year, follow and release_after", "there is no cohort, so there is no index date")
 	}
-	if out.Do == RelativeTime && r.file.Cohort == nil {
+	if out.Do == RelativeTime && r.policy.Cohort == nil {
 		r.add(path+".do", "add cohort: with index, index_year, follow and release_after", "an interval is counted from the index date of a cohort, and there is none")
 	}
 }
