@@ -103,6 +103,12 @@ func TestEdgesOfTheDecision(t *testing.T) {
 	t.Run("a number where text belongs", func(t *testing.T) {
 		newWorld(t).consents(strings.Replace(fhir("c", "active", "OPTIN", ""), `"status":"active"`, `"status":5`, 1)).expect(o, "consent-indeterminate")
 	})
+	t.Run("two lists of restrictions", func(t *testing.T) {
+		w := newWorld(t).restrict("p1,self-pay,,,,,,,,")
+		_, err := w.tables.Restrictions.Load(w.file("more.csv", "subject,kind", []string{"p1,agreed"}))
+		w.must(err)
+		w.expect(o, "restriction-self-pay,restriction-agreed")
+	})
 	t.Run("absent nodes", func(t *testing.T) {
 		var n node
 		if n.kind() != extract.Null || n.text() != "" || !n.member("x").absent() {

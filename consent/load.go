@@ -55,12 +55,19 @@ func (d *Directives) LoadRegistry(path string) (Input, error) {
 	})
 }
 
-// LoadRestrictions reads a list of restrictions. Any defect but a criterion
-// that cannot be read is an *InputError.
-func LoadRestrictions(path string, people *People) (*Restrictions, error) {
-	return withTable(path, restrictionRequired, restrictionOptional, func(t *extract.Table) (*Restrictions, error) {
-		return readRestrictions(path, t, people)
+// Load takes in one more list of restrictions. Any defect but a criterion that
+// cannot be read is an *InputError.
+func (rs *Restrictions) Load(path string) (Input, error) {
+	return withTable(path, restrictionRequired, restrictionOptional, func(t *extract.Table) (Input, error) {
+		return rs.read(path, t)
 	})
+}
+
+// LoadRestrictions reads the only list of restrictions.
+func LoadRestrictions(path string, people *People) (rs *Restrictions, err error) {
+	rs = NewRestrictions(people)
+	rs.Input, err = rs.Load(path)
+	return rs, err
 }
 
 // LoadRoster reads a roster; columns beyond its own are for look-ups. Any
@@ -72,11 +79,18 @@ func LoadRoster(path string, people *People) (*Roster, error) {
 	})
 }
 
-// LoadPrograms reads a map of Part 2 programs. Any defect is an *InputError.
-func LoadPrograms(path string) (*Programs, error) {
-	return withTable(path, programRequired, programOptional, func(t *extract.Table) (*Programs, error) {
-		return readPrograms(path, t)
+// Load takes in one more map of Part 2 programs. Any defect is an *InputError.
+func (ps *Programs) Load(path string) (Input, error) {
+	return withTable(path, programRequired, programOptional, func(t *extract.Table) (Input, error) {
+		return ps.read(path, t)
 	})
+}
+
+// LoadPrograms reads the only map of Part 2 programs.
+func LoadPrograms(path string) (ps *Programs, err error) {
+	ps = NewPrograms()
+	ps.Input, err = ps.Load(path)
+	return ps, err
 }
 
 // withTable opens a table and closes it, whether or not it was read to its end.

@@ -19,7 +19,7 @@ var (
 // Part 2 attaches to them, not to a diagnosis. Filled by a loader, then only
 // read.
 type Programs struct {
-	Input
+	Input // of LoadPrograms
 	list  []program
 	kinds [programKinds]bool
 	byID  map[string]uint32 // 1 + the last program with this id
@@ -44,13 +44,15 @@ const (
 	programKinds
 )
 
-// readPrograms takes in a program map: kind (organization, location,
+// NewPrograms gives an empty map.
+func NewPrograms() *Programs { return &Programs{byID: map[string]uint32{}} }
+
+// read takes in a program map: kind (organization, location,
 // practitioner; column for ids as the provider columns of delimited datasets
 // have them), id, from and to (of the service; empty is open). ended_on
 // with ended_by takes an entry back that should not have been made.
-func readPrograms(file string, t table) (*Programs, error) {
-	ps := &Programs{byID: map[string]uint32{}}
-	in, err := readTable(file, t, func(c *cells) {
+func (ps *Programs) read(file string, t table) (Input, error) {
+	return readTable(file, t, func(c *cells) {
 		p := program{id: c.required("id")}
 		switch c.text("kind") {
 		case "organization":
@@ -71,8 +73,6 @@ func readPrograms(file string, t table) (*Programs, error) {
 			ps.add(p)
 		}
 	})
-	ps.Input = in
-	return ps, err
 }
 
 func (ps *Programs) add(p program) {

@@ -18,10 +18,15 @@ var (
 // what the clinic has agreed to besides. It is filled by a loader and then
 // only read.
 type Restrictions struct {
-	Input
+	Input  // of LoadRestrictions
 	people *People
 	heads  map[Subject]uint32 // 1 + the newest restriction of the subject
 	list   []restriction
+}
+
+// NewRestrictions gives an empty list about these people.
+func NewRestrictions(people *People) *Restrictions {
+	return &Restrictions{people: people, heads: map[Subject]uint32{}}
 }
 
 // restriction binds the records that meet all the criteria it names; one that
@@ -46,7 +51,7 @@ const (
 	agreed
 )
 
-// readRestrictions takes in a list of restrictions:
+// read takes in a list of restrictions:
 //
 //	subject        the clinic's id
 //	kind           self-pay or agreed
@@ -58,9 +63,8 @@ const (
 //
 // Whom a restriction is about and of which kind it is must be readable. A
 // date that is not makes the restriction itself indeterminate.
-func readRestrictions(file string, t table, people *People) (*Restrictions, error) {
-	rs := &Restrictions{people: people, heads: map[Subject]uint32{}}
-	in, err := readTable(file, t, func(c *cells) {
+func (rs *Restrictions) read(file string, t table) (Input, error) {
+	return readTable(file, t, func(c *cells) {
 		r := restriction{kind: agreed, line: uint32(c.Line()), ended: c.end(), recipient: c.text("recipient"), plan: c.text("plan"),
 			encounter: phi.Text(c.text("encounter")), service: phi.Text(c.text("service"))}
 		switch c.text("kind") {
@@ -76,12 +80,10 @@ func readRestrictions(file string, t table, people *People) (*Restrictions, erro
 		r.identity = identify("restriction", c.required("subject"), c.text("kind"), r.recipient, r.plan,
 			string(r.encounter), string(r.service), c.text("from"), c.text("to"))
 		if c.err == nil {
-			r.subject = people.Intern([]byte(c.text("subject")))
+			r.subject = rs.people.Intern([]byte(c.text("subject")))
 			rs.add(r)
 		}
 	})
-	rs.Input = in
-	return rs, err
 }
 
 func (rs *Restrictions) add(r restriction) {
