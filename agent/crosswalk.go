@@ -14,7 +14,7 @@ import (
 
 // Secret of one (recipient, purpose, epoch). Everything random in a drop comes
 // from it: codes, row keys and shuffles are drawn from a stream keyed by the
-// secret and the drop's number, in the order in which people and rows are
+// secret, the exchange and the drop's number, in the order in which people and rows are
 // released, so the same run from the same state gives the same bytes and
 // nothing is derived from a patient (45 CFR 164.514(c)).
 type epoch struct {
@@ -49,6 +49,13 @@ func (e *epoch) store(ctx context.Context, tx *sql.Tx, master *keyring.Master) e
 	return err
 }
 
+// stream is what a drop draws its new values of one use from. Drops are
+// numbered within their exchange, so it takes both to name one: exchanges that
+// share an epoch must never draw alike.
+func (e *epoch) stream(use, exchange string, number int64) *keyring.Stream {
+	return keyring.NewStream(e.secret, use, exchange, fmt.Sprint(number))
+}
+
 // keyed is a keyed hash of an id: 16 bytes to find it again, and as many
 // bytes as a code has to hide what is stored under it. Each (epoch, id) has
 // its own pad, used for one value only.
@@ -79,12 +86,12 @@ type addedCode struct {
 	sealed [deid.CodeLen]byte
 }
 
-func openCrosswalk(ctx context.Context, db *sql.DB, e *epoch, number int64) (*crosswalk, error) {
+func openCrosswalk(ctx context.Context, db *sql.DB, e *epoch, exchange string, number int64) (*crosswalk, error) {
 	c := &crosswalk{
 		epoch: e, known: map[[16]byte][deid.CodeLen]byte{},
 		used:   map[[deid.CodeLen]byte]struct{}{},
 		codes:  map[consent.Subject][deid.CodeLen]byte{},
-		stream: keyring.NewStream(e.secret, "person-code", fmt.Sprint(number)),
+		stream: e.stream("person-code", exchange, number),
 	}
 	rows, err := db.QueryContext(ctx, `SELECT person, sealed FROM code WHERE epoch = ?`, e.name)
 	if err != nil {
@@ -163,7 +170,7 @@ func openRowKeys(ctx context.Context, db *sql.DB, e *epoch, exchange string, num
 		return nil, fmt.Errorf("row keys: %w", err)
 	}
 	return &rowKeys{exchange: exchange, epoch: e, find: find,
-		stream: keyring.NewStream(e.secret, "row-key", fmt.Sprint(number))}, nil
+		stream: e.stream("row-key", exchange, number)}, nil
 }
 
 func (k *rowKeys) key(ctx context.Context, record [16]byte, hasID bool) (string, error) {

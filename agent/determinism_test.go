@@ -6,7 +6,10 @@ import (
 	"maps"
 	"reflect"
 	"runtime"
+	"strings"
 	"testing"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/posternhealth/postern/agent"
 	"github.com/posternhealth/postern/internal/synthetic"
@@ -93,4 +96,33 @@ func joined(d *drop) (all []byte) {
 		all = append(all, d.parts[name]...)
 	}
 	return all
+}
+
+// TestExchangesOfOneEpochShareNoCode: two exchanges to one recipient for one
+// purpose share the crosswalk, and both have a drop number 1.
+func TestExchangesOfOneEpochShareNoCode(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 60})
+	line := "  outcomes-registry: {id: r4,"
+	text := h.read("postern.yaml")
+	at := strings.Index(text, line)
+	second := strings.TrimRight(strings.Replace(text[at:], "outcomes-registry: {id: r4,", "outcomes-again: {id: r5,", 1), "\n")
+	h.write("postern.yaml", strings.TrimRight(text, "\n")+"\n"+second+"\n")
+	h.open(hclog.NewNullLogger())
+	first := h.run(outcomes, agent.RunOptions{})
+	_, npi := h.plainMember()
+	var rows []string
+	for i := range 20 {
+		rows = append(rows, score(fmt.Sprintf("N-%d", i), fmt.Sprintf("NEW-%d", i), "", "2024-09-01", i, npi))
+	}
+	h.add(scoresCSV, rows...)
+	outcome := h.run("outcomes-again", agent.RunOptions{})
+	codes := map[string]bool{}
+	for _, line := range h.drop("outcomes-again", 1).rows() {
+		code, _, _ := strings.Cut(line, ",")
+		codes[code] = true
+	}
+	if outcome.People != first.People+20 || int64(len(codes)) != outcome.People {
+		t.Errorf("%d people have %d codes", outcome.People, len(codes))
+	}
 }

@@ -283,14 +283,14 @@ func (r *run) openOutputs(ctx context.Context) error {
 	if r.epoch, err = openEpoch(ctx, r.agent.db, r.agent.master, name); err != nil {
 		return err
 	}
-	if r.crosswalk, err = openCrosswalk(ctx, r.agent.db, r.epoch, r.number); err != nil {
+	if r.crosswalk, err = openCrosswalk(ctx, r.agent.db, r.epoch, r.x.name, r.number); err != nil {
 		return err
 	}
 	if r.rowKeys, err = openRowKeys(ctx, r.agent.db, r.epoch, r.x.name, r.number); err != nil {
 		return err
 	}
 	if r.policy.Output.Shuffle == "people" {
-		r.ranks = newRanks(r.epoch, r.number)
+		r.ranks = newRanks(r.epoch, r.x.name, r.number)
 	}
 	if r.spill, err = newSpill(r.scratchDir); err != nil {
 		return err

@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"fmt"
-
 	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/deid"
 	"github.com/posternhealth/postern/internal/keyring"
@@ -34,8 +32,8 @@ type ranks struct {
 	stream *keyring.Stream
 }
 
-func newRanks(e *epoch, number int64) *ranks {
-	return &ranks{map[consent.Subject]uint64{}, keyring.NewStream(e.secret, "shuffle", fmt.Sprint(number))}
+func newRanks(e *epoch, exchange string, number int64) *ranks {
+	return &ranks{map[consent.Subject]uint64{}, e.stream("shuffle", exchange, number)}
 }
 
 func (r *ranks) of(s consent.Subject) uint64 {
