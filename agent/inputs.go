@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/phi"
 )
 
 // acceptedInput is one protective input as this run has read it.
@@ -65,9 +67,11 @@ type keeper interface {
 }
 
 // restoreClosings brings back what closed at earlier readings and is in no
-// file now without having been ended.
+// file now without having been ended, and keeps what closes at this one. Every
+// reading counts, that before a delivery and that of a run which fails too:
+// what was once seen to close must not be forgotten because nothing was
+// committed. Only a dry run writes nothing.
 func (r *run) restoreClosings(ctx context.Context) error {
-	r.closing = map[string][]consent.ClosingRow{}
 	groups := map[string]keeper{directiveGroup: r.tables.Directives}
 	if r.tables.Restrictions != nil {
 		groups[restrictionGroup] = r.tables.Restrictions
@@ -83,7 +87,12 @@ func (r *run) restoreClosings(ctx context.Context) error {
 		if err := table.Restore(kept); err != nil {
 			return fail(Altered, err, "restore the state from its backup", "kept %s", group)
 		}
-		r.closing[group] = table.Closing()
+		if r.opt.DryRun {
+			continue
+		}
+		if err := r.agent.keepClosings(ctx, group, kept, table.Closing()); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -260,28 +269,58 @@ func (a *Agent) closings(ctx context.Context, group string) ([]consent.ClosingRo
 	return list, rows.Err()
 }
 
-// acceptInputs records within a commit what was read, and what it closes.
+// keepClosings stores what closes now and did not before, and lets go of what
+// was ended explicitly. It touches nothing else, so a reading that began
+// earlier undoes nothing of one that began later.
+func (a *Agent) keepClosings(ctx context.Context, group string, before, now []consent.ClosingRow) error {
+	ended := make(map[[16]byte]phi.Bytes, len(before))
+	for _, row := range before {
+		ended[row.Key] = row.Data
+	}
+	var changed []consent.ClosingRow
+	for _, row := range now {
+		if data, known := ended[row.Key]; !known || !bytes.Equal(data, row.Data) {
+			changed = append(changed, row)
+		}
+	}
+	for _, row := range now {
+		delete(ended, row.Key)
+	}
+	if len(changed)+len(ended) == 0 {
+		return nil
+	}
+	return inTx(ctx, a.db, func(tx *sql.Tx) error {
+		for key := range ended {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM closing WHERE input = ? AND entry = ?`, group, a.closingEntry(key)); err != nil {
+				return err
+			}
+		}
+		for _, row := range changed {
+			sealed := a.master.Wrap("closing/"+group, append(row.Key[:], row.Data...))
+			if _, err := tx.ExecContext(ctx, `INSERT INTO closing (input, entry, sealed) VALUES (?, ?, ?)
+				ON CONFLICT (input, entry) DO UPDATE SET sealed = excluded.sealed`, group, a.closingEntry(row.Key), sealed); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// closingEntry names a closing row in the state: a keyed hash of what it closes.
+func (a *Agent) closingEntry(key [16]byte) []byte {
+	secret := a.master.Key("closing-entry")
+	mac := hmac.New(sha256.New, secret[:])
+	mac.Write(key[:])
+	return mac.Sum(nil)[:16]
+}
+
+// acceptInputs records within a commit what was read.
 func (r *run) acceptInputs(ctx context.Context, tx *sql.Tx) error {
 	for _, in := range r.inputs {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO input (name, rows, sha256, read) VALUES (?, ?, ?, ?)
 			ON CONFLICT (name) DO UPDATE SET rows = excluded.rows, sha256 = excluded.sha256, read = excluded.read`,
 			in.Name, in.Rows, in.SHA256, r.agent.Now().UnixMilli()); err != nil {
 			return err
-		}
-	}
-	secret := r.agent.master.Key("closing-entry")
-	for group, rows := range r.closing {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM closing WHERE input = ?`, group); err != nil {
-			return err
-		}
-		for _, row := range rows {
-			mac := hmac.New(sha256.New, secret[:])
-			mac.Write(row.Key[:])
-			sealed := r.agent.master.Wrap("closing/"+group, append(row.Key[:], row.Data...))
-			if _, err := tx.ExecContext(ctx, `INSERT INTO closing (input, entry, sealed) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
-				group, mac.Sum(nil)[:16], sealed); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

@@ -83,7 +83,6 @@ type run struct {
 	index      *index
 	tables     *consent.Tables
 	inputs     []acceptedInput
-	closing    map[string][]consent.ClosingRow
 	decider    *consent.Decider
 	flows      map[string]*flow
 	ordered    []*flow
