@@ -61,7 +61,6 @@ func (r *run) commit(ctx context.Context) error {
 	if err := durable.SyncDir(r.agent.dropsDir()); err != nil {
 		return err
 	}
-	r.committing = true
 	return inTx(ctx, r.agent.db, func(tx *sql.Tx) error {
 		for _, step := range []func(context.Context, *sql.Tx) error{
 			r.lease.holds, r.commitDelivery, r.commitMemory, r.acceptInputs, r.commitLedger,
@@ -75,7 +74,11 @@ func (r *run) commit(ctx context.Context) error {
 				return err
 			}
 		}
-		return r.agent.enqueueDelivery(ctx, tx, r.x.name)
+		if err := r.agent.enqueueDelivery(ctx, tx, r.x.name); err != nil {
+			return err
+		}
+		r.committing = true
+		return nil
 	})
 }
 

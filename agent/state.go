@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/riverqueue/river/rivermigrate"
 	_ "modernc.org/sqlite" // the database driver
 
+	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/ledger"
 )
 
@@ -101,13 +103,15 @@ CREATE TABLE IF NOT EXISTS receipt (
 ) STRICT;
 `
 
+const databaseName = "postern.db"
+
 // openDatabase opens the state database and brings its tables up to date.
 // One connection only: SQLite has one writer, and River's driver wants it so.
 func openDatabase(ctx context.Context, stateDir string) (*sql.DB, error) {
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
-	path := filepath.Join(stateDir, "postern.db")
+	path := filepath.Join(stateDir, databaseName)
 	query := url.Values{}
 	query.Add("_pragma", "journal_mode(WAL)")
 	query.Add("_pragma", "synchronous(FULL)")
@@ -143,7 +147,9 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	})
 }
 
-// inTx runs work in one transaction: all of it holds, or nothing.
+// inTx runs work in one transaction: all of it holds, or nothing. Which of the
+// two is unknown when the commit itself fails: the disk may have it all the
+// same, and the next start finds it there.
 func inTx(ctx context.Context, db *sql.DB, work func(*sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -152,7 +158,10 @@ func inTx(ctx context.Context, db *sql.DB, work func(*sql.Tx) error) error {
 	if err := work(tx); err != nil {
 		return errors.Join(err, rollback(tx))
 	}
-	return tx.Commit()
+	if err := durable.Step("commit", databaseName, tx.Commit); err != nil {
+		return errors.Join(err, rollback(tx))
+	}
+	return nil
 }
 
 func rollback(tx *sql.Tx) error {
@@ -182,6 +191,10 @@ type Lease struct {
 	done   chan struct{}
 }
 
+// instance tells this process from an earlier one with the same number, as in
+// a container, where each is number 1.
+var instance = rand.Uint64()
+
 // leaseOwner names this process, so that another on the same machine can tell
 // whether it still lives and need not wait for the lease to end.
 func leaseOwner() string {
@@ -189,11 +202,11 @@ func leaseOwner() string {
 	if err != nil {
 		host = "unknown host"
 	}
-	return fmt.Sprintf("process %d on %s", os.Getpid(), host)
+	return fmt.Sprintf("process %d on %s instance %x", os.Getpid(), host, instance)
 }
 
 // ownerAlive is false only when the owner is certainly gone: a process of this
-// machine that no longer exists.
+// machine that no longer exists, or whose number is now ours.
 func ownerAlive(owner string) bool {
 	var pid int
 	var host string
@@ -203,6 +216,13 @@ func ownerAlive(owner string) bool {
 	if here, err := os.Hostname(); err != nil || here != host {
 		return true
 	}
+	if pid == os.Getpid() {
+		return owner == leaseOwner()
+	}
+	return processAlive(pid)
+}
+
+func processAlive(pid int) bool {
 	process, err := os.FindProcess(pid)
 	if err != nil {
 		return false
@@ -224,7 +244,7 @@ func takeLease(ctx context.Context, db *sql.DB, exchange, owner string, now func
 		if err := row.Scan(&lease.Head, &lease.Manifest, &lease.Fence, &holder, &until); err != nil {
 			return err
 		}
-		if holder != "" && holder != owner && until > now().UnixMilli() && ownerAlive(holder) {
+		if holder != "" && until > now().UnixMilli() && ownerAlive(holder) {
 			return fail(Locked, nil, "wait for it to end; a run that died frees the exchange within a minute",
 				"exchange %s is being run by %s", exchange, holder)
 		}
