@@ -78,6 +78,9 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runJob]) error {
 		return river.JobCancel(err)
 	}
 	outcome, err := a.Run(ctx, job.Args.Exchange, RunOptions{AsOf: extract.DayOf(civil), Occurrence: job.Args.Civil})
+	if ExitCode(err) == int(Locked) {
+		return river.JobSnooze(shortestRetry) // another job of this occurrence, or a person, has it in hand
+	}
 	if err != nil {
 		noteOccurrence(context.WithoutCancel(ctx), a.db, job.Args.Exchange, job.Args.Civil, err)
 		log.Error("run failed, it will be tried again", "error", err, "attempt", job.Attempt)
@@ -98,6 +101,9 @@ func (w *deliverWorker) Work(ctx context.Context, job *river.Job[deliverJob]) er
 	done, err := w.agent.Deliver(ctx, job.Args.Exchange)
 	for _, d := range done {
 		w.agent.Log.Info("drop", "exchange", d.Exchange, "number", d.Number, "state", d.State)
+	}
+	if ExitCode(err) == int(Locked) {
+		return river.JobSnooze(shortestRetry) // another delivers; what it leaves is looked at then
 	}
 	if err != nil {
 		w.agent.Log.Error("delivery failed, it will be tried again", "exchange", job.Args.Exchange, "error", err, "attempt", job.Attempt)
