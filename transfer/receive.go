@@ -12,15 +12,16 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"github.com/rogpeppe/go-internal/lockedfile"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/internal/sshsig"
 )
 
-// Receiver is the recipient's side. One at a time works on a Dir, which holds
-// a folder of plaintext per accepted drop, the receipts, and the memory by
-// which gaps, repeats and forks are noticed.
+// Receiver is the recipient's side. Its Dir holds a folder of plaintext per
+// accepted drop, the receipts, and the memory by which gaps, repeats and forks
+// are noticed; a second Receive on one Dir waits for the first.
 type Receiver struct {
 	Name          string // as the manifest's recipient
 	Signers       *sshsig.AllowedSigners
@@ -60,6 +61,11 @@ type Result struct {
 // plaintext; the error is for what is wrong here, and then the drops after it
 // were not looked at.
 func (r *Receiver) Receive(ctx context.Context, inbox string) ([]Result, error) {
+	unlock, err := r.lock(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("receive: %w", err)
+	}
+	defer unlock()
 	if err := r.prepare(); err != nil {
 		return nil, fmt.Errorf("receive: %w", err)
 	}
@@ -80,6 +86,35 @@ func (r *Receiver) Receive(ctx context.Context, inbox string) ([]Result, error) 
 		results = append(results, result)
 	}
 	return results, nil
+}
+
+const lockFile = ".postern-receiver.lock"
+
+// lock keeps other receivers out of Dir. The operating system lets go of it
+// when a receiver is killed; the file stays.
+func (r *Receiver) lock(ctx context.Context) (unlock func(), err error) {
+	if err := durable.MkdirAll(r.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	var held func()
+	locked := make(chan error)
+	go func() {
+		var failure error
+		held, failure = lockedfile.MutexAt(filepath.Join(r.Dir, lockFile)).Lock()
+		select {
+		case locked <- failure:
+		case <-ctx.Done():
+			if failure == nil {
+				held()
+			}
+		}
+	}()
+	select {
+	case err := <-locked:
+		return held, err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("another receiver works on %s: %w", r.Dir, ctx.Err())
+	}
 }
 
 // prepare makes the folders and removes what a killed receiver left.

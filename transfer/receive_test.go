@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -419,6 +421,45 @@ func TestReceiverKilled(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(r.Dir, memoryFile), []byte("{}"), 0o600))
 	if _, err := r.Receive(context.Background(), inbox); err == nil {
 		t.Error("a damaged memory was used")
+	}
+}
+
+// Of receivers that work on one folder at once, one accepts each drop.
+func TestReceiversAtOnce(t *testing.T) {
+	w := newWorld(t)
+	spec := w.spec(t, 1, "")
+	first := w.receiver(t)
+	inbox := copyDrop(t, spec.Dir, seal(t, spec))
+	var accepted, repeated atomic.Int32
+	var all sync.WaitGroup
+	for range 4 {
+		r := *first
+		all.Go(func() {
+			results, err := r.Receive(context.Background(), inbox)
+			switch {
+			case err != nil || len(results) != 1:
+				t.Errorf("%d results, %v", len(results), err)
+			case results[0].Status == Accepted:
+				accepted.Add(1)
+			case results[0].Status == Repeated:
+				repeated.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if accepted.Load() != 1 || repeated.Load() != 3 {
+		t.Errorf("%d accepted the drop, %d found it there", accepted.Load(), repeated.Load())
+	}
+	unlock, err := first.lock(context.Background())
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := first.Receive(ctx, inbox); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled wait gave %v", err)
+	}
+	unlock()
+	if again := receiveOne(t, first, inbox); again.Status != Repeated {
+		t.Errorf("afterwards: %s", again.Status)
 	}
 }
 
