@@ -172,7 +172,7 @@ func (w *indexWorker) note(c *clues) {
 		w.notePerson(c, rec.Facts.Subjects[0])
 		w.noteStart(c, rec.Facts.Subjects[0])
 	}
-	if rec.Dataset == "Encounter" && w.run.tables.Encounters != nil {
+	if rec.Dataset == "Encounter" {
 		if met, ok := w.run.tables.Encounters.Weigh(&rec.Facts); ok {
 			for _, patient := range rec.Facts.Subjects {
 				c.visits = append(c.visits, visitClue{c.put(rec.Facts.ID), c.put(patient), met})

@@ -45,7 +45,10 @@ func stale(err error, remedy, what string, args ...any) error {
 // reading is restored first, so that a row that vanished opens nothing.
 func (r *run) loadInputs(ctx context.Context) error {
 	people := r.index.people
-	r.tables = &consent.Tables{People: people, Directives: consent.NewDirectives(people), Rosters: map[string]*consent.Roster{}}
+	r.tables = &consent.Tables{
+		People: people, Directives: consent.NewDirectives(people), Restrictions: consent.NewRestrictions(people),
+		Programs: consent.NewPrograms(), Rosters: map[string]*consent.Roster{},
+	}
 	for _, name := range r.inputNames() {
 		if err := r.loadInput(ctx, name); err != nil {
 			return err
@@ -54,9 +57,7 @@ func (r *run) loadInputs(ctx context.Context) error {
 	if err := r.restoreClosings(ctx); err != nil {
 		return err
 	}
-	if r.tables.Programs != nil {
-		r.tables.Encounters = consent.NewEncounters(r.tables.Programs, people)
-	}
+	r.tables.Encounters = consent.NewEncounters(r.tables.Programs, people)
 	return nil
 }
 
@@ -72,13 +73,7 @@ type keeper interface {
 // what was once seen to close must not be forgotten because nothing was
 // committed. Only a dry run writes nothing.
 func (r *run) restoreClosings(ctx context.Context) error {
-	groups := map[string]keeper{directiveGroup: r.tables.Directives}
-	if r.tables.Restrictions != nil {
-		groups[restrictionGroup] = r.tables.Restrictions
-	}
-	if r.tables.Programs != nil {
-		groups[programGroup] = r.tables.Programs
-	}
+	groups := map[string]keeper{directiveGroup: r.tables.Directives, restrictionGroup: r.tables.Restrictions, programGroup: r.tables.Programs}
 	for group, table := range groups {
 		kept, err := r.agent.closings(ctx, group)
 		if err != nil {
@@ -134,7 +129,7 @@ func (r *run) loadInput(ctx context.Context, name string) error {
 	if err := r.fresh(name, path, c); err != nil {
 		return err
 	}
-	in, err := r.readInput(ctx, path, c.Kind)
+	in, err := r.readInput(ctx, name, path, c.Kind)
 	if err != nil {
 		remedy := "mend the file; protective inputs tolerate no defect"
 		return stale(err, remedy, "protective input %s", name)
@@ -142,11 +137,6 @@ func (r *run) loadInput(ctx context.Context, name string) error {
 	if err := r.notShrunken(ctx, name, c, in.Rows); err != nil {
 		return err
 	}
-	if c.Kind == RosterInput {
-		r.tables.Rosters[name] = r.tables.Rosters[RosterInput]
-		delete(r.tables.Rosters, RosterInput)
-	}
-	in.Name = name
 	r.inputs = append(r.inputs, *in)
 	return nil
 }
@@ -194,34 +184,29 @@ func (r *run) notShrunken(ctx context.Context, name string, c InputConfig, rows 
 	return nil
 }
 
-func (r *run) readInput(ctx context.Context, path, kind string) (*acceptedInput, error) {
+func (r *run) readInput(ctx context.Context, name, path, kind string) (*acceptedInput, error) {
 	t := r.tables
+	var in consent.Input
 	var err error
-	var in interface {
-		Rows() int
-		SHA256() string
-	}
 	switch kind {
 	case RegistryInput:
 		in, err = t.Directives.LoadRegistry(path)
 	case FHIRConsentInput:
 		in, err = loadFHIRConsents(ctx, t.Directives, path)
 	case RestrictionsInput:
-		t.Restrictions, err = consent.LoadRestrictions(path, t.People)
-		in = t.Restrictions
+		in, err = t.Restrictions.Load(path)
 	case ProgramsInput:
-		t.Programs, err = consent.LoadPrograms(path)
-		in = t.Programs
+		in, err = t.Programs.Load(path)
 	default:
 		var roster *consent.Roster
-		roster, err = consent.LoadRoster(path, t.People)
-		in = roster
-		t.Rosters[kind] = roster
+		if roster, err = consent.LoadRoster(path, t.People); err == nil {
+			t.Rosters[name], in = roster, roster.Input
+		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &acceptedInput{Kind: kind, Rows: in.Rows(), SHA256: in.SHA256()}, nil
+	return &acceptedInput{Name: name, Kind: kind, Rows: in.Rows(), SHA256: in.SHA256()}, nil
 }
 
 func loadFHIRConsents(ctx context.Context, d *consent.Directives, path string) (consent.Input, error) {
