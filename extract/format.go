@@ -70,10 +70,15 @@ func (e *FileError) Error() string {
 func (e *FileError) Unwrap() error { return e.Err }
 
 // FileAt describes a single file that no Source lists, to be read by OpenChunks.
+// What is no regular file has no size: -1.
 func FileAt(path string, rule *FileRule) (File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return File{}, err
 	}
-	return File{Name: filepath.Base(path), Path: path, Rule: rule, Size: info.Size()}, nil
+	size := info.Size()
+	if !info.Mode().IsRegular() {
+		size = -1 // a pipe ends when it ends
+	}
+	return File{Name: filepath.Base(path), Path: path, Rule: rule, Size: size}, nil
 }

@@ -114,13 +114,14 @@ func (in *input) failed(err error) error {
 }
 
 // finish reads what is left, closes the file and gives the SHA-256 of its
-// stored bytes. A file whose size is not that of the listing has changed.
+// stored bytes. A file whose size is not that of the listing has changed; of
+// a pipe the listing knows none.
 func (in *input) finish() (sum string, err error) {
 	_, err = io.Copy(io.Discard, in)
 	if closing := in.Close(); err == nil {
 		err = closing
 	}
-	if err == nil && in.size != in.file.Size {
+	if err == nil && in.file.Size >= 0 && in.size != in.file.Size {
 		err = &FileError{File: in.file.Name, Reason: "changed while it was read; let the extract finish before the run begins"}
 	}
 	if in.file.Unsummed {
