@@ -21,9 +21,12 @@ type Folder struct {
 }
 
 // NewFolder checks that both folders are there; they are the recipient's to
-// make.
+// make. Without receipts, none are looked for.
 func NewFolder(path, receipts string) (*Folder, error) {
 	for _, dir := range []string{path, receipts} {
+		if dir == "" && receipts == "" && path != "" {
+			continue
+		}
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 			return nil, &DestinationError{Kind: ErrDestination, Where: dir, Doing: "open folder", Cause: err,
 				Remedy: "make the folder, or mount the share, before the exchange runs"}
