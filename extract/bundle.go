@@ -110,7 +110,6 @@ type survey struct {
 
 	kind, typ string // resourceType and type of the outermost object
 	line      int64  // of its first byte
-	entries   bool
 	wrong     Reason
 	detail    string
 }
@@ -120,14 +119,16 @@ type survey struct {
 func surveyOf(r io.Reader, limits limits) (*survey, error) {
 	s := &survey{limits: limits, names: make(map[string]bool), urls: make(fullURLs)}
 	f := frame{r: r, limit: limits.record, line: 1}
-	_, _ = f.peek()
+	_ = f.peek()
 	s.line = f.line
 	var p piece
 	for s.wrong == NoReason {
 		err := f.next(&p)
 		switch {
 		case errors.Is(err, io.EOF):
-			s.sized(f.total)
+			if s.kind != "Bundle" && f.total > int64(limits.record) {
+				s.reject(TooLarge, tooLong) // the file is one resource
+			}
 			return s, nil
 		case errors.Is(err, errFrame):
 			s.reject(Malformed, "not one JSON object, or ends too early")
@@ -151,13 +152,6 @@ func (s *survey) reject(why Reason, detail string) {
 	}
 }
 
-// sized looks at the size of a file that is one resource.
-func (s *survey) sized(total int64) {
-	if s.kind != "Bundle" && total > int64(s.limits.record) {
-		s.reject(TooLarge, tooLong)
-	}
-}
-
 // member looks at a member of the frame, entries aside.
 func (s *survey) member(p *piece) {
 	if p.large {
@@ -175,8 +169,7 @@ func (s *survey) member(p *piece) {
 	}
 	s.names[name] = true
 	if p.raw == nil {
-		s.entries = true
-		return
+		return // its entries follow
 	}
 	if f := s.tape.read(p.raw); f.why != "" {
 		s.reject(Malformed, f.why)

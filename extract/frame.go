@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"slices"
@@ -17,20 +18,12 @@ type frame struct {
 	pos   int   // of the next byte in buf
 	line  int64 // of buf[pos]
 	total int64 // bytes passed
-	eof   bool
-	in    frameState
-	entry int
+	err   error // that ended the reading; io.EOF at the end
+
+	begun, entries bool // within the object, within its entry array
+	first          bool // nothing stands before the next value in them
+	entry          int
 }
-
-type frameState uint8
-
-const (
-	beforeObject frameState = iota
-	firstMember
-	nextMember
-	firstEntry
-	nextEntry
-)
 
 // piece is a member of the frame, or one entry of it.
 type piece struct {
@@ -47,115 +40,92 @@ var errFrame = errors.New("not JSON")
 // next gives the next piece; io.EOF after a clean end.
 func (f *frame) next(p *piece) error {
 	*p = piece{}
-	switch f.in {
-	case beforeObject:
-		if err := f.expect('{'); err != nil {
-			return err
+	if !f.begun {
+		if !f.take('{') {
+			return f.broken()
 		}
-		f.in = firstMember
-	case firstEntry, nextEntry:
-		done, err := f.separator(']', f.in == firstEntry)
+		f.begun, f.first = true, true
+	}
+	if f.entries {
+		done, err := f.ends(']')
 		if err != nil {
 			return err
 		}
 		if !done {
-			f.in = nextEntry
 			f.entry++
 			p.entry = f.entry
 			return f.value(p)
 		}
-		f.in = nextMember
+		f.entries = false
 	}
-	done, err := f.separator('}', f.in == firstMember)
-	if err != nil {
+	switch done, err := f.ends('}'); {
+	case err != nil:
 		return err
+	case !done:
+		return f.member(p)
+	case f.peek() == 0 && errors.Is(f.err, io.EOF):
+		return io.EOF
 	}
-	if done {
-		return f.end()
-	}
-	f.in = nextMember
-	return f.member(p)
+	return f.broken()
 }
 
 // member reads a name and, unless it is `entry` with an array, its value.
 func (f *frame) member(p *piece) error {
-	if c, err := f.peek(); err != nil || c != '"' {
-		return orFrame(err)
+	if f.peek() != '"' {
+		return f.broken()
 	}
 	if err := f.value(p); err != nil || p.large {
-		return orFrame(err)
+		return cmp.Or(err, errFrame)
 	}
-	name := slices.Clone(p.raw)
-	if err := f.expect(':'); err != nil {
-		return err
+	p.name = slices.Clone(p.raw)
+	if !f.take(':') {
+		return f.broken()
 	}
-	c, err := f.peek()
-	if err != nil {
-		return orFrame(err)
-	}
-	if string(name) == `"entry"` && c == '[' && f.entry == 0 {
-		f.pos++
-		f.in = firstEntry
-		*p = piece{name: name, line: f.line}
+	if string(p.name) == `"entry"` && f.entry == 0 && f.take('[') {
+		f.entries, f.first, p.raw = true, true, nil
 		return nil
 	}
-	p.name = name
 	return f.value(p)
 }
 
-// separator reads what stands between two values, or the end after the last.
-func (f *frame) separator(end byte, first bool) (done bool, err error) {
-	c, err := f.peek()
-	switch {
-	case err != nil:
-		return false, orFrame(err)
-	case c == end:
-		f.pos++
-		return true, nil
-	case first:
-		return false, nil
-	case c != ',':
-		return false, errFrame
+// ends reads the end of an object or array, or what stands before its next value.
+func (f *frame) ends(end byte) (done bool, err error) {
+	first := f.first
+	f.first = false
+	done = f.take(end)
+	if !done && !first && !f.take(',') {
+		err = f.broken()
 	}
-	f.pos++
-	return false, nil
+	return done, err
 }
 
-func (f *frame) expect(want byte) error {
-	c, err := f.peek()
-	if err != nil || c != want {
-		return orFrame(err)
+// take passes over a byte, if it is the next that is not white space.
+func (f *frame) take(want byte) bool {
+	if f.peek() != want {
+		return false
 	}
 	f.pos++
-	return nil
+	return true
 }
 
-// end sees that nothing stands behind the object.
-func (f *frame) end() error {
-	if _, err := f.peek(); err != nil {
-		return err // io.EOF
+// broken is why the frame cannot be read on: the text, or the reading of it.
+func (f *frame) broken() error {
+	if f.err != nil && !errors.Is(f.err, io.EOF) {
+		return f.err
 	}
 	return errFrame
 }
 
-// orFrame makes an early end, or no error at all, one of the frame.
-func orFrame(err error) error {
-	if err == nil || errors.Is(err, io.EOF) {
-		return errFrame
-	}
-	return err
-}
-
-// peek gives the next byte that is not white space; io.EOF at the end.
-func (f *frame) peek() (byte, error) {
+// peek gives the next byte that is not white space; 0 when there is none.
+func (f *frame) peek() byte {
 	for {
 		at := skipSpace(f.buf, f.pos)
 		f.pass(at)
 		if at < len(f.buf) {
-			return f.buf[at], nil
+			return f.buf[at]
 		}
-		if err := f.fill(); err != nil {
-			return 0, err
+		if !f.fill() {
+			return 0
 		}
 	}
 }
@@ -170,10 +140,11 @@ func (f *frame) pass(at int) {
 	f.pos = at
 }
 
-// fill reads more behind buf, dropping what was passed; io.EOF at the end.
-func (f *frame) fill() error {
-	if f.eof {
-		return io.EOF
+// fill reads more behind buf, dropping what was passed; false when there is
+// no more.
+func (f *frame) fill() bool {
+	if f.err != nil {
+		return false
 	}
 	if f.pos > 0 {
 		f.buf = f.buf[:copy(f.buf, f.buf[f.pos:])]
@@ -183,22 +154,13 @@ func (f *frame) fill() error {
 		f.buf = slices.Grow(f.buf, max(64<<10, len(f.buf)))
 	}
 	n, err := f.r.Read(f.buf[len(f.buf):cap(f.buf)])
-	f.buf = f.buf[:len(f.buf)+n]
-	f.total += int64(n)
-	if errors.Is(err, io.EOF) {
-		f.eof = true
-		if n > 0 {
-			return nil
-		}
-	}
-	return err
+	f.buf, f.total, f.err = f.buf[:len(f.buf)+n], f.total+int64(n), err
+	return n > 0 || err == nil
 }
 
 // value reads the next value into p.
 func (f *frame) value(p *piece) error {
-	if _, err := f.peek(); err != nil {
-		return orFrame(err)
-	}
+	_ = f.peek()
 	p.line = f.line
 	var end valueEnd
 	scanned := 0 // bytes behind pos that end has seen
@@ -215,8 +177,8 @@ func (f *frame) value(p *piece) error {
 		if found {
 			break
 		}
-		if err := f.fill(); err != nil {
-			return orFrame(err)
+		if !f.fill() {
+			return f.broken()
 		}
 	}
 	if !p.large {
@@ -231,8 +193,8 @@ func (f *frame) value(p *piece) error {
 
 // valueEnd finds where a JSON value ends; it can follow it over several reads.
 type valueEnd struct {
-	depth            int
-	text, escape, on bool // within a string, after its backslash; begun
+	depth        int
+	text, escape bool // within a string, after its backslash
 }
 
 // find gives the offset behind the value that b goes on with; when the value
