@@ -6,6 +6,7 @@ import (
 	"crypto/sha512"
 	"database/sql"
 	"fmt"
+	"strings"
 
 	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/deid"
@@ -151,44 +152,96 @@ func (c *crosswalk) store(ctx context.Context, tx *sql.Tx) error {
 
 // rowKeys gives released rows their keys, stable per exchange, for the
 // recipient to name a row by. A record without an id gets a new key each time.
+// What was given in earlier drops is looked up for many records together; what
+// is new waits for the commit in the spill, encrypted.
 type rowKeys struct {
 	exchange string
-	epoch    *epoch
 	find     *sql.Stmt
-	added    []addedKey
+	asked    []any
+	known    map[[16]byte]string // of the records at hand
 	stream   *keyring.Stream
+	spill    *spill
+	frames   []int
+	added    []byte // record and key, one after the other, not yet in the spill
 }
 
-type addedKey struct {
-	record [16]byte
-	key    string
-}
+const (
+	askedTogether = 250
+	addedKey      = 16 + deid.CodeLen
+	addedFrame    = addedKey << 10
+)
 
-func openRowKeys(ctx context.Context, db *sql.DB, e *epoch, exchange string, number int64) (*rowKeys, error) {
-	find, err := db.PrepareContext(ctx, `SELECT key FROM row_key WHERE exchange = ? AND record = ?`)
+func openRowKeys(ctx context.Context, db *sql.DB, e *epoch, exchange string, number int64, s *spill) (*rowKeys, error) {
+	find, err := db.PrepareContext(ctx, `SELECT record, key FROM row_key WHERE exchange = ? AND record IN (?`+strings.Repeat(",?", askedTogether-1)+`)`)
 	if err != nil {
 		return nil, fmt.Errorf("row keys: %w", err)
 	}
-	return &rowKeys{exchange: exchange, epoch: e, find: find,
-		stream: e.stream("row-key", exchange, number)}, nil
+	return &rowKeys{exchange: exchange, find: find, asked: []any{exchange}, known: map[[16]byte]string{}, spill: s,
+		stream: keyring.NewStream(e.secret, "row-key", fmt.Sprint(number))}, nil
 }
 
-func (k *rowKeys) key(ctx context.Context, record [16]byte, hasID bool) (string, error) {
-	if hasID {
+// lookUp finds the keys that released rows of a batch had in earlier drops.
+func (k *rowKeys) lookUp(ctx context.Context, outcomes []outcome) error {
+	clear(k.known)
+	for i := range outcomes {
+		if o := &outcomes[i]; o.part >= 0 && o.hasID {
+			k.asked = append(k.asked, o.record[:])
+			if len(k.asked) > askedTogether {
+				if err := k.ask(ctx); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if len(k.asked) == 1 {
+		return nil
+	}
+	for len(k.asked) <= askedTogether {
+		k.asked = append(k.asked, nil)
+	}
+	return k.ask(ctx)
+}
+
+func (k *rowKeys) ask(ctx context.Context) error {
+	rows, err := k.find.QueryContext(ctx, k.asked...)
+	k.asked = k.asked[:1]
+	if err != nil {
+		return fmt.Errorf("row keys: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var record []byte
 		var key string
-		err := k.find.QueryRowContext(ctx, k.exchange, record[:]).Scan(&key)
-		if err == nil {
-			return key, nil
+		if err := rows.Scan(&record, &key); err != nil {
+			return fmt.Errorf("row keys: %w", err)
 		}
-		if err != sql.ErrNoRows {
-			return "", fmt.Errorf("row keys: %w", err)
+		if len(record) == 16 {
+			k.known[[16]byte(record)] = key
 		}
+	}
+	return rows.Err()
+}
+
+// key is the key of a row, which lookUp was told of.
+func (k *rowKeys) key(record [16]byte, hasID bool) (string, error) {
+	if key, ok := k.known[record]; ok && hasID {
+		return key, nil
 	}
 	key := k.stream.Code(deid.CodeLen)
-	if hasID {
-		k.added = append(k.added, addedKey{record, key})
+	if !hasID {
+		return key, nil
 	}
-	return key, nil
+	k.added = append(append(k.added, record[:]...), key...)
+	if len(k.added) < addedFrame {
+		return key, nil
+	}
+	return key, k.flush()
+}
+
+func (k *rowKeys) flush() error {
+	frame, err := k.spill.write(k.added)
+	k.frames, k.added = append(k.frames, frame), k.added[:0]
+	return err
 }
 
 func (k *rowKeys) store(ctx context.Context, tx *sql.Tx) error {
@@ -197,9 +250,17 @@ func (k *rowKeys) store(ctx context.Context, tx *sql.Tx) error {
 		return err
 	}
 	defer insert.Close()
-	for _, a := range k.added {
-		if _, err := insert.ExecContext(ctx, k.exchange, a.record[:], a.key); err != nil {
-			return fmt.Errorf("row keys: %w", err)
+	if err := k.flush(); err != nil {
+		return err
+	}
+	for _, frame := range k.frames {
+		if k.added, err = k.spill.read(frame, k.added); err != nil {
+			return err
+		}
+		for rest := k.added; len(rest) > 0; rest = rest[addedKey:] {
+			if _, err := insert.ExecContext(ctx, k.exchange, rest[:16], string(rest[16:addedKey])); err != nil {
+				return fmt.Errorf("row keys: %w", err)
+			}
 		}
 	}
 	return nil

@@ -185,6 +185,11 @@ func (r *run) releasePass(ctx context.Context) error {
 					return err
 				}
 			}
+			if r.policy.Output.RowKey {
+				if err := r.rowKeys.lookUp(ctx, b.outcomes); err != nil {
+					return err
+				}
+			}
 			for i := range b.outcomes {
 				if err := r.settle(ctx, b, &b.outcomes[i]); err != nil {
 					return err
@@ -264,7 +269,7 @@ func (r *run) fill(ctx context.Context, o *outcome, row *row) error {
 			code := r.crosswalk.code(o.subject, r.index.people.ID(o.subject))
 			copy(row.bytes[h.Start:h.End], code[:])
 		case deid.RowKey:
-			key, err := r.rowKeys.key(ctx, o.record, o.hasID)
+			key, err := r.rowKeys.key(o.record, o.hasID)
 			if err != nil {
 				return err
 			}

@@ -285,13 +285,13 @@ func (r *run) openOutputs(ctx context.Context) error {
 	if r.crosswalk, err = openCrosswalk(ctx, r.agent.db, r.epoch, r.x.name, r.number); err != nil {
 		return err
 	}
-	if r.rowKeys, err = openRowKeys(ctx, r.agent.db, r.epoch, r.x.name, r.number); err != nil {
-		return err
-	}
 	if r.policy.Output.Shuffle == "people" {
 		r.ranks = newRanks(r.epoch, r.x.name, r.number)
 	}
 	if r.spill, err = newSpill(r.scratchDir); err != nil {
+		return err
+	}
+	if r.rowKeys, err = openRowKeys(ctx, r.agent.db, r.epoch, r.x.name, r.number, r.spill); err != nil {
 		return err
 	}
 	for _, f := range r.ordered {
