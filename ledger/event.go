@@ -48,7 +48,7 @@ type Event struct {
 	At       time.Time `json:"at"`                 // kept in UTC
 	Exchange string    `json:"exchange,omitempty"` // its opaque id
 	Sequence int64     `json:"sequence,omitempty"` // the drop's number
-	Data     any       `json:"data,omitempty"`     // a JSON object; json.RawMessage when read
+	Data     any       `json:"data,omitempty"`     // a JSON object
 }
 
 // maxEvent bounds an entry. What needs more is a list, and a list of what
@@ -101,21 +101,4 @@ type Entry struct {
 	Index int64  // 0-based
 	Text  []byte // the event's JSON, the bytes that are hashed
 	Leaf  Hash   // RFC 6962 leaf hash of Text
-}
-
-// Event reads the entry's text.
-func (e Entry) Event() (Event, error) {
-	var event struct {
-		Event
-		Data json.RawMessage `json:"data"`
-	}
-	decoder := json.NewDecoder(bytes.NewReader(e.Text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&event); err != nil {
-		return Event{}, fmt.Errorf("read the ledger: %w", &AlteredError{e.Index, "it is no event: " + err.Error()})
-	}
-	if event.Data != nil {
-		event.Event.Data = event.Data
-	}
-	return event.Event, nil
 }

@@ -90,18 +90,6 @@ func split(n int) int {
 	return k
 }
 
-// naivePath is PATH of RFC 6962 §2.1.1.
-func naivePath(m int, texts [][]byte) Proof {
-	if len(texts) == 1 {
-		return Proof{}
-	}
-	k := split(len(texts))
-	if m < k {
-		return append(naivePath(m, texts[:k]), naiveRoot(texts[k:]))
-	}
-	return append(naivePath(m-k, texts[k:]), naiveRoot(texts[:k]))
-}
-
 // naiveProof is SUBPROOF of RFC 6962 §2.1.2.
 func naiveProof(m int, texts [][]byte, whole bool) Proof {
 	if m == len(texts) {
@@ -145,25 +133,10 @@ func TestProofsAreThoseOfRFC6962(t *testing.T) {
 				t.Errorf("from %d to %d: a longer proof holds too", from, to)
 			}
 		}
-		for index := range to {
-			p, err := Inclusion(ctx, db, int64(index), int64(to))
-			if err != nil || !slices.Equal(p, naivePath(index, texts[:to])) {
-				t.Errorf("path of %d in %d differs from the RFC's: %v", index, to, err)
-			}
-			for other := range n {
-				err := VerifyInclusion(trees[to], int64(index), texts[other], p)
-				if (err == nil) != (other == index) {
-					t.Errorf("entry %d as %d of %d: %v", other, index, to, err)
-				}
-			}
-		}
 	}
 	for _, bad := range [][2]int64{{-1, 3}, {4, 3}, {3, n + 1}} {
 		if _, err := Consistency(ctx, db, bad[0], bad[1]); err == nil {
 			t.Errorf("a proof from %d to %d was made", bad[0], bad[1])
-		}
-		if _, err := Inclusion(ctx, db, bad[0], bad[1]); err == nil {
-			t.Errorf("a path of %d in %d was made", bad[0], bad[1])
 		}
 	}
 }
@@ -335,13 +308,8 @@ func TestEventsHaveOneForm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, err := stored.Event()
-		if err != nil || back.Kind != Receipt || !back.At.Equal(start) || back.Sequence != 42 {
-			t.Errorf("read back %+v, %v", back, err)
-		}
-		again, err := back.encode()
-		if err != nil || string(again) != want {
-			t.Errorf("encoded again %s, %v", again, err)
+		if string(stored.Text) != want {
+			t.Errorf("read back %s", stored.Text)
 		}
 	}
 	for _, bad := range []Event{

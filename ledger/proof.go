@@ -13,7 +13,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// Proof is a Merkle audit path or consistency proof (RFC 6962 §2.1.1, §2.1.2).
+// Proof is a Merkle consistency proof (RFC 6962 §2.1.2).
 type Proof []Hash
 
 // Strings gives the proof as base64, as it stands in a drop's book.
@@ -43,11 +43,12 @@ var ErrProof = errors.New("ledger proof does not hold")
 
 // Consistency proves that the ledger of size to begins with that of size from.
 func Consistency(ctx context.Context, db DB, from, to int64) (Proof, error) {
-	if err := within(ctx, db, to); err != nil {
-		return nil, err
+	has, err := size(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("ledger proof: %w", err)
 	}
-	if from < 0 || from > to {
-		return nil, fmt.Errorf("ledger proof: no proof leads from size %d to %d", from, to)
+	if from < 0 || from > to || to > has {
+		return nil, fmt.Errorf("ledger proof: no proof leads from size %d to %d of a ledger with %d entries", from, to, has)
 	}
 	if from == 0 {
 		return Proof{}, nil
@@ -57,32 +58,6 @@ func Consistency(ctx context.Context, db DB, from, to int64) (Proof, error) {
 		return nil, fmt.Errorf("ledger proof: %w", err)
 	}
 	return Proof(p), nil
-}
-
-// Inclusion proves that the entry at index is in the ledger of that size.
-func Inclusion(ctx context.Context, db DB, index, size int64) (Proof, error) {
-	if err := within(ctx, db, size); err != nil {
-		return nil, err
-	}
-	if index < 0 || index >= size {
-		return nil, fmt.Errorf("ledger proof: no entry %d in a ledger of size %d", index, size)
-	}
-	p, err := tlog.ProveRecord(size, index, reader(ctx, db))
-	if err != nil {
-		return nil, fmt.Errorf("ledger proof: %w", err)
-	}
-	return Proof(p), nil
-}
-
-func within(ctx context.Context, db DB, wanted int64) error {
-	has, err := size(ctx, db)
-	if err != nil {
-		return fmt.Errorf("ledger proof: %w", err)
-	}
-	if wanted > has {
-		return fmt.Errorf("ledger proof: size %d is asked for, but the ledger has %d entries", wanted, has)
-	}
-	return nil
 }
 
 // Tree is a ledger at one size.
@@ -106,14 +81,6 @@ func VerifyConsistency(before, now Tree, proof Proof) error {
 	}
 	return fmt.Errorf("%w: the ledger of %d entries does not begin with the one of %d that was seen before",
 		ErrProof, now.Size, before.Size)
-}
-
-// VerifyInclusion says whether text is the entry at index of the ledger.
-func VerifyInclusion(tree Tree, index int64, text []byte, proof Proof) error {
-	if err := tlog.CheckRecord(tlog.RecordProof(proof), tree.Size, tree.Root, index, tlog.RecordHash(text)); err != nil {
-		return fmt.Errorf("%w: this is not entry %d of the ledger of %d entries", ErrProof, index, tree.Size)
-	}
-	return nil
 }
 
 // Signer signs checkpoints with the clinic's checkpoint key. The name is the
