@@ -65,9 +65,8 @@ func (r *reading) fhirField(path, resource string, f *Field) {
 		r.add(path+".do", "write do: year, or release a delimited dataset", "no FHIR element can hold what do: %s gives", f.Do)
 		return
 	}
-	found, whole, mistake := r.elements(resource, f.Name)
-	if mistake != nil {
-		r.add(path, mistake.Hint, "%s", mistake.Message)
+	found, whole, ok := r.elements(path, resource, f.Name)
+	if !ok {
 		return
 	}
 	if !whole {
@@ -118,11 +117,12 @@ func patientElements(resource string) []string {
 }
 
 // elements finds what a field of a resource names: the leaves of it, and
-// whether it is a whole element rather than one leaf.
-func (r *reading) elements(resource, name string) (leaves []Leaf, whole bool, mistake *strictyaml.Mistake) {
+// whether it is a whole element rather than one leaf. When it finds nothing it
+// notes why at the key path.
+func (r *reading) elements(at, resource, name string) (leaves []Leaf, whole, ok bool) {
 	for _, x := range extract.KnownExtensions() {
 		if x.Name == name {
-			return extensionLeaves(x), true, nil
+			return extensionLeaves(x), true, true
 		}
 	}
 	inside, steps := extract.TypeOf(resource), strings.Split(name, ".")
@@ -131,30 +131,32 @@ func (r *reading) elements(resource, name string) (leaves []Leaf, whole bool, mi
 		last := i == len(steps)-1
 		if choice, ok := strings.CutSuffix(step, "[x]"); ok && last {
 			leaves = choiceLeaves(inside, choice, path)
-			if len(leaves) == 0 {
-				return nil, false, unknownElement(inside, step, resource)
-			}
-			return leaves, true, nil
 		}
 		e := inside.Element(step)
-		if e == nil {
-			return nil, false, unknownElement(inside, step, resource)
+		switch {
+		case len(leaves) > 0:
+			return leaves, true, true
+		case e == nil:
+			r.unknownElement(at, inside, step, resource)
+			return nil, false, false
 		}
 		path = append(path, step)
 		next, plain := extract.TypeOf(e.Type), plainType(e.Type)
 		switch {
 		case neverWhole[plain] && (last || next == nil || plain == "Extension" || plain == "Narrative"):
-			return nil, false, &strictyaml.Mistake{Message: step + " may hold anything and does not leave as a whole", Hint: wholeHint(plain)}
+			r.add(at, wholeHint(plain), "%s may hold anything and does not leave as a whole", step)
+			return nil, false, false
 		case last && next == nil:
-			return []Leaf{{Path: path, Class: e.Class}}, false, nil
+			return []Leaf{{Path: path, Class: e.Class}}, false, true
 		case last:
-			return leavesOf(nil, e, path[:i], map[string]int{}, true), true, nil
+			return leavesOf(nil, e, path[:i], map[string]int{}, true), true, true
 		case next == nil:
-			return nil, false, &strictyaml.Mistake{Message: step + " has no elements of its own", Hint: "name " + strings.Join(path, ".")}
+			r.add(at, "name "+strings.Join(path, "."), "%s has no elements of its own", step)
+			return nil, false, false
 		}
 		inside = next
 	}
-	return nil, false, unknownElement(inside, name, resource)
+	return nil, false, false
 }
 
 // plainType is a FHIR type without the note by which the element table tells
@@ -166,32 +168,32 @@ func plainType(typ string) string {
 
 func wholeHint(typ string) string {
 	if typ == "Extension" {
-		var names []string
-		for _, x := range extract.KnownExtensions() {
-			names = append(names, x.Name)
-		}
-		return "name a known extension: " + strings.Join(names, ", ")
+		return "name a known extension: " + strings.Join(extensionNames(), ", ")
 	}
-	if def := extract.TypeOf(typ); def != nil && typ != "Narrative" {
+	if extract.TypeOf(typ) != nil && typ != "Narrative" {
 		return "name the leaves that are needed, each with its reason"
 	}
 	return leaveOut
 }
 
-func unknownElement(inside *extract.TypeDef, step, resource string) *strictyaml.Mistake {
-	names := inside.ElementNames()
+func extensionNames() (names []string) {
+	for _, x := range extract.KnownExtensions() {
+		names = append(names, x.Name)
+	}
+	return names
+}
+
+func (r *reading) unknownElement(at string, inside *extract.TypeDef, step, resource string) {
+	names, hint := inside.ElementNames(), ""
 	if inside.Name == resource {
-		for _, x := range extract.KnownExtensions() {
-			names = append(names, x.Name)
-		}
+		names = append(names, extensionNames()...)
 	}
-	m := &strictyaml.Mistake{Message: inside.Name + " has no element " + step + " (FHIR R4)"}
 	if near := strictyaml.Nearest(step, names); near != "" {
-		m.Hint = "did you mean \"" + near + "\"?"
-	} else if choices := choiceLeaves(inside, step, nil); len(choices) > 0 {
-		m.Hint = "write " + step + "[x] for all its types, or one of them"
+		hint = "did you mean \"" + near + "\"?"
+	} else if len(choiceLeaves(inside, step, nil)) > 0 {
+		hint = "write " + step + "[x] for all its types, or one of them"
 	}
-	return m
+	r.add(at, hint, "%s has no element %s (FHIR R4)", inside.Name, step)
 }
 
 func extensionLeaves(x extract.Extension) []Leaf {
@@ -255,9 +257,8 @@ func (r *reading) fhirCondition(path, resource string, c Condition) {
 	if c.Period != "" && c.Path == "date" {
 		return // the date of the record, whatever its type calls it
 	}
-	found, whole, mistake := r.elements(resource, c.Path)
-	if mistake != nil {
-		r.add(path, mistake.Hint, "%s", mistake.Message)
+	found, whole, ok := r.elements(path, resource, c.Path)
+	if !ok {
 		return
 	}
 	class := extract.Unclassed
@@ -267,7 +268,9 @@ func (r *reading) fhirCondition(path, resource string, c Condition) {
 	case isCoded(found):
 		class = extract.Code
 	}
-	r.conditionClass(path, c, class)
+	if why, hint := conditionRefusal(r.policy.Standard, c, class); why != "" {
+		r.add(path, hint, "%s", why)
+	}
 }
 
 // isCoded tells whether the leaves are those of a Coding or CodeableConcept:
@@ -289,15 +292,9 @@ func isCoded(leaves []Leaf) bool {
 	return coded
 }
 
-// conditionClass refuses conditions on what selects people by an identifier:
+// conditionRefusal refuses conditions on what selects people by an identifier:
 // what was selected is known to whoever reads the policy (LAW: the selection
-// reveals as much as a field).
-func (r *reading) conditionClass(path string, c Condition, class extract.Class) {
-	if why, hint := conditionRefusal(r.policy.Standard, c, class); why != "" {
-		r.add(path, hint, "%s", why)
-	}
-}
-
+// reveals as much as a field). why is "" when nothing is against it.
 func conditionRefusal(std Standard, c Condition, class extract.Class) (why, hint string) {
 	letter, identifies := identifier(class)
 	switch {
