@@ -109,7 +109,7 @@ type fieldFile struct {
 	Width   *int   `yaml:"width"`
 	Top     string `yaml:"top"`
 	Unit    string `yaml:"unit"`
-	To      string `yaml:"to"`
+	To      later  `yaml:"to"`
 	Because string `yaml:"because"`
 }
 

@@ -21,6 +21,7 @@ var laterKeys = map[string]string{
 	"minors":           "state rules for minors",
 	"states":           "state rules",
 	"also":             "a second layout",
+	"to":               "value maps",
 }
 
 // laterWords are values that later versions understand, by the key they stand at.

@@ -136,7 +136,6 @@ type Field struct {
 	Width   int    // years, for age-band
 	Top     int    // 90, for age-band
 	Unit    string // days, weeks: for relative-time
-	To      string // value map, for map
 	Because string
 	Class   extract.Class // of the source field; of a FHIR element that is no leaf: Unclassed, see Leaves
 	Leaves  []Leaf        // FHIR: the leaves that this field lets out, relative to the resource

@@ -118,7 +118,7 @@ func ClosedRange(period string) (first, last extract.Day, ok bool) {
 }
 
 func (r *reading) field(path, name string, f *fieldFile, because string) Field {
-	out := Field{Name: name, From: f.From, Do: Transform(f.Do), At: f.At, Unit: f.Unit, To: f.To, Because: f.Because}
+	out := Field{Name: name, From: f.From, Do: Transform(f.Do), At: f.At, Unit: f.Unit, Because: f.Because}
 	if out.From == "" {
 		out.From = name
 	}
@@ -188,9 +188,6 @@ func (r *reading) options(path string, out *Field, f *fieldFile) {
 			r.add(path, "add unit: days or unit: weeks", "do: relative-time needs a unit")
 		}
 		r.oneOf(path+".unit", f.Unit, "days", "weeks")
-	}
-	if out.Do != "map" {
-		belong("to", "map")
 	}
 	belong("width", AgeBand)
 	if belong("top", AgeBand) {

@@ -169,9 +169,7 @@ func (r *reading) identified() {
 	if p.People.General == "" && !r.source.Has("people.consent.general") {
 		r.add("people.consent.general", "add people: consent: general: {without_directive: permit} or deny", "an identified release says what holds for people without a directive")
 	}
-	if r.source.Has("attest") {
-		r.add("attest", "remove attest:", "an attestation of actual knowledge belongs to safe-harbor")
-	}
+	r.must(false, "attest", "remove attest:", "an attestation of actual knowledge belongs to safe-harbor")
 	if p.Output.Part2Rows == "" && !r.source.Has("output.part2_rows") {
 		p.Output.Part2Rows = "own-file"
 	}
@@ -199,9 +197,7 @@ func (r *reading) safeHarbor() {
 		"notices":             "remove it",
 		"output.part2_rows":   "remove it; a clinic may leave Part 2 records out under people.clinic_choice",
 	} {
-		if r.source.Has(path) {
-			r.add(path, instead, "does not apply to de-identified data (45 CFR 164.502(d))")
-		}
+		r.must(false, path, instead, "does not apply to de-identified data (45 CFR 164.502(d))")
 	}
 	if p.Output.RowKey {
 		r.add("output.row_key", "remove row_key:", "a row key is another unique code of a record (45 CFR 164.514(b)(2)(i)(R))")
