@@ -26,7 +26,7 @@ type row struct {
 
 const noSubject = ^consent.Subject(0)
 
-const rowHeader = 4 + 4 + 4 + 8 + 4 + 8 + 8 + 1 + 2
+const rowHeader = 4 + 4 + 4 + 8 + 4 + 8 + 8 + 1 + 4
 
 // appendRow encodes r; readRow is its inverse.
 func appendRow(dst []byte, r *row) []byte {
@@ -42,7 +42,7 @@ func appendRow(dst []byte, r *row) []byte {
 		only = 1
 	}
 	dst = append(dst, only)
-	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(r.holes)))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(r.holes)))
 	for _, h := range r.holes {
 		dst = append(dst, byte(h.Kind))
 		dst = binary.LittleEndian.AppendUint32(dst, h.Start)
@@ -62,7 +62,7 @@ func readRow(b []byte, r *row) (rest []byte) {
 	r.self = binary.LittleEndian.Uint64(b[24:])
 	r.rank = binary.LittleEndian.Uint64(b[32:])
 	r.only = b[40] == 1
-	holes := int(binary.LittleEndian.Uint16(b[41:]))
+	holes := int(binary.LittleEndian.Uint32(b[41:]))
 	b = b[rowHeader:]
 	r.holes = r.holes[:0]
 	for range holes {
