@@ -98,6 +98,12 @@ func cellAt(dst, line []byte, column int) []byte {
 	return dst
 }
 
+// decimal writes a sum of decimals with all its digits and no more.
+func decimal(sum *big.Rat) string {
+	digits, _ := sum.FloatPrec()
+	return sum.FloatString(digits)
+}
+
 // list gives the totals in the order in which the policy asks for them.
 func (t *totals) list(people int64) []transfer.Total {
 	var list []transfer.Total
@@ -110,7 +116,7 @@ func (t *totals) list(people int64) []transfer.Total {
 		case "sum":
 			value := "0"
 			if sum := t.sums[a.Column]; sum != nil {
-				value = sum.RatString()
+				value = decimal(sum)
 			}
 			list = append(list, transfer.Total{Name: "sum of " + a.Column, Value: value})
 		case "rows-by":
