@@ -74,9 +74,9 @@ sources:
 inputs:
   consents: {kind: consent-registry, file: consents.csv, max_age: 7 days, shrink_limit: 1%%}
 recipients:
-  valley-hie:
+  partner-hie:
     kind: hie
-    name: Valley Health Information Exchange
+    name: Partner Health Information Exchange
     encrypt_to: [%s]
     receipt: {mode: none}
     destination: {folder: {path: %s, receipts: %s}}
@@ -103,7 +103,7 @@ func newSharedClinic(t testing.TB, source string, policies map[string]string, re
 	for i, name := range slices.Sorted(maps.Keys(policies)) {
 		policy, err := filepath.Abs(filepath.Join("testdata", policies[name]))
 		must(t, err)
-		exchanges += fmt.Sprintf("  %s: {id: e%d, source: ehr, policy: %s, recipient: valley-hie}\n", name, i+1, policy)
+		exchanges += fmt.Sprintf("  %s: {id: e%d, source: ehr, policy: %s, recipient: partner-hie}\n", name, i+1, policy)
 	}
 	must(t, os.WriteFile(filepath.Join(c.dir, "consents.csv"), []byte(registry), 0o600))
 	must(t, os.WriteFile(c.config, fmt.Appendf(nil, sharedConfig, keys.Archive, source, c.identity.Recipient(), c.inbox, receipts, exchanges), 0o600))
@@ -134,7 +134,7 @@ func (c *sharedClinic) receive(t testing.TB, exchange string) (plain [][]byte, r
 	signers, err := sshsig.ParseAllowedSigners("allowed_signers", []byte(keys.AllowedSigner+"\n"))
 	must(t, err)
 	r := &transfer.Receiver{
-		Name: "valley-hie", Signers: signers, Identities: []age.Identity{c.identity}, Dir: t.TempDir(), Now: time.Now,
+		Name: "partner-hie", Signers: signers, Identities: []age.Identity{c.identity}, Dir: t.TempDir(), Now: time.Now,
 		CheckLedger: func(seen string, now transfer.Ledger) error {
 			return ledger.VerifyContinues([]byte(seen), []byte(now.Checkpoint), keys.CheckpointKey, now.Proof)
 		},
@@ -195,18 +195,16 @@ func (c *sharedClinic) privateFile(t testing.TB, exchange, name string) string {
 // walked is one record as this test reads it: by encoding/json into maps,
 // knowing nothing of package extract.
 type walked struct {
-	file       string
-	line       int
-	entry      int
-	dataset    string // resourceType, or (unreadable)
-	id         string
-	raw        string
-	members    map[string]any
-	broken     string // the reason for which it cannot be used, "" when it can
-	urls       map[string]string
-	patients   []string // ids of all patients that it refers to
-	cut        bool     // a conditional or dangling reference only
-	references []string
+	file     string
+	line     int
+	entry    int
+	dataset  string // resourceType, or (unreadable)
+	id       string
+	raw      string
+	members  map[string]any
+	broken   string // the reason for which it cannot be used, "" when it can
+	urls     map[string]string
+	patients []string // ids of all patients that it refers to
 }
 
 func (w *walked) String() string {
@@ -339,7 +337,6 @@ func (w *walked) refer(v any) {
 		for name, e := range v {
 			if ref, ok := e.(string); ok && name == "reference" {
 				target := w.resolve(ref)
-				w.references = append(w.references, target)
 				if id, ok := strings.CutPrefix(target, "Patient/"); ok && !slices.Contains(w.patients, id) {
 					w.patients = append(w.patients, id)
 				}
