@@ -89,7 +89,7 @@ func (s *statement) verify(signers *sshsig.AllowedSigners, at time.Time) (*Manif
 	if badSignature != nil {
 		return nil, fault(SignatureInvalid, s.base.String()+signatureSuffix, "it is not a signature over the manifest in namespace %s", DropNamespace)
 	}
-	if _, known := signers.Find(key, DropNamespace, at); !known {
+	if !signers.Knows(key, DropNamespace, at) {
 		return nil, fault(SignerUnknown, s.base.String()+signatureSuffix, "key %s is not among the allowed signers for %s at this time", ssh.FingerprintSHA256(key), DropNamespace)
 	}
 	m, err := ParseManifest(s.manifest)

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -58,17 +60,10 @@ func (a *AllowedSigners) Check(principal string, key ssh.PublicKey, namespace st
 	return fmt.Errorf("%s (key %s%s): %w", principal, ssh.FingerprintSHA256(key), place, reason)
 }
 
-// Find gives the principals of the first line that lets key sign in the
-// namespace at that time, as `ssh-keygen -Y find-principals` does: usually
-// one name, but a list or pattern where the line has one. To know whether a
-// certain name may sign, use Check.
-func (a *AllowedSigners) Find(key ssh.PublicKey, namespace string, when time.Time) (principal string, ok bool) {
-	for _, s := range a.lines(key) {
-		if s.allows(namespace, when) == nil {
-			return strings.Join(s.Principals, ","), true
-		}
-	}
-	return "", false
+// Knows says whether any principal may sign by the key in the namespace at
+// that time. To know whether a certain name may, use Check.
+func (a *AllowedSigners) Knows(key ssh.PublicKey, namespace string, when time.Time) bool {
+	return slices.ContainsFunc(a.lines(key), func(s AllowedSigner) bool { return s.allows(namespace, when) == nil })
 }
 
 func (a *AllowedSigners) lines(key ssh.PublicKey) []AllowedSigner {
@@ -91,29 +86,6 @@ func (s AllowedSigner) allows(namespace string, when time.Time) error {
 		return ErrNotThen
 	}
 	return nil
-}
-
-// String is the line as it stands in a file, without its end.
-func (s AllowedSigner) String() string {
-	var options []string
-	if len(s.Namespaces) > 0 {
-		options = append(options, `namespaces="`+strings.Join(s.Namespaces, ",")+`"`)
-	}
-	if !s.ValidAfter.IsZero() {
-		options = append(options, `valid-after="`+s.ValidAfter.UTC().Format(stampSeconds)+`Z"`)
-	}
-	if !s.ValidBefore.IsZero() {
-		options = append(options, `valid-before="`+s.ValidBefore.UTC().Format(stampSeconds)+`Z"`)
-	}
-	fields := []string{strings.Join(s.Principals, ",")}
-	if len(options) > 0 {
-		fields = append(fields, strings.Join(options, ","))
-	}
-	fields = append(fields, publicText(s.Key))
-	if s.Comment != "" {
-		fields = append(fields, s.Comment)
-	}
-	return strings.Join(fields, " ")
 }
 
 // ParseAllowedSigners reads an allowed-signers file; name is for its errors,
@@ -266,10 +238,13 @@ func parseStamp(name, value string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("option %s: %q is no time; write YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with Z for UTC", name, value)
 }
 
+// maxPattern is longer than any name that matches.
+const maxPattern = 1000
+
 func patterns(what, text string) ([]string, error) {
 	list := strings.Split(text, ",")
 	for _, p := range list {
-		if strings.TrimPrefix(p, "!") == "" || strings.ContainsAny(p, "\" \t") {
+		if strings.TrimPrefix(p, "!") == "" || strings.ContainsAny(p, "\" \t") || len(p) > maxPattern {
 			return nil, fmt.Errorf("%s list %q: names are separated by commas, without blanks or quotes", what, text)
 		}
 	}
@@ -293,23 +268,8 @@ func matchesList(name string, list []string) bool {
 	return matched
 }
 
-// matchesPattern knows * (any bytes) and ? (one byte). It goes back to the
-// last * only, so it takes at most len(name) × len(pattern) steps.
+// matchesPattern knows * (any characters) and ? (one).
 func matchesPattern(name, pattern string) bool {
-	n, p, star, from := 0, 0, -1, 0
-	for n < len(name) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, from = p, n
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == name[n]):
-			n, p = n+1, p+1
-		case star >= 0:
-			from++
-			n, p = from, star+1
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
+	text := strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(pattern))
+	return regexp.MustCompile("^(?s:" + text + ")$").MatchString(name)
 }
