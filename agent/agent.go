@@ -177,36 +177,6 @@ func (c *Config) source(name string, now func() time.Time) (*extract.Source, map
 	return s, schemas, nil
 }
 
-// Check loads every exchange and reports all that is wrong.
-func (a *Agent) Check() (map[string]*policies.Proof, error) {
-	proofs := map[string]*policies.Proof{}
-	var failures []error
-	for _, e := range a.Config.Exchanges {
-		x, err := a.load(e.Key)
-		if err != nil {
-			failures = append(failures, fmt.Errorf("exchange %s: %w", e.Key, err))
-			continue
-		}
-		proofs[e.Key] = x.proof
-	}
-	if len(failures) > 0 {
-		return proofs, joinFailures(failures)
-	}
-	return proofs, nil
-}
-
-// joinFailures keeps the class of the first failure.
-func joinFailures(list []error) error {
-	text := ""
-	for i, err := range list {
-		if i > 0 {
-			text += "\n"
-		}
-		text += err.Error()
-	}
-	return &Failure{Class: Class(ExitCode(list[0])), What: text}
-}
-
 // record appends an event to the ledger within the caller's transaction.
 func (a *Agent) record(ctx context.Context, tx *sql.Tx, kind ledger.Kind, x *exchange, number int64, data any) error {
 	_, err := ledger.Append(ctx, tx, ledger.Event{Kind: kind, At: a.Now().UTC(), Exchange: x.config.ID, Sequence: number, Data: data})

@@ -106,13 +106,38 @@ func (s *Sheet) Source() int64 {
 // Balances lists the datasets by name.
 func (s *Sheet) Balances() []*Balance { return s.datasets }
 
+// Rejection is where a record stands that could not be used, and why. It
+// holds no value of the record.
+type Rejection struct {
+	Place   string `json:"place"` // file:line, and the entry of a Bundle
+	Dataset string `json:"dataset"`
+	Reason  string `json:"reason"`
+	Detail  string `json:"detail,omitempty"`
+}
+
+func (r Rejection) String() string {
+	if r.Detail == "" {
+		return r.Place + ": " + r.Reason
+	}
+	return r.Place + ": " + r.Reason + ": " + r.Detail
+}
+
+// Places that are shown; the clinic's book of a drop has them all.
+const (
+	keptRejections = 100
+	toldRejections = 5
+)
+
 // tolerate refuses a run in which more records were rejected than the policy
-// tolerates.
-func (s *Sheet) tolerate(share float64) error {
+// tolerates, and tells where the first of them stand.
+func (s *Sheet) tolerate(share float64, first []Rejection) error {
 	rejected, source := s.Total(extract.Rejected), s.Source()
 	if source == 0 || float64(rejected) <= share*float64(source) {
 		return nil
 	}
-	return fail(Unbalanced, nil, "mend the extract (the clinic's book of `postern plan` names file and line), or have the policy's `tolerate` changed",
-		"%d of %d records were rejected, more than the %s that the policy tolerates", rejected, source, fmt.Sprintf("%.4g%%", share*100))
+	text := fmt.Sprintf("%d of %d records were rejected, more than the %.4g%% that the policy tolerates; nothing was sent; mend the extract, or have the policy's `tolerate` changed:", rejected, source, share*100)
+	for _, r := range first[:min(len(first), toldRejections)] {
+		text += "\n  " + r.String()
+	}
+	return fail(Unbalanced, nil, "", "%s", text)
 }

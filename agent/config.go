@@ -108,6 +108,10 @@ type DestinationConfig struct {
 	Folder *FolderConfig `yaml:"folder"`
 }
 
+func (d DestinationConfig) takesReceipts() bool {
+	return d.SFTP != nil && d.SFTP.Receipts != "" || d.Folder != nil && d.Folder.Receipts != ""
+}
+
 // SFTPConfig is a recipient's SFTP server. Its host key is pinned.
 type SFTPConfig struct {
 	Host     string `yaml:"host,required"`
@@ -158,20 +162,30 @@ var (
 // LoadConfig reads a configuration and checks all that can be checked in the
 // file itself. Its error is a Configuration failure listing every mistake.
 func LoadConfig(file string) (*Config, error) {
+	c, _, err := readConfig(file)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// readConfig gives with a configuration where everything in it stands. The
+// source is nil when the file cannot be read at all.
+func readConfig(file string, options ...strictyaml.Option) (*Config, *strictyaml.Source, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fail(Configuration, err, "`postern init DIR` makes a first one; --config names another", "configuration")
+		return nil, nil, fail(Configuration, err, "`postern init DIR` makes a first one; --config names another", "configuration")
 	}
 	c := &Config{File: file, Dir: filepath.Dir(file)}
-	source, err := strictyaml.Decode(file, data, c)
+	source, err := strictyaml.Decode(file, data, c, options...)
 	if err == nil {
 		c.check(configErrors{source})
 		err = source.Errors().Err()
 	}
 	if err != nil {
-		return nil, fail(Configuration, err, "", "")
+		return c, source, fail(Configuration, err, "", "")
 	}
-	return c, nil
+	return c, source, nil
 }
 
 // Path makes a path of the configuration absolute or relative to its folder.
@@ -197,10 +211,14 @@ func (c *Config) Exchange(name string) (ExchangeConfig, error) {
 	return ExchangeConfig{}, fail(Usage, nil, strictyaml.DidYouMean(name, names), "no exchange of %s is called %q", c.File, name)
 }
 
-// configErrors adds mistakes that the shape of the file cannot show.
+// configErrors adds mistakes that the shape of the file cannot show. Of a
+// value that is still to be filled in, nothing else is said.
 type configErrors struct{ source *strictyaml.Source }
 
 func (e configErrors) add(path, hint, message string, args ...any) {
+	if e.source.IsPlaceholder(path) {
+		return
+	}
 	e.source.Errors().Add(e.source.At(path), path, fmt.Sprintf(message, args...), hint)
 }
 
@@ -281,6 +299,9 @@ func checkRecipient(path string, r RecipientConfig, errs configErrors) {
 	}
 	if (r.Destination.SFTP == nil) == (r.Destination.Folder == nil) {
 		errs.add(path+".destination", "write one of sftp, folder", "a recipient has exactly one destination")
+	}
+	if r.Receipt.Mode == "signed" && !r.Destination.takesReceipts() {
+		errs.add(path+".destination", "add receipts: FOLDER, where the recipient lays them; or write receipt: {mode: none}", "signed receipts have no folder")
 	}
 	if s := r.Destination.SFTP; s != nil {
 		if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(s.HostKey)); err != nil {

@@ -142,16 +142,19 @@ func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) 
 
 // deliveryFailure gives an error of the destination its class.
 func deliveryFailure(ctx context.Context, err error, x *exchange, drop *pendingDrop) error {
-	class := DestinationDown
+	class, remedy := DestinationDown, "it waits; `postern drops deliver "+x.name+"` tries again, and `postern serve` does so by itself"
 	switch {
 	case ctx.Err() != nil:
-		class = Interrupted
+		class, err = Interrupted, context.Canceled
 	case errors.Is(err, transfer.ErrHostKey), errors.Is(err, transfer.ErrAuth):
 		class = KeyTrouble
 	case errors.Is(err, transfer.ErrSealed):
-		class = Altered
+		class, remedy = Altered, "restore the state from its backup"
 	}
-	return fail(class, err, "", "drop %d of %s was not delivered", drop.number, x.name)
+	if drop.number == 0 {
+		return fail(class, err, "`postern reconcile "+x.name+"` tries again", "receipts of %s were not fetched", x.name)
+	}
+	return fail(class, err, remedy, "drop %d of %s was not delivered", drop.number, x.name)
 }
 
 // settleDelivery ends a delivery: the key of the decision index is destroyed

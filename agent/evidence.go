@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -29,9 +30,14 @@ func (a *Agent) ExportLedger(ctx context.Context, w io.Writer) error {
 	return ledger.Export(ctx, a.db, w)
 }
 
+// LedgerEntries gives the ledger's entries in their order.
+func (a *Agent) LedgerEntries(ctx context.Context) iter.Seq2[ledger.Entry, error] {
+	return ledger.Entries(ctx, a.db, 0)
+}
+
 // ShowLedger writes the entries for a person to read.
 func (a *Agent) ShowLedger(ctx context.Context, w io.Writer) error {
-	for entry, err := range ledger.Entries(ctx, a.db, 0) {
+	for entry, err := range a.LedgerEntries(ctx) {
 		if err != nil {
 			return err
 		}

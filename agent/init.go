@@ -1,11 +1,12 @@
 package agent
 
 import (
+	_ "embed" // the first files
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"filippo.io/age"
 
@@ -14,12 +15,13 @@ import (
 	"github.com/posternhealth/postern/internal/sshsig"
 )
 
-// Keys are the public halves of the keys that NewKeys made.
+// Keys are the public halves of the keys that were made.
 type Keys struct {
-	DropSigning     string // authorized-key line
-	Checkpoint      string // authorized-key line
-	Archive         string // age recipient
-	ArchiveIdentity string // path of the private half, to be moved off this machine
+	DropSigning     string `json:"drop_signing"`         // authorized-key line
+	Checkpoint      string `json:"checkpoint"`           // authorized-key line
+	Archive         string `json:"archive"`              // age recipient
+	ArchiveIdentity string `json:"archive_identity"`     // path of the private half, to be moved off this machine
+	Login           string `json:"sftp_login,omitempty"` // authorized-key line, made by Init
 }
 
 // NewKeys makes a clinic's keys below dir/keys. It never overwrites: a key
@@ -58,63 +60,56 @@ func NewKeys(dir, archiveDir string) (*Keys, error) {
 	return k, durable.WriteFile(k.ArchiveIdentity, []byte("# public key: "+k.Archive+"\n"+identity.String()+"\n"), 0o600)
 }
 
-// Init makes a first configuration in dir: keys, folders, and a postern.yaml
-// whose places to fill in are marked. It refuses a folder that has one.
+// Init makes a first clinic in dir: keys, folders, a configuration and a
+// policy, in which the places to fill in are marked. It refuses a folder that
+// has a configuration. Protective inputs it does not make: an empty list of
+// restrictions would say that nobody has restricted anything.
 func Init(dir string) (*Keys, error) {
 	config := filepath.Join(dir, "postern.yaml")
 	if _, err := os.Stat(config); !errors.Is(err, fs.ErrNotExist) {
 		return nil, fail(Usage, err, "name another folder", "%s exists already, and init never overwrites", config)
 	}
-	for _, folder := range []string{"extract", "inputs", "policies", "schemas", "archive-key"} {
+	for _, folder := range []string{"extract", "inputs", "policies", "archive-key"} {
 		if err := durable.MkdirAll(filepath.Join(dir, folder), 0o700); err != nil {
 			return nil, err
 		}
 	}
 	keys, err := NewKeys(dir, filepath.Join(dir, "archive-key"))
-	if err != nil {
-		return nil, fail(KeyTrouble, err, "", "make keys")
+	if err == nil {
+		keys.Login, err = newLogin(filepath.Join(dir, "keys", "sftp-login"))
 	}
-	return keys, durable.WriteFile(config, fmt.Appendf(nil, firstConfig, keys.Archive), 0o600)
+	if err != nil {
+		return nil, fail(KeyTrouble, err, "name a folder without keys", "make keys")
+	}
+	for _, file := range []struct{ name, text string }{
+		{filepath.Join("inputs", "README.txt"), firstInputs},
+		{filepath.Join("policies", "scores.yaml"), firstPolicy},
+		{"postern.yaml", strings.Replace(firstConfig, "ARCHIVE-KEY", keys.Archive, 1)}, // last: with it, init is done
+	} {
+		if err := durable.WriteFile(filepath.Join(dir, file.name), []byte(file.text), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
 }
 
-const firstConfig = `# Postern's configuration. Relative paths are relative to this file.
-# "postern check" says what is still to be filled in.
-postern: config/v1
-organization:
-  name: FILL IN the clinic's name
-  id: FILL IN a short name, small letters
-  code: FILL IN two letters for file names
-  time_zone: America/Chicago
-state: state
-keys:
-  master: file:keys/master.key
-  drop_signing: file:keys/drop-signing
-  checkpoint: file:keys/checkpoint
-  archive: %s        # its private half lies in archive-key/: move it to a safe
-sources:
-  ehr:
-    folder: extract
-    complete: {marker: _COMPLETE}
-    files:
-      - {match: "*.ndjson*", format: fhir-ndjson}
-inputs:
-  consents:     {kind: consent-registry, file: inputs/consents.csv, max_age: 1 day, shrink_limit: 1%%}
-  restrictions: {kind: restrictions, file: inputs/restrictions.csv, max_age: 1 day, shrink_limit: 0%%}
-  programs:     {kind: programs, file: inputs/programs.csv, max_age: 365 days, shrink_limit: 0%%}
-recipients:
-  payer:
-    kind: health-plan
-    name: FILL IN the recipient's name
-    encrypt_to: [FILL IN the recipient's age1… line]
-    receipt: {mode: signed, key: FILL IN the recipient's ssh-ed25519 line for receipts}
-    destination:
-      sftp:
-        host: FILL IN the server's name
-        user: FILL IN the account
-        key: file:keys/sftp-login
-        host_key: FILL IN the server's ssh-ed25519 line, confirmed by telephone
-        folder: inbox
-        receipts: receipts
-exchanges:
-  scores: {id: x1, source: ehr, policy: policies/scores.yaml, recipient: payer, schedule: "30 2 5 * *"}
-`
+// newLogin makes the key by which the clinic logs in at recipients' servers.
+func newLogin(path string) (public string, err error) {
+	private, line, err := sshsig.NewKey("postern sftp-login")
+	if err != nil {
+		return "", err
+	}
+	if err := durable.WriteFile(path, private, 0o600); err != nil {
+		return "", err
+	}
+	return string(line), durable.WriteFile(path+".pub", line, 0o644)
+}
+
+//go:embed first/postern.yaml
+var firstConfig string
+
+//go:embed first/policy.yaml
+var firstPolicy string
+
+//go:embed first/inputs.txt
+var firstInputs string

@@ -35,6 +35,7 @@ type DropStatus struct {
 	Committed time.Time `json:"committed"`
 	Attempts  int64     `json:"attempts"`
 	Note      string    `json:"note,omitempty"`
+	Explained int64     `json:"explained_by,omitempty"` // of a voided drop: the number whose manifest lists it
 	Manifest  string    `json:"manifest_sha256"`
 }
 
@@ -166,7 +167,12 @@ func receiptSigners(x *exchange) (*sshsig.AllowedSigners, error) {
 
 // Drops lists the drops of an exchange, or of all when name is empty.
 func (a *Agent) Drops(ctx context.Context, name string) ([]DropStatus, error) {
-	rows, err := a.db.QueryContext(ctx, `SELECT exchange, number, state, released, people, as_of, committed, attempts, note, manifest, delivered FROM delivery
+	if name != "" {
+		if _, err := a.Config.Exchange(name); err != nil {
+			return nil, err
+		}
+	}
+	rows, err := a.db.QueryContext(ctx, `SELECT exchange, number, state, released, people, as_of, committed, attempts, note, manifest, delivered, explained FROM delivery
 		WHERE ? IN ('', exchange) ORDER BY exchange, number`, name)
 	if err != nil {
 		return nil, err
@@ -176,7 +182,7 @@ func (a *Agent) Drops(ctx context.Context, name string) ([]DropStatus, error) {
 	for rows.Next() {
 		var d DropStatus
 		var committed, delivered int64
-		if err := rows.Scan(&d.Exchange, &d.Number, &d.State, &d.Released, &d.People, &d.AsOf, &committed, &d.Attempts, &d.Note, &d.Manifest, &delivered); err != nil {
+		if err := rows.Scan(&d.Exchange, &d.Number, &d.State, &d.Released, &d.People, &d.AsOf, &committed, &d.Attempts, &d.Note, &d.Manifest, &delivered, &d.Explained); err != nil {
 			return nil, err
 		}
 		d.Committed = time.UnixMilli(committed).UTC()
@@ -206,7 +212,13 @@ func (a *Agent) silent(recipient, state string, delivered int64) bool {
 	return receipt.Mode == "signed" && a.Now().After(time.UnixMilli(delivered).Add(due))
 }
 
-// Needs attention: the states in which a person should look at a drop.
+// Attention tells whether a person should look at the drop. A voided one that
+// a later drop explains to the recipient is done with.
+func (d *DropStatus) Attention() bool {
+	return NeedsAttention(d.State) && (d.State != stateVoided || d.Explained == 0)
+}
+
+// NeedsAttention gives the states in which a person should look at a drop.
 func NeedsAttention(state string) bool {
 	switch state {
 	case stateVoided, stateOverdue, stateRejected, statePartly, stateDiffering, stateSealed, stateUploading:

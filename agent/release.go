@@ -239,6 +239,9 @@ func (r *run) settle(ctx context.Context, b *batch, o *outcome) error {
 	if err := r.books.disposition(o.place, o.dataset, o.reasons, o.detail); err != nil {
 		return err
 	}
+	if reason.Disposition() == extract.Rejected && len(r.rejected) < keptRejections {
+		r.rejected = append(r.rejected, Rejection{r.at(o.place), o.dataset, reason.String(), o.detail})
+	}
 	if o.part < 0 {
 		return nil
 	}

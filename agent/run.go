@@ -42,6 +42,7 @@ type Outcome struct {
 	People    int64       `json:"people"`
 	Released  int64       `json:"released"`
 	Withheld  int64       `json:"withheld"`
+	Rejected  []Rejection `json:"rejected,omitempty"` // the first of them
 	Manifest  string      `json:"manifest_sha256,omitempty"`
 	Stages    []StageTime `json:"stages"`
 	State     string      `json:"state,omitempty"` // of the delivery, once it was tried
@@ -92,6 +93,7 @@ type run struct {
 	dropDir    string
 
 	sheet     *Sheet
+	rejected  []Rejection
 	counts    pathCounts
 	epoch     *epoch
 	crosswalk *crosswalk
@@ -348,7 +350,7 @@ func (r *run) checkBalance(context.Context) error {
 	if err := r.sheet.close(); err != nil {
 		return err
 	}
-	return r.sheet.tolerate(r.policy.Tolerate.Rejected)
+	return r.sheet.tolerate(r.policy.Tolerate.Rejected, r.rejected)
 }
 
 // clean removes what only this run needed; of a failed run also its drop.
@@ -394,7 +396,10 @@ func (r *run) outcome() *Outcome {
 	o := &Outcome{
 		Exchange: r.x.name, Recipient: r.x.config.Recipient, Number: r.number,
 		AsOf: r.opt.AsOf.String(), DecidedAt: r.opt.DecidedAt, Source: r.sheet.Source(), Balances: r.sheet.Balances(),
-		People: r.people.n, Released: r.sheet.Total(extract.Released), Withheld: r.sheet.Total(extract.Withheld), Stages: r.stages,
+		People: r.people.n, Released: r.sheet.Total(extract.Released), Withheld: r.sheet.Total(extract.Withheld), Stages: r.stages, Rejected: r.rejected,
+	}
+	if r.sealed != nil {
+		o.Manifest = r.sealed.ManifestSHA256
 	}
 	for _, f := range r.files {
 		o.Bytes += f.Size

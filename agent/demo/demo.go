@@ -87,7 +87,7 @@ func New(ctx context.Context, dir string, opt synthetic.Options, log hclog.Logge
 		}
 	}()
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
-		return w, fmt.Errorf("%s is not empty; name a new folder", dir)
+		return w, &agent.Failure{Class: agent.Usage, What: dir + " is not empty", Remedy: "name a new folder"}
 	}
 	if w.Summary, err = synthetic.Write(w.Clinic, opt); err != nil {
 		return w, err

@@ -1,0 +1,48 @@
+package agent
+
+import "context"
+
+// ExchangeStatus is where an exchange stands.
+type ExchangeStatus struct {
+	Exchange  string `json:"exchange"`
+	Recipient string `json:"recipient"`
+	HeldBy    string `json:"held_by,omitempty"`
+	Drops     int    `json:"drops"`
+	Newest    int64  `json:"newest,omitempty"` // number of the newest drop
+	State     string `json:"state,omitempty"`  // of the newest drop
+	Attention int    `json:"attention"`        // drops that a person should look at
+	Next      string `json:"next,omitempty"`   // civil time of the next occurrence
+}
+
+// Status tells of every configured exchange where it stands.
+func (a *Agent) Status(ctx context.Context) ([]ExchangeStatus, error) {
+	upcoming, err := a.Config.Upcoming(a.Now(), 1)
+	if err != nil {
+		return nil, err
+	}
+	var list []ExchangeStatus
+	for _, e := range a.Config.Exchanges {
+		s := ExchangeStatus{Exchange: e.Key, Recipient: e.Value.Recipient}
+		if _, s.HeldBy, err = a.Held(ctx, e.Key); err != nil {
+			return nil, err
+		}
+		drops, err := a.Drops(ctx, e.Key)
+		if err != nil {
+			return nil, err
+		}
+		s.Drops = len(drops)
+		for i := range drops {
+			s.Newest, s.State = drops[i].Number, drops[i].State
+			if drops[i].Attention() {
+				s.Attention++
+			}
+		}
+		for _, o := range upcoming {
+			if o.Exchange == e.Key {
+				s.Next = o.Civil
+			}
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
