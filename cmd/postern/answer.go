@@ -55,6 +55,12 @@ func (k *call) showOutcome(o *agent.Outcome) error {
 			}
 		}
 	}
+	if len(o.Rejected) > 0 {
+		fmt.Fprintln(k.out, "\nrejected:")
+	}
+	for _, r := range o.Rejected {
+		fmt.Fprintf(k.out, "  %s\n", r)
+	}
 	if o.State != "" {
 		fmt.Fprintf(k.out, "\ndelivery: %s\n", o.State)
 	}

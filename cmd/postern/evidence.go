@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"runtime"
@@ -20,7 +22,14 @@ func ledgerCommand(k *call) (err error) {
 	if err := k.parse(1, 2); err != nil {
 		return err
 	}
-	if k.arg(0) == "verify" && k.arg(1) != "" {
+	action, err := k.action("verify", "show", "export")
+	if err != nil {
+		return err
+	}
+	if k.arg(1) != "" {
+		if action != "verify" {
+			return usageFailure("too many arguments", "usage: postern ledger %s", action)
+		}
 		return k.verifyExport(k.arg(1))
 	}
 	a, err := k.open()
@@ -28,30 +37,42 @@ func ledgerCommand(k *call) (err error) {
 		return err
 	}
 	defer closing(a, &err)
-	switch k.arg(0) {
-	case "verify":
+	switch {
+	case action == "verify":
 		tree, err := a.VerifyLedger(k.ctx)
 		if err != nil {
 			return err
 		}
 		return k.sayTree(tree)
-	case "show":
+	case action == "show" && k.json:
+		return k.answerEntries(a)
+	case action == "show":
 		return a.ShowLedger(k.ctx, k.out)
-	case "export":
-		return a.ExportLedger(k.ctx, k.out)
 	}
-	return &agent.Failure{Class: agent.Usage, What: fmt.Sprintf("there is no ledger %s", k.arg(0)), Remedy: "use ledger verify, show or export"}
+	return a.ExportLedger(k.ctx, k.out)
+}
+
+// answerEntries writes the ledger's entries as one JSON list.
+func (k *call) answerEntries(a *agent.Agent) error {
+	list := []json.RawMessage{}
+	for entry, err := range a.LedgerEntries(k.ctx) {
+		if err != nil {
+			return err
+		}
+		list = append(list, bytes.Clone(entry.Text))
+	}
+	return k.answer(list)
 }
 
 func (k *call) verifyExport(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return &agent.Failure{Class: agent.Usage, What: "export", Err: err, Remedy: "name a file that `postern ledger export` wrote"}
 	}
-	defer f.Close()
+	defer f.Close() // it was only read
 	tree, err := ledger.VerifyExport(f)
 	if err != nil {
-		return &agent.Failure{Class: agent.Altered, What: path, Err: err}
+		return &agent.Failure{Class: agent.Altered, What: "the export " + path + " was altered", Err: err, Remedy: "export it again and compare"}
 	}
 	return k.sayTree(tree)
 }
@@ -68,8 +89,8 @@ func keysCommand(k *call) (err error) {
 	if err := k.parse(1, 1); err != nil {
 		return err
 	}
-	if k.arg(0) != "show" {
-		return &agent.Failure{Class: agent.Usage, What: fmt.Sprintf("keys %s is not part of this version", k.arg(0)), Remedy: "use keys show"}
+	if _, err := k.action("show"); err != nil {
+		return err
 	}
 	a, err := k.open()
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -33,34 +34,44 @@ func initialize(k *call) error {
 	if k.json {
 		return k.answer(keys)
 	}
-	fmt.Fprintf(k.out, "made %s/postern.yaml and keys below %s/keys\n\n", k.arg(0), k.arg(0))
-	fmt.Fprintf(k.out, "move %s off this machine, into a safe: it opens the archive of everything sent\n\n", keys.ArchiveIdentity)
-	fmt.Fprintf(k.out, "give recipients this line for their allowed signers:\n  CLINIC-ID namespaces=\"postern-drop\" %s\n", keys.DropSigning)
-	fmt.Fprintf(k.out, "then fill in %s/postern.yaml; `postern check` says what is missing\n", k.arg(0))
+	dir := k.arg(0)
+	fmt.Fprintf(k.out, `made in %s
+  postern.yaml           the configuration: some places are to be filled in
+  policies/scores.yaml   a first policy, for the compliance officer: likewise
+  inputs/README.txt      which files are expected beside it, and their columns
+  extract/               where the clinic's extract is laid
+  keys/                  this clinic's keys; keep a backup of master.key in a safe
+  archive-key/           move it off this machine, into a safe: it opens the archive of all that is sent
+
+next
+  1. fill in what this lists:       postern check --config %s
+  2. lay inputs and extract there:  postern plan scores --config %s   counts, sends nothing
+  3. exchange keys with the recipient: keys/sftp-login.pub, and what this prints
+                                    postern keys show --config %s
+  4. the first drop:                postern run scores --config %s
+     from then on, on schedule:     postern serve --config %s
+`, dir, k.yamlIn(dir), k.yamlIn(dir), k.yamlIn(dir), k.yamlIn(dir), k.yamlIn(dir))
 	return nil
 }
 
-func check(k *call) (err error) {
+func (k *call) yamlIn(dir string) string { return filepath.Join(dir, "postern.yaml") }
+
+func check(k *call) error {
 	proof := k.flags.Bool("proof", false, "print what is done to each identifier")
 	if err := k.parse(0, 0); err != nil {
 		return err
 	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	proofs, err := a.Check()
+	checked, err := agent.CheckFile(k.config)
 	if err != nil {
 		return err
 	}
 	if k.json {
-		return k.answer(proofs)
+		return k.answer(checked.Proofs)
 	}
-	for _, e := range a.Config.Exchanges {
-		fmt.Fprintf(k.out, "%s: ready\n", e.Key)
+	for _, e := range checked.Config.Exchanges {
+		fmt.Fprintf(k.out, "%s: configuration, keys and policy are in order\n", e.Key)
 		if *proof {
-			fmt.Fprintln(k.out, proofs[e.Key])
+			fmt.Fprintln(k.out, checked.Proofs[e.Key])
 		}
 	}
 	return nil
@@ -138,7 +149,7 @@ func (k *call) execute(c clocks, dry bool) (err error) {
 }
 
 // deliver sends what waits. A drop that could not be delivered stays in the
-// queue, and `serve` goes on trying.
+// queue; `drops deliver` and `serve` go on trying.
 func deliver(k *call, a *agent.Agent, exchange string, number int64) (string, error) {
 	done, err := a.Deliver(k.ctx, exchange)
 	state := "sealed"
@@ -147,13 +158,10 @@ func deliver(k *call, a *agent.Agent, exchange string, number int64) (string, er
 			state = d.State
 		}
 	}
-	if err != nil {
-		return state, fmt.Errorf("the drop is committed and waits: %w", err)
+	if err == nil && agent.NeedsAttention(state) {
+		err = silent{agent.Undelivered}
 	}
-	if agent.NeedsAttention(state) {
-		return state, silent{agent.Undelivered}
-	}
-	return state, nil
+	return state, err
 }
 
 func serve(k *call) (err error) {
@@ -170,8 +178,22 @@ func serve(k *call) (err error) {
 	return a.Serve(k.ctx)
 }
 
-func hold(k *call) (err error) {
-	why := k.flags.String("by", "", "who holds it (default the account's name)")
+func hold(k *call) error {
+	by := k.flags.String("by", "", "who holds it (default the account's name)")
+	return k.setHold(func(a *agent.Agent, exchange string) (string, error) {
+		if *by == "" {
+			*by = accountName()
+		}
+		return *by, a.Hold(k.ctx, exchange, *by)
+	})
+}
+
+func release(k *call) error {
+	return k.setHold(func(a *agent.Agent, exchange string) (string, error) { return "", a.Unhold(k.ctx, exchange) })
+}
+
+// setHold puts an exchange on hold or lifts that, and says which.
+func (k *call) setHold(set func(*agent.Agent, string) (string, error)) (err error) {
 	if err := k.parse(1, 1); err != nil {
 		return err
 	}
@@ -180,13 +202,17 @@ func hold(k *call) (err error) {
 		return err
 	}
 	defer closing(a, &err)
-	if *why == "" {
-		*why = accountName()
-	}
-	if err := a.Hold(k.ctx, k.arg(0), *why); err != nil {
+	by, err := set(a, k.arg(0))
+	switch {
+	case err != nil:
 		return err
+	case k.json:
+		return k.answer(map[string]any{"exchange": k.arg(0), "held": by != "", "by": by})
+	case by == "":
+		fmt.Fprintf(k.out, "%s runs again\n", k.arg(0))
+	default:
+		fmt.Fprintf(k.out, "%s is on hold: no run, no delivery, until `postern release %s`\n", k.arg(0), k.arg(0))
 	}
-	fmt.Fprintf(k.out, "%s is on hold\n", k.arg(0))
 	return nil
 }
 
@@ -195,20 +221,4 @@ func accountName() string {
 		return u.Username
 	}
 	return fmt.Sprintf("account %d", os.Getuid())
-}
-
-func release(k *call) (err error) {
-	if err := k.parse(1, 1); err != nil {
-		return err
-	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	if err := a.Unhold(k.ctx, k.arg(0)); err != nil {
-		return err
-	}
-	fmt.Fprintf(k.out, "%s runs again\n", k.arg(0))
-	return nil
 }

@@ -24,8 +24,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
+	"text/tabwriter"
 
 	"github.com/posternhealth/postern/agent"
 	"github.com/posternhealth/postern/internal/strictyaml"
@@ -37,38 +39,40 @@ type command struct {
 	args  string
 	short string
 	run   func(*call) error
+	alone bool // reads no configuration
 }
 
 // call is one invocation: where it reads and writes, and its flags.
 type call struct {
-	ctx    context.Context
-	in     io.Reader
-	out    io.Writer
-	err    io.Writer
-	flags  *flag.FlagSet
-	config string
-	json   bool
-	args   []string
+	command *command
+	ctx     context.Context
+	in      io.Reader
+	out     io.Writer
+	err     io.Writer
+	flags   *flag.FlagSet
+	config  string
+	json    bool
+	args    []string
 }
 
 var commands = []command{
-	{"demo", "[--dir DIR]", "the whole story on one machine", demo},
-	{"init", "DIR", "make a configuration, keys and folders", initialize},
-	{"check", "[--proof]", "check configuration, policies and keys, offline", check},
-	{"plan", "EXCHANGE", "a dry run: every disposition counted, nothing leaves", plan},
-	{"run", "EXCHANGE", "one run, now", runOnce},
-	{"serve", "", "the daemon: runs exchanges on their schedules", serve},
-	{"status", "", "where the drops of all exchanges stand", status},
-	{"schedule", "[--next N]", "when exchanges come due", schedule},
-	{"hold", "EXCHANGE", "stop an exchange at once", hold},
-	{"release", "EXCHANGE", "lift a hold", release},
-	{"drops", "list|show EXCHANGE [N]", "the drops of an exchange", drops},
-	{"receive", "INBOX", "the recipient's side: verify, decrypt, answer", receive},
-	{"reconcile", "[EXCHANGE]", "take receipts back and compare", reconcile},
-	{"deid", "--policy P --dataset D", "the engine as a filter; its output is no release", filter},
-	{"ledger", "verify|show|export", "the tamper-evident log", ledgerCommand},
-	{"keys", "show", "the clinic's public keys", keysCommand},
-	{"version", "", "what this is", version},
+	{"demo", "[--dir DIR]", "the whole story on one machine", demo, true},
+	{"init", "DIR", "make a configuration, keys and folders", initialize, true},
+	{"check", "[--proof]", "check configuration, policies and keys, offline; lists all that is to be filled in", check, false},
+	{"plan", "EXCHANGE", "a dry run: every disposition counted, nothing leaves", plan, false},
+	{"run", "EXCHANGE", "one run, now", runOnce, false},
+	{"serve", "", "the daemon: runs exchanges on their schedules", serve, false},
+	{"status", "", "where each exchange stands, and what needs a person", status, false},
+	{"schedule", "[--next N]", "when exchanges come due", schedule, false},
+	{"hold", "EXCHANGE", "stop an exchange at once", hold, false},
+	{"release", "EXCHANGE", "lift a hold", release, false},
+	{"drops", "list [EXCHANGE] | show EXCHANGE N | deliver EXCHANGE", "the drops; deliver sends those that wait", drops, false},
+	{"receive", "INBOX", "the recipient's side: verify, decrypt, answer", receive, true},
+	{"reconcile", "[EXCHANGE]", "take receipts back and compare", reconcile, false},
+	{"deid", "--policy P --dataset D", "the engine as a filter; its output is no release", filter, true},
+	{"ledger", "verify [EXPORT] | show | export", "the tamper-evident log", ledgerCommand, false},
+	{"keys", "show", "the clinic's public keys", keysCommand, false},
+	{"version", "", "what this is", version, true},
 }
 
 func main() {
@@ -122,19 +126,18 @@ func find(name string) (*command, error) {
 		}
 		names = append(names, commands[i].name)
 	}
-	return nil, &agent.Failure{Class: agent.Usage, What: fmt.Sprintf("there is no command %q", name), Remedy: strictyaml.DidYouMean(name, names)}
+	return nil, usageFailure(fmt.Sprintf("there is no command %q", name), "%s", strictyaml.DidYouMean(name, names))
 }
 
 // invoke parses flags, which may stand before and after the arguments.
 func (c *command) invoke(ctx context.Context, args []string, in io.Reader, out, stderr io.Writer) error {
-	k := &call{ctx: ctx, in: in, out: out, err: stderr, flags: flag.NewFlagSet(c.name, flag.ContinueOnError)}
-	k.flags.SetOutput(stderr)
-	k.flags.StringVar(&k.config, "config", "postern.yaml", "the configuration `FILE`")
-	k.flags.BoolVar(&k.json, "json", false, "answer as JSON")
-	k.flags.Usage = func() {
-		fmt.Fprintf(stderr, "usage: postern %s %s\n       %s\n", c.name, c.args, c.short)
-		k.flags.PrintDefaults()
+	k := &call{command: c, ctx: ctx, in: in, out: out, err: stderr, flags: flag.NewFlagSet(c.name, flag.ContinueOnError)}
+	k.flags.SetOutput(io.Discard) // parse tells what is wrong
+	k.flags.Usage = func() {}
+	if !c.alone {
+		k.flags.StringVar(&k.config, "config", "postern.yaml", "the configuration `FILE`")
 	}
+	k.flags.BoolVar(&k.json, "json", false, "answer as JSON")
 	k.args = args
 	return c.run(k)
 }
@@ -147,9 +150,10 @@ func (k *call) parse(least, most int) error {
 	for {
 		if err := k.flags.Parse(rest); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
+				k.help(k.out)
 				return err
 			}
-			return silent{agent.Usage} // the flag package has said it
+			return k.wrongFlag(err)
 		}
 		rest = k.flags.Args()
 		if len(rest) == 0 {
@@ -158,10 +162,51 @@ func (k *call) parse(least, most int) error {
 		k.args, rest = append(k.args, rest[0]), rest[1:]
 	}
 	if len(k.args) < least || most >= 0 && len(k.args) > most {
-		k.flags.Usage()
-		return silent{agent.Usage}
+		what := "too few arguments"
+		if len(k.args) > least {
+			what = "too many arguments"
+		}
+		return usageFailure(what, "usage: postern %s %s", k.command.name, k.command.args)
 	}
 	return nil
+}
+
+// wrongFlag says which flag is meant by one that is not known.
+func (k *call) wrongFlag(err error) error {
+	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !unknown {
+		return usageFailure(err.Error(), "`postern %s --help` lists the flags", k.command.name)
+	}
+	var known []string
+	k.flags.VisitAll(func(f *flag.Flag) { known = append(known, "--"+f.Name) })
+	return usageFailure(fmt.Sprintf("%s has no flag --%s", k.command.name, strings.TrimPrefix(name, "-")), "%s",
+		strictyaml.DidYouMean("--"+strings.TrimPrefix(name, "-"), known))
+}
+
+// action is the first argument of a command that has several.
+func (k *call) action(known ...string) (string, error) {
+	if slices.Contains(known, k.arg(0)) {
+		return k.arg(0), nil
+	}
+	return "", usageFailure(fmt.Sprintf("there is no %s %s", k.command.name, k.arg(0)), "%s", strictyaml.DidYouMean(k.arg(0), known))
+}
+
+func usageFailure(what, remedy string, args ...any) error {
+	return &agent.Failure{Class: agent.Usage, What: what, Remedy: fmt.Sprintf(remedy, args...)}
+}
+
+// help writes what a command is, and its flags.
+func (k *call) help(w io.Writer) {
+	fmt.Fprintf(w, "usage: postern %s %s\n\n%s\n\n", k.command.name, k.command.args, k.command.short)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	k.flags.VisitAll(func(f *flag.Flag) {
+		value, text := flag.UnquoteUsage(f)
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
+			text += " (default " + f.DefValue + ")"
+		}
+		fmt.Fprintf(t, "  %s\t%s\n", strings.TrimSpace("--"+f.Name+" "+value), text)
+	})
+	_ = t.Flush()
 }
 
 // arg is the n-th argument, or "".
@@ -181,5 +226,5 @@ func usage(w io.Writer) {
 	for _, c := range commands {
 		fmt.Fprintf(w, "  %-*s  %s\n", width, strings.TrimSpace(c.name+" "+c.args), c.short)
 	}
-	fmt.Fprintln(w, "\n  --config FILE (default postern.yaml) and --json go with every command; COMMAND --help says more.")
+	fmt.Fprintln(w, "\n  --config FILE (default postern.yaml) names the configuration, --json answers as JSON; COMMAND --help says more.")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -8,49 +9,96 @@ import (
 	"github.com/posternhealth/postern/agent"
 )
 
-func status(k *call) error { return k.listDrops("", 0) }
-
-func drops(k *call) error {
-	if err := k.parse(1, 3); err != nil {
+func status(k *call) (err error) {
+	if err := k.parse(0, 0); err != nil {
 		return err
-	}
-	action, exchange := k.arg(0), k.arg(1)
-	number := 0
-	switch action {
-	case "list":
-	case "show":
-		var err error
-		if number, err = strconv.Atoi(k.arg(2)); err != nil || number < 1 {
-			return &agent.Failure{Class: agent.Usage, What: "drops show needs an exchange and a number", Remedy: "postern drops show EXCHANGE N"}
-		}
-	default:
-		return &agent.Failure{Class: agent.Usage, What: fmt.Sprintf("drops %s is not part of this version", action), Remedy: "use drops list or drops show"}
-	}
-	k.args = nil
-	return k.listDrops(exchange, number)
-}
-
-func (k *call) listDrops(exchange string, number int) (err error) {
-	if !k.flags.Parsed() {
-		if err := k.parse(0, 0); err != nil {
-			return err
-		}
 	}
 	a, err := k.open()
 	if err != nil {
 		return err
 	}
 	defer closing(a, &err)
+	list, err := a.Status(k.ctx)
+	if err != nil {
+		return err
+	}
+	if err := k.showStatus(list); err != nil {
+		return err
+	}
+	for _, s := range list {
+		if s.Attention > 0 {
+			return silent{agent.Undelivered}
+		}
+	}
+	return nil
+}
+
+func (k *call) showStatus(list []agent.ExchangeStatus) error {
+	if k.json {
+		return k.answer(list)
+	}
+	var rows [][]string
+	attention := 0
+	for _, s := range list {
+		newest, next := "none yet", cmp.Or(s.Next, "by hand")
+		if s.Newest > 0 {
+			newest = fmt.Sprintf("%d %s", s.Newest, s.State)
+		}
+		if s.HeldBy != "" {
+			next = "on hold (" + s.HeldBy + ")"
+		}
+		attention += s.Attention
+		rows = append(rows, []string{s.Exchange, s.Recipient, fmt.Sprint(s.Drops), newest, fmt.Sprint(s.Attention), next})
+	}
+	if err := k.table([]string{"exchange", "recipient", "drops", "newest", "need a person", "next"}, rows); err != nil {
+		return err
+	}
+	if attention > 0 {
+		fmt.Fprintln(k.out, "\n`postern drops list` shows the drops that need a person")
+	}
+	return nil
+}
+
+// drops lists them, shows one, or sends those of an exchange that wait.
+func drops(k *call) (err error) {
+	if err := k.parse(1, 3); err != nil {
+		return err
+	}
+	action, err := k.action("list", "show", "deliver")
+	if err != nil {
+		return err
+	}
+	exchange, number := k.arg(1), int64(0)
+	switch {
+	case action == "show":
+		if number, err = strconv.ParseInt(k.arg(2), 10, 64); err != nil || number < 1 {
+			return usageFailure("drops show needs an exchange and a number", "postern drops show EXCHANGE N")
+		}
+	case action == "deliver" && exchange == "", k.arg(2) != "":
+		return usageFailure("drops "+action+" was not told one exchange", "postern drops %s EXCHANGE", action)
+	}
+	a, err := k.open()
+	if err != nil {
+		return err
+	}
+	defer closing(a, &err)
+	if action == "deliver" {
+		return k.deliverWaiting(a, exchange)
+	}
+	return k.listDrops(a, exchange, number)
+}
+
+func (k *call) listDrops(a *agent.Agent, exchange string, number int64) error {
 	list, err := a.Drops(k.ctx, exchange)
 	if err != nil {
 		return err
 	}
-	var shown []agent.DropStatus
+	shown := []agent.DropStatus{}
 	attention := false
 	for _, d := range list {
-		if number == 0 || d.Number == int64(number) {
+		if number == 0 || d.Number == number {
 			shown = append(shown, d)
-			attention = attention || agent.NeedsAttention(d.State) && d.Note == ""
+			attention = attention || d.Attention()
 		}
 	}
 	if number > 0 && len(shown) == 0 {
@@ -69,12 +117,52 @@ func (k *call) showDrops(list []agent.DropStatus) error {
 	if k.json {
 		return k.answer(list)
 	}
+	if len(list) == 0 {
+		fmt.Fprintln(k.out, "no drop yet; `postern run EXCHANGE` makes one")
+		return nil
+	}
 	var rows [][]string
 	for _, d := range list {
+		note := d.Note
+		if d.Explained > 0 {
+			note += fmt.Sprintf("; drop %d says so to the recipient", d.Explained)
+		}
 		rows = append(rows, []string{d.Exchange, fmt.Sprint(d.Number), d.State, d.Recipient, fmt.Sprint(d.Released), fmt.Sprint(d.People),
-			d.AsOf, d.Committed.Format("2006-01-02 15:04Z"), d.Note})
+			d.AsOf, d.Committed.Format("2006-01-02 15:04Z"), note})
 	}
 	return k.table([]string{"exchange", "drop", "state", "recipient", "rows", "people", "as of", "committed", "note"}, rows)
+}
+
+// deliverWaiting sends the drops of an exchange that wait, and makes none.
+func (k *call) deliverWaiting(a *agent.Agent, exchange string) error {
+	done, err := a.Deliver(k.ctx, exchange)
+	if err := errors.Join(err, k.showDelivered(exchange, done)); err != nil {
+		return err
+	}
+	for _, d := range done {
+		if agent.NeedsAttention(d.State) {
+			return silent{agent.Undelivered}
+		}
+	}
+	return nil
+}
+
+func (k *call) showDelivered(exchange string, done []agent.Delivered) error {
+	if k.json {
+		if done == nil {
+			done = []agent.Delivered{}
+		}
+		return k.answer(done)
+	}
+	if len(done) == 0 {
+		fmt.Fprintf(k.out, "no drop of %s waits\n", exchange)
+		return nil
+	}
+	var rows [][]string
+	for _, d := range done {
+		rows = append(rows, []string{d.Exchange, fmt.Sprint(d.Number), d.State, d.Reason})
+	}
+	return k.table([]string{"exchange", "drop", "state", "why"}, rows)
 }
 
 func schedule(k *call) error {

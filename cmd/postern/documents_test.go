@@ -1,0 +1,39 @@
+//go:build scripts
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// shellBlocks gives the ```sh blocks of a document.
+var shellBlocks = regexp.MustCompile("(?ms)^ *```sh\n(.*?)^ *```$")
+
+// doc FILE: runs the document's ```sh blocks, one after the other, in the
+// script's folder; every line must end with 0. What a clone runs as
+// `go run ./cmd/postern` is the postern of this test.
+func runDocument(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := os.ReadFile(filepath.Join(ts.Getenv("ROOT"), filepath.FromSlash(args[0])))
+	ts.Check(err)
+	blocks := shellBlocks.FindAllStringSubmatch(string(text), -1)
+	if len(blocks) == 0 {
+		ts.Fatalf("%s has no command to run", args[0])
+	}
+	var script strings.Builder
+	for _, b := range blocks {
+		script.WriteString(strings.ReplaceAll(b[1], "go run ./cmd/postern", "postern"))
+	}
+	runBash(ts, false, []string{script.String()})
+}
+
+// bash SCRIPT: runs it, with the programs that it names as peers.
+func runBash(ts *testscript.TestScript, _ bool, args []string) {
+	if bash := peer(ts, "bash"); bash != "" {
+		ts.Check(ts.Exec(bash, "-euo", "pipefail", "-c", args[0]))
+	}
+}
