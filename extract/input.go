@@ -75,21 +75,16 @@ var byteOrderMark = []byte("\xEF\xBB\xBF")
 
 // skipMark leaves out a byte-order mark at the start of the text.
 func (in *input) skipMark() error {
-	head, text := make([]byte, 0, len(byteOrderMark)), in.text
-	for len(head) < cap(head) {
-		n, err := text.Read(head[len(head):cap(head)])
-		head = head[:len(head)+n]
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
+	text := bufio.NewReader(in.text) // large reads go past its buffer
+	in.text = text
+	head, err := text.Peek(len(byteOrderMark))
+	if bytes.Equal(head, byteOrderMark) {
+		_, err = text.Discard(len(head))
 	}
-	if !bytes.Equal(head, byteOrderMark) {
-		in.text = io.MultiReader(bytes.NewReader(head), text)
+	if errors.Is(err, io.EOF) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // Read gives the text of the file.

@@ -231,7 +231,7 @@ func isTime(cell []byte) bool {
 // and other characters that stand for themselves. As in strptime, months and
 // the like may have one digit, unless the next thing is a digit field too.
 func parseFormatted(cell []byte, format string) (Span, bool) {
-	var year, month, day int
+	var parts [64]int // by the letter of the field, modulo 64
 	for i := 0; i < len(format); i++ {
 		if format[i] != '%' {
 			if len(cell) == 0 || cell[0] != format[i] {
@@ -255,24 +255,11 @@ func parseFormatted(cell []byte, format string) (Span, bool) {
 			return NoSpan, false
 		}
 		cell = cell[n:]
-		switch format[i] {
-		case 'Y':
-			year = v
-		case 'm':
-			month = v
-		case 'd':
-			day = v
-		case 'H':
-			if v > 23 {
-				return NoSpan, false
-			}
-		default:
-			if v > 59 {
-				return NoSpan, false
-			}
-		}
+		parts[format[i]%64] = v
 	}
-	if len(cell) > 0 || year == 0 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
+	year, month, day := parts['Y'%64], parts['m'%64], parts['d'%64]
+	if len(cell) > 0 || parts['H'%64] > 23 || parts['M'%64] > 59 || parts['S'%64] > 59 ||
+		year == 0 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
 		return NoSpan, false
 	}
 	d := civil(year, month, day)
