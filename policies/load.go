@@ -158,15 +158,11 @@ func plainName(name string) bool {
 func (r *reading) agreement(a *agreementFile) {
 	r.oneOf("agreement.kind", a.Kind, "provider-contract", "participation", "baa", "dua", "authorization", "law")
 	r.text("agreement.id", a.ID)
-	from := r.date("agreement.from", a.From)
-	to, review := extract.NoDay, r.date("agreement.review_by", a.ReviewBy)
-	switch {
-	case !a.To.Open:
+	from, to, review := r.date("agreement.from", a.From), extract.NoDay, r.date("agreement.review_by", a.ReviewBy)
+	if !a.To.Open {
 		to = r.date("agreement.to", a.To)
-		if to != extract.NoDay && from != extract.NoDay && to < from {
-			r.add("agreement.to", "", "the agreement ends before it begins")
-		}
-	case !r.source.Has("agreement.review_by"):
+		r.must(to >= from || to == extract.NoDay, "agreement.to", "", "the agreement ends before it begins")
+	} else if !r.source.Has("agreement.review_by") {
 		r.add("agreement.to", "add review_by: with the date of the next review", "an open agreement needs a date by which it is reviewed")
 	}
 	r.policy.Agreement = Agreement{Kind: a.Kind, ID: a.ID, From: from, To: to, ReviewBy: review}
@@ -191,9 +187,7 @@ func (r *reading) attest() {
 	k := &r.file.Attest.ActualKnowledge
 	at := &Attestation{By: k.By, On: r.date(path+".on", k.On), ReviewBy: r.date(path+".review_by", k.ReviewBy)}
 	r.text(path+".by", k.By)
-	if at.On != extract.NoDay && at.ReviewBy != extract.NoDay && at.ReviewBy <= at.On {
-		r.add(path+".review_by", "", "the review lies before the attestation")
-	}
+	r.must(at.ReviewBy > at.On || at.ReviewBy == extract.NoDay, path+".review_by", "", "the review lies before the attestation")
 	r.must(k.NoneKnown, path+".none_known", "do not release while it is so", "the officer knows that what is left can identify a person (45 CFR 164.514(b)(2)(ii))")
 	r.policy.Attest = at
 }

@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -118,15 +119,11 @@ func ClosedRange(period string) (first, last extract.Day, ok bool) {
 }
 
 func (r *reading) field(path, name string, f *fieldFile, because string) Field {
-	out := Field{Name: name, From: f.From, Do: Transform(f.Do), At: f.At, Unit: f.Unit, Because: f.Because}
-	if out.From == "" {
-		out.From = name
-	}
-	if out.Because == "" && !r.source.Has(path+".because") {
-		out.Because = because
-	}
-	if out.Because == "" && !r.source.Has(path+".because") {
-		r.add(path, "add because: with the reason, here or on the dataset", "every released field needs its reason (45 CFR 164.514(d))")
+	out := Field{Name: name, From: cmp.Or(f.From, name), Do: Transform(f.Do), At: f.At, Unit: f.Unit, Because: f.Because}
+	if !r.source.Has(path + ".because") {
+		if out.Because = because; because == "" {
+			r.add(path, "add because: with the reason, here or on the dataset", "every released field needs its reason (45 CFR 164.514(d))")
+		}
 	}
 	r.text(path+".because", f.Because)
 	if f.Do == "" && r.isLookUp(f.From) {
@@ -156,42 +153,32 @@ func (r *reading) origin(path string, out *Field, f *fieldFile) {
 	switch {
 	case f.From == FromIndex && out.Do != Year:
 		r.add(path+".from", "write do: year", "of the index date only the year leaves")
-	case f.From == FromIndex && r.policy.Cohort == nil:
-		r.add(path+".from", "add cohort: with index, index_year, follow and release_after", "there is no cohort, so there is no index date")
 	case r.isLookUp(f.From) && out.Do != Keep:
 		r.add(path+".do", "write do: keep, or nothing", "a looked-up value leaves as it is or not at all")
 	case r.policy.Standard == Identified && r.isLookUp(f.From) && !strings.HasPrefix(f.From, r.policy.People.Roster+"."):
 		r.add(path+".from", "name a column of the roster under people.relationship", "values are looked up in the members' roster only")
 	}
-	if f.At == FromIndex && r.policy.Cohort == nil {
-		r.add(path+".at", "add cohort: with index, index_year, follow and release_after", "there is no cohort, so there is no index date")
-	}
-	if out.Do == RelativeTime && r.policy.Cohort == nil {
-		r.add(path+".do", "add cohort: with index, index_year, follow and release_after", "an interval is counted from the index date of a cohort, and there is none")
+	for key, needed := range map[string]bool{"from": f.From == FromIndex, "at": f.At == FromIndex, "do": out.Do == RelativeTime} {
+		if needed && r.policy.Cohort == nil {
+			r.add(path+"."+key, "add cohort: with index, index_year, follow and release_after", "there is no cohort, so there is no index date")
+		}
 	}
 }
 
 // options checks the keys that belong to one transform.
 func (r *reading) options(path string, out *Field, f *fieldFile) {
-	belong := func(key string, do Transform) bool {
-		if !r.source.Has(path+"."+key) || out.Do == do {
-			return out.Do == do
-		}
-		r.add(path+"."+key, fmt.Sprintf("remove it, or write do: %s", do), "%s belongs to do: %s", key, do)
-		return false
+	for key, do := range map[string]Transform{"at": AgeBand, "width": AgeBand, "top": AgeBand, "unit": RelativeTime} {
+		r.must(out.Do == do, path+"."+key, fmt.Sprintf("remove it, or write do: %s", do), "%s belongs to do: %s", key, do)
 	}
-	if belong("at", AgeBand) {
+	switch out.Do {
+	case AgeBand:
 		r.oneOf(path+".at", f.At, FromIndex)
-	}
-	if belong("unit", RelativeTime) {
+		r.ageBand(path, out, f)
+	case RelativeTime:
 		if f.Unit == "" && !r.source.Has(path+".unit") {
 			r.add(path, "add unit: days or unit: weeks", "do: relative-time needs a unit")
 		}
 		r.oneOf(path+".unit", f.Unit, "days", "weeks")
-	}
-	belong("width", AgeBand)
-	if belong("top", AgeBand) {
-		r.ageBand(path, out, f)
 	}
 }
 
