@@ -112,13 +112,26 @@ func (b *books) flushRange() error {
 	return err
 }
 
-func csvCell(s string) string {
-	for _, c := range s {
-		if c == ',' || c == '"' || c == '\n' {
-			return strconv.Quote(s)
-		}
+func csvCell(s string) string { return string(appendCell(nil, s)) }
+
+// appendCell appends a cell, in quotes where RFC 4180 asks for them.
+func appendCell[T string | []byte](dst []byte, cell T) []byte {
+	quoted := false
+	for i := range len(cell) {
+		c := cell[i]
+		quoted = quoted || c == ',' || c == '"' || c == '\n' || c == '\r'
 	}
-	return s
+	if !quoted {
+		return append(dst, cell...)
+	}
+	dst = append(dst, '"')
+	for i := range len(cell) {
+		if cell[i] == '"' {
+			dst = append(dst, '"')
+		}
+		dst = append(dst, cell[i])
+	}
+	return append(dst, '"')
 }
 
 // row notes where a line of a part came from.
@@ -126,11 +139,11 @@ func (b *books) row(part int, line int64, r *row, dataset string, subject []byte
 	s := b.scratch[:0]
 	s = strconv.AppendInt(s, int64(part), 10)
 	s = strconv.AppendInt(append(s, ','), line, 10)
-	s = append(append(s, ','), csvCell(b.files[r.place.File].Name)...)
+	s = appendCell(append(s, ','), b.files[r.place.File].Name)
 	s = strconv.AppendInt(append(s, ','), r.place.Line, 10)
 	s = strconv.AppendInt(append(s, ','), int64(r.place.Entry), 10)
 	s = append(append(s, ','), dataset...)
-	s = append(append(s, ','), subject...)
+	s = appendCell(append(s, ','), subject)
 	b.scratch = append(s, '\n')
 	_, err := b.rows.Write(b.scratch)
 	return err
