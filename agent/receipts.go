@@ -65,6 +65,14 @@ func (a *Agent) Reconcile(ctx context.Context, name string) ([]Reconciled, error
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	lease, err := takeLease(ctx, a.db, config.Recipient+"/receipts", leaseOwner(), a.Now)
+	if err != nil {
+		return nil, err
+	}
+	defer lease.Release()
+	if err := durable.Sweep(dir); err != nil {
+		return nil, err
+	}
 	destination, err := a.destination(ctx, x.recipient)
 	if err != nil {
 		return nil, deliveryFailure(ctx, err, x, &pendingDrop{})
@@ -83,9 +91,9 @@ func (a *Agent) Reconcile(ctx context.Context, name string) ([]Reconciled, error
 		r, err := a.takeReceipt(ctx, x, filepath.Join(dir, receipt))
 		if err != nil {
 			failures = append(failures, err)
-			continue
+		} else if r != nil {
+			done = append(done, *r)
 		}
-		done = append(done, *r)
 	}
 	return done, errors.Join(failures...)
 }
@@ -101,6 +109,7 @@ func (a *Agent) taken(ctx context.Context, dir, name string) bool {
 	return err == nil && n > 0
 }
 
+// takeReceipt compares one receipt; it gives nil for one that has to wait.
 func (a *Agent) takeReceipt(ctx context.Context, x *exchange, path string) (*Reconciled, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -117,6 +126,9 @@ func (a *Agent) takeReceipt(ctx context.Context, x *exchange, path string) (*Rec
 	expect, state, err := a.expectation(ctx, x.name, receipt.Sequence)
 	if err != nil {
 		return nil, fmt.Errorf("receipt %s: %w", filepath.Base(path), err)
+	}
+	if state == stateSealed || state == stateUploading {
+		return nil, nil // the answer came before we knew that the drop is there; it is taken when its delivery has ended
 	}
 	signers, err := receiptSigners(x)
 	if err != nil {
