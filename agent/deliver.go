@@ -66,6 +66,9 @@ func (a *Agent) Deliver(ctx context.Context, name string) ([]Delivered, error) {
 		return nil, err
 	}
 	defer lease.Release()
+	if err := a.sweepSettled(ctx, name); err != nil {
+		return nil, fmt.Errorf("clear what an earlier delivery left: %w", err)
+	}
 	var done []Delivered
 	for {
 		drop, err := a.nextPending(ctx, name)
