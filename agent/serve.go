@@ -160,7 +160,7 @@ func (a *Agent) Serve(ctx context.Context) error {
 // keepTime looks for what has come due until ctx ends. At the start it takes
 // up again what a killed agent left: River would notice only after an hour.
 func (a *Agent) keepTime(ctx context.Context, client *river.Client[*sql.Tx]) error {
-	if err := a.resume(ctx, client); err != nil {
+	if err := a.resume(ctx, client); err != nil && ctx.Err() == nil {
 		return err
 	}
 	ticker := time.NewTicker(lookEvery)
