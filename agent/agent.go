@@ -55,6 +55,9 @@ func Open(ctx context.Context, configFile string, log hclog.Logger) (*Agent, err
 		return nil, err
 	}
 	if a.db, err = openDatabase(ctx, config.StateDir()); err != nil {
+		if ctx.Err() != nil {
+			return nil, fail(Interrupted, nil, "nothing was begun", "interrupted while the state was opened")
+		}
 		return nil, fail(Altered, err, "check that the state folder can be written and was not changed by hand", "open state")
 	}
 	for _, dir := range []string{a.dropsDir(), a.scratchDir()} {
@@ -213,5 +216,5 @@ func (a *Agent) sweep(ctx context.Context, exchangeID string) error {
 			}
 		}
 	}
-	return os.RemoveAll(filepath.Join(a.scratchDir(), exchangeID))
+	return errors.Join(a.sweepPlans(exchangeID), os.RemoveAll(filepath.Join(a.scratchDir(), exchangeID)))
 }

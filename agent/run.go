@@ -353,7 +353,10 @@ func (r *run) checkBalance(context.Context) error {
 	return r.sheet.tolerate(r.policy.Tolerate.Rejected, r.rejected)
 }
 
-// clean removes what only this run needed; of a failed run also its drop.
+// clean removes what only this run needed; of a failed run also its drop,
+// unless its commit was tried: a commit that was reported as failed may have
+// happened, and its bytes are all there is. Then the next run's sweep, which
+// asks the database, decides.
 func (r *run) clean(failed bool) error {
 	var err error
 	if r.rowKeys != nil {
