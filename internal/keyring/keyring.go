@@ -23,7 +23,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"strconv"
 	"strings"
 
@@ -38,11 +37,8 @@ const placeholder = "[secret]"
 type Secret [32]byte
 
 func (Secret) String() string               { return placeholder }
-func (Secret) GoString() string             { return placeholder }
 func (Secret) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, placeholder) }
 func (Secret) MarshalText() ([]byte, error) { return []byte(placeholder), nil }
-func (Secret) MarshalJSON() ([]byte, error) { return []byte(strconv.Quote(placeholder)), nil }
-func (Secret) LogValue() slog.Value         { return slog.StringValue(placeholder) }
 
 // NewSecret draws a secret from the operating system.
 func NewSecret() Secret {
@@ -65,13 +61,19 @@ func (s Secret) derive(use string, parts ...string) Secret {
 	return Secret(key)
 }
 
-// Master is the clinic's master key.
-type Master struct{ secret Secret }
+// unprintable is embedded in what holds a Secret: package fmt asks no
+// unexported field how it prints.
+type unprintable struct{}
 
-func (Master) String() string               { return placeholder }
-func (Master) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, placeholder) }
-func (Master) MarshalText() ([]byte, error) { return []byte(placeholder), nil }
-func (Master) LogValue() slog.Value         { return slog.StringValue(placeholder) }
+func (unprintable) String() string               { return placeholder }
+func (unprintable) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, placeholder) }
+func (unprintable) MarshalText() ([]byte, error) { return []byte(placeholder), nil }
+
+// Master is the clinic's master key.
+type Master struct {
+	unprintable
+	secret Secret
+}
 
 // masterPrefix starts the one line of a master key file.
 const masterPrefix = "postern-master-key-v1 "
@@ -100,7 +102,7 @@ func LoadMaster(ref, base string) (*Master, error) {
 		return nil, fmt.Errorf("read the master key from %s: not a line that postern init or postern keys new wrote; "+
 			"restore the file from its backup", ref)
 	}
-	return &Master{Secret(key)}, nil
+	return &Master{secret: Secret(key)}, nil
 }
 
 // Fingerprint tells two master keys apart and says nothing else about them.

@@ -88,7 +88,7 @@ func TestDerivationsAreFixed(t *testing.T) {
 	for i := range secret {
 		secret[i] = byte(i)
 	}
-	m := &Master{secret}
+	m := &Master{secret: secret}
 	key := m.Key("archive")
 	if got, want := hex.EncodeToString(key[:]), "849cd2f65a2e6eaa754a24db16f1ab86014715ef3bebd0f17dc0bb8558138efe"; got != want {
 		t.Errorf("key is %s; want %s", got, want)
@@ -169,7 +169,7 @@ func TestCodeHasItsAlphabetAndAllOfIt(t *testing.T) {
 
 func TestNothingPrintsASecret(t *testing.T) {
 	secret := Secret(bytes.Repeat([]byte{'Z'}, 32))
-	m, s := &Master{secret}, NewStream(secret)
+	m, s := &Master{secret: secret}, NewStream(secret)
 	var out bytes.Buffer
 	log := slog.New(slog.NewJSONHandler(&out, nil))
 	text := slog.New(slog.NewTextHandler(&out, nil))

@@ -1,7 +1,6 @@
 package keyring
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -51,20 +50,6 @@ func Resolve(ref, base string) ([]byte, error) {
 		return nil, fmt.Errorf("%s is empty or not set; put the secret there", ref)
 	}
 	return data, nil
-}
-
-// ResolveLine is Resolve for a secret of one line, such as a password. The
-// line's end is not part of it.
-func ResolveLine(ref, base string) (string, error) {
-	data, err := Resolve(ref, base)
-	if err != nil {
-		return "", err
-	}
-	data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
-	if len(data) == 0 || bytes.ContainsAny(data, "\r\n\x00") {
-		return "", fmt.Errorf("%s holds an empty line or more than one; write the secret there as one line", ref)
-	}
-	return string(data), nil
 }
 
 func readCredential(name string) ([]byte, error) {

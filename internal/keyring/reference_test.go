@@ -61,13 +61,3 @@ func TestResolve(t *testing.T) {
 		t.Errorf("without systemd: %v", err)
 	}
 }
-
-func TestResolveLine(t *testing.T) {
-	for text, want := range map[string]string{"a b\n": "a b", "a\r\n": "a", "a": "a", "a\nb\n": "", "\n": ""} {
-		t.Setenv("POSTERN_TEST_LINE", text)
-		got, err := ResolveLine("env:POSTERN_TEST_LINE", "")
-		if got != want || (err == nil) != (want != "") {
-			t.Errorf("%q gave %q, %v", text, got, err)
-		}
-	}
-}

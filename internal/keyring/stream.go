@@ -2,8 +2,6 @@ package keyring
 
 import (
 	"encoding/binary"
-	"fmt"
-	"io"
 
 	"golang.org/x/crypto/chacha20"
 )
@@ -19,14 +17,12 @@ const streamSpan = 1 << 37
 // and labels, however it is read. It is a math/rand/v2 Source. It is for one
 // goroutine.
 type Stream struct {
+	unprintable
 	key    Secret
 	nonce  uint64
 	cipher *chacha20.Cipher
 	left   uint64 // bytes until the next nonce
 }
-
-func (Stream) String() string             { return placeholder }
-func (Stream) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, placeholder) }
 
 // NewStream starts the stream for a use that the labels name, in order.
 func NewStream(secret Secret, labels ...string) *Stream {
@@ -68,18 +64,11 @@ func (s *Stream) Uint64() uint64 {
 }
 
 // Code draws n characters of Crockford base32 in lower case, five bits each.
-func (s *Stream) Code(n int) string { return string(s.AppendCode(make([]byte, 0, n), n)) }
-
-// AppendCode appends what Code would give.
-func (s *Stream) AppendCode(to []byte, n int) []byte {
-	start := len(to)
-	for range n {
-		to = append(to, 0)
-	}
-	code := to[start:]
+func (s *Stream) Code(n int) string {
+	code := make([]byte, n)
 	_, _ = s.Read(code)
 	for i, b := range code {
 		code[i] = alphabet[b&31] // 32 divides 256: no character is likelier
 	}
-	return to
+	return string(code)
 }
