@@ -34,28 +34,19 @@ import (
 	"strings"
 )
 
-const (
-	privateFile   fs.FileMode = 0o600
-	privateFolder fs.FileMode = 0o700
-)
-
 // File is being written under a private name. Commit gives it its own name,
 // Abort removes it; Abort after Commit does nothing, so it can be deferred.
 type File struct {
 	file    *os.File
 	path    string
 	part    string
-	replace bool
+	replace bool // Commit takes the place of a file that exists
 	done    bool
 	failed  error // of a Write; such a file cannot be committed
 }
 
-// Create starts a file that will be named path. A perm of 0 means 0600; the
-// process's umask applies.
+// Create starts a file that will be named path. The process's umask applies.
 func Create(path string, perm fs.FileMode) (*File, error) {
-	if perm == 0 {
-		perm = privateFile
-	}
 	dir, name := filepath.Split(path)
 	f := &File{path: path, part: fmt.Sprintf("%s.%s.%08x.part", dir, name, rand.Uint32())}
 	err := step("create", path, func() (err error) {
@@ -86,11 +77,8 @@ func (f *File) Write(p []byte) (n int, err error) {
 // Path is the name the file will have.
 func (f *File) Path() string { return f.path }
 
-// Replace lets Commit take the place of a file that exists.
-func (f *File) Replace() { f.replace = true }
-
 // Commit puts the file on the disk under its name. It gives fs.ErrExist when
-// the name is taken and Replace was not called. After an error the name is
+// the name is taken, except from ReplaceFile. After an error the name is
 // untouched, unless only the last step, the fsync of the folder, failed: then
 // the whole file stands there, but may be gone after a power cut.
 func (f *File) Commit() error {
@@ -205,12 +193,8 @@ func remove(path string, with func(string) error) error {
 	return nil
 }
 
-// MkdirAll makes a folder and those above it that are missing. A perm of 0
-// means 0700.
+// MkdirAll makes a folder and those above it that are missing.
 func MkdirAll(path string, perm fs.FileMode) error {
-	if perm == 0 {
-		perm = privateFolder
-	}
 	path = filepath.Clean(path)
 	if info, err := os.Stat(path); err == nil {
 		if !info.IsDir() {

@@ -37,20 +37,20 @@ func content(t *testing.T, path string) string {
 func TestCommitRefusesToOverwriteUnlessAsked(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state.json")
-	if err := WriteFile(path, []byte("one"), 0); err != nil {
+	if err := WriteFile(path, []byte("one"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("mode %v, %v; want 0600", info.Mode(), err)
 	}
-	if err := WriteFile(path, []byte("two"), 0); !errors.Is(err, fs.ErrExist) {
+	if err := WriteFile(path, []byte("two"), 0o600); !errors.Is(err, fs.ErrExist) {
 		t.Fatalf("overwriting gave %v; want fs.ErrExist", err)
 	}
 	if got := content(t, path); got != "one" {
 		t.Fatalf("content is %q after a refused overwrite", got)
 	}
-	if err := ReplaceFile(path, []byte("three"), 0); err != nil {
+	if err := ReplaceFile(path, []byte("three"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got := content(t, path); got != "three" {
@@ -64,7 +64,7 @@ func TestCommitRefusesToOverwriteUnlessAsked(t *testing.T) {
 func TestNothingStandsUnderTheNameBeforeCommit(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "drop")
-	f, err := Create(path, 0)
+	f, err := Create(path, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestEachStepBroken(t *testing.T) {
 			t.Run(when+op, func(t *testing.T) {
 				dir := t.TempDir()
 				path := filepath.Join(dir, "head")
-				if err := WriteFile(path, []byte("old"), 0); err != nil {
+				if err := WriteFile(path, []byte("old"), 0o600); err != nil {
 					t.Fatal(err)
 				}
 				restore := SetFault(func(step string) error {
@@ -101,7 +101,7 @@ func TestEachStepBroken(t *testing.T) {
 					}
 					return nil
 				})
-				err := ReplaceFile(path, []byte("new"), 0)
+				err := ReplaceFile(path, []byte("new"), 0o600)
 				restore()
 				if !errors.Is(err, errBroken) {
 					t.Fatalf("got %v; want the fault", err)
@@ -123,7 +123,7 @@ func TestEachStepBroken(t *testing.T) {
 
 func TestFailedWriteCannotBeCommitted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "part")
-	f, err := Create(path, 0)
+	f, err := Create(path, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestFailedWriteCannotBeCommitted(t *testing.T) {
 func TestRenameOfFoldersAndRemoval(t *testing.T) {
 	dir := t.TempDir()
 	from, to := filepath.Join(dir, "a", "b"), filepath.Join(dir, "c")
-	if err := MkdirAll(from, 0); err != nil {
+	if err := MkdirAll(from, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := WriteFile(filepath.Join(from, "x"), []byte("x"), 0o640); err != nil {
@@ -154,7 +154,7 @@ func TestRenameOfFoldersAndRemoval(t *testing.T) {
 	if err := Rename(from, to); err != nil {
 		t.Fatal(err)
 	}
-	if err := MkdirAll(from, 0); err != nil {
+	if err := MkdirAll(from, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := Rename(from, to); !errors.Is(err, fs.ErrExist) {
@@ -171,7 +171,7 @@ func TestRenameOfFoldersAndRemoval(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := MkdirAll(filepath.Join(dir, "a"), 0); err != nil {
+	if err := MkdirAll(filepath.Join(dir, "a"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -187,7 +187,7 @@ func TestOrderOfSteps(t *testing.T) {
 		return nil
 	})
 	defer restore()
-	if err := WriteFile(filepath.Join(dir, "n"), []byte("x"), 0); err != nil {
+	if err := WriteFile(filepath.Join(dir, "n"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"create n", "write n", "sync n", "close n", "rename n", "sync-dir " + filepath.Base(dir)}
