@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-//go:generate go run ./internal/elementgen -definitions $FHIR_DEFINITIONS -out elements.txt
+//go:generate go run ./internal/elementgen
 
 // elementsText is the table of FHIR R4 elements. Its header says where it
 // comes from and how a line reads; internal/elementgen/classes.go holds the

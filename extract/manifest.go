@@ -2,7 +2,6 @@ package extract
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 )
 
 // listed sees that the manifest lists the files that are there, no more and
@@ -42,6 +43,8 @@ func (s *Source) listed(ctx context.Context, files []File) error {
 	return nil
 }
 
+var sumLine = regexp.MustCompile(`^([0-9A-Fa-f]{64}) [ *](?:\./)?(.+)$`)
+
 // manifest reads lines of the form that sha256sum writes: 64 hexadecimal
 // digits, a space, a space or an asterisk, and the slash path.
 func (s *Source) manifest() (map[string]string, error) {
@@ -54,22 +57,18 @@ func (s *Source) manifest() (map[string]string, error) {
 		return nil, &FileError{File: name, Reason: "cannot be opened", Err: err}
 	}
 	defer f.Close()
-	const digits = 2 * sha256.Size
 	sums := map[string]string{}
 	lines := bufio.NewScanner(f)
 	for n := int64(1); lines.Scan(); n++ {
-		line := bytes.TrimSuffix(lines.Bytes(), []byte("\r"))
-		if len(line) == 0 {
+		line := strings.TrimSuffix(lines.Text(), "\r")
+		if line == "" {
 			continue
 		}
-		if len(line) < digits+3 || line[digits] != ' ' || line[digits+1] != ' ' && line[digits+1] != '*' {
+		parts := sumLine.FindStringSubmatch(line)
+		if parts == nil {
 			return nil, &FileError{File: name, Line: n, Reason: "is no line as sha256sum writes it"}
 		}
-		sum := string(bytes.ToLower(line[:digits]))
-		if _, err := hex.DecodeString(sum); err != nil {
-			return nil, &FileError{File: name, Line: n, Reason: "is no line as sha256sum writes it"}
-		}
-		file := string(bytes.TrimPrefix(line[digits+2:], []byte("./")))
+		sum, file := strings.ToLower(parts[1]), parts[2]
 		if before, met := sums[file]; met && before != sum {
 			return nil, &FileError{File: name, Line: n, Reason: "names a file a second time, with another sum"}
 		}

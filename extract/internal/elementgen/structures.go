@@ -33,7 +33,6 @@ type elementDefinition struct {
 
 // typeDef is one line of the table.
 type typeDef struct {
-	name     string
 	resource bool
 	elements map[string]element
 }
@@ -115,7 +114,7 @@ func addStructure(types map[string]*typeDef, s structure) {
 			continue
 		}
 		if types[parent] == nil {
-			types[parent] = &typeDef{name: parent, resource: s.Kind == "resource" && parent == s.ID, elements: map[string]element{}}
+			types[parent] = &typeDef{resource: s.Kind == "resource" && parent == s.ID, elements: map[string]element{}}
 		}
 		elements := types[parent].elements
 		many := e.Max != "1"
@@ -162,12 +161,12 @@ func targets(code string, profiles []string) []string {
 	return slices.Compact(names)
 }
 
-func (t *typeDef) write(b *bytes.Buffer) {
+func (t *typeDef) write(name string, b *bytes.Buffer) {
 	kind := "type "
 	if t.resource {
 		kind = "resource "
 	}
-	b.WriteString(kind + t.name)
+	b.WriteString(kind + name)
 	for _, name := range sortedKeys(t.elements) {
 		e := t.elements[name]
 		b.WriteString(" " + name + ":" + e.typ)
