@@ -113,10 +113,6 @@ func (f *folder) Filecmd(r *sftp.Request) error {
 		return root.Rename(local(r.Filepath), local(r.Target))
 	case "Remove":
 		return root.Remove(local(r.Filepath))
-	case "Mkdir":
-		return root.Mkdir(local(r.Filepath), 0o755)
-	case "Setstat":
-		return nil
 	}
 	return sftp.ErrSSHFxOpUnsupported
 }

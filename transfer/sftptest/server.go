@@ -7,6 +7,7 @@
 package sftptest
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
@@ -42,9 +43,8 @@ type Server struct {
 	root     *os.Root
 	uploaded atomic.Int64
 	cut      atomic.Bool
-	mu       sync.Mutex
-	conns    map[net.Conn]bool
-	closed   bool
+	open     context.Context // ends with the server, and ends every connection
+	end      context.CancelFunc
 	wg       sync.WaitGroup
 }
 
@@ -69,7 +69,8 @@ func Start(o Options) (*Server, error) {
 		_ = root.Close()
 		return nil, fmt.Errorf("serve %s: %w", o.Root, err)
 	}
-	s := &Server{Options: o, listener: listener, root: root, conns: map[net.Conn]bool{}}
+	s := &Server{Options: o, listener: listener, root: root}
+	s.open, s.end = context.WithCancel(context.Background())
 	s.config = &ssh.ServerConfig{PublicKeyCallback: s.login}
 	s.config.AddHostKey(o.HostKey)
 	s.wg.Go(s.accept)
@@ -95,12 +96,7 @@ func (s *Server) HostKeyLine() string {
 
 // Close ends all connections and waits for them.
 func (s *Server) Close() error {
-	s.mu.Lock()
-	s.closed = true
-	for c := range s.conns {
-		_ = c.Close()
-	}
-	s.mu.Unlock()
+	s.end()
 	err := s.listener.Close()
 	s.wg.Wait()
 	return errors.Join(err, s.root.Close())
@@ -119,41 +115,19 @@ func (s *Server) accept() {
 		if err != nil {
 			return
 		}
-		if !s.track(conn) {
-			_ = conn.Close()
-			return
-		}
-		s.wg.Go(func() {
-			defer s.untrack(conn)
-			s.serve(conn)
-		})
+		s.wg.Go(func() { s.serve(conn) })
 	}
-}
-
-func (s *Server) track(conn net.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.conns[conn] = true
-	return true
-}
-
-func (s *Server) untrack(conn net.Conn) {
-	_ = conn.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, conn)
 }
 
 func (s *Server) serve(conn net.Conn) {
+	defer conn.Close()
+	defer context.AfterFunc(s.open, func() { _ = conn.Close() })()
 	client, channels, requests, err := ssh.NewServerConn(conn, s.config)
 	if err != nil {
 		return
 	}
 	defer client.Close()
-	go answerGlobal(requests)
+	go ssh.DiscardRequests(requests) // a keepalive is refused, as OpenSSH does
 	for offered := range channels {
 		if offered.ChannelType() != "session" {
 			_ = offered.Reject(ssh.UnknownChannelType, "only sessions")
@@ -164,15 +138,6 @@ func (s *Server) serve(conn net.Conn) {
 			return
 		}
 		s.wg.Go(func() { s.session(conn, channel, wishes) })
-	}
-}
-
-// answerGlobal answers keepalives as OpenSSH does: with a failure.
-func answerGlobal(requests <-chan *ssh.Request) {
-	for r := range requests {
-		if r.WantReply {
-			_ = r.Reply(false, nil)
-		}
 	}
 }
 
