@@ -75,19 +75,15 @@ func (s *Source) walk(ctx context.Context) ([]File, map[string]time.Time, error)
 	}
 	var files []File
 	modified := map[string]time.Time{}
-	err = filepath.WalkDir(root, func(at string, d fs.DirEntry, err error) error {
+	err = fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return errors.Join(err, ctx.Err())
 		}
-		relative, err := filepath.Rel(root, at)
-		if err != nil {
-			return err
-		}
-		name := filepath.ToSlash(relative)
 		rule, err := s.rule(name)
 		if err != nil || rule == nil {
 			return err
 		}
+		at := filepath.Join(root, filepath.FromSlash(name))
 		info, err := regular(root, at, name)
 		if err != nil {
 			return err

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 
@@ -317,8 +317,7 @@ func (r *reading) notices() {
 // sha256sum would print for the policy and the texts it names, the policy
 // first under the name "policy", the others by name. It is what approvers sign.
 func (p *Policy) Digest() string {
-	files := append([]include(nil), p.includes...)
-	sort.Slice(files, func(i, j int) bool { return files[i].name < files[j].name })
+	files := slices.SortedFunc(slices.Values(p.includes), func(a, b include) int { return strings.Compare(a.name, b.name) })
 	h := sha256.New()
 	fmt.Fprintf(h, "%s  policy\n", p.SHA256)
 	for _, f := range files {
