@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
 	"github.com/posternhealth/postern/agent"
 	"github.com/posternhealth/postern/agent/demo"
 	"github.com/posternhealth/postern/internal/durable"
@@ -121,12 +119,7 @@ func (w *faultWorld) drops() []agent.DropStatus {
 // is ".", for all.
 func TestEveryDurableStepBroken(t *testing.T) {
 	chosen := regexp.MustCompile(cmp.Or(os.Getenv("POSTERN_FAULTS"), "^(commit|rename|remove|sync-dir) "))
-	world, err := demo.New(t.Context(), t.TempDir(), synthetic.Options{Patients: 20}, hclog.NewNullLogger())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = world.Close() })
-	w := &faultWorld{World: world, t: t}
+	w := smallWorld(t)
 	w.Agent.Now = func() time.Time { return time.Now().Add(w.ahead) }
 	if err := w.attempt(); err != nil {
 		t.Fatal(err)
