@@ -28,12 +28,16 @@ func runDocument(ts *testscript.TestScript, _ bool, args []string) {
 	for _, b := range blocks {
 		script.WriteString(strings.ReplaceAll(b[1], "go run ./cmd/postern", "postern"))
 	}
-	runBash(ts, false, []string{script.String()})
+	ts.Check(ts.Exec("bash", "-euo", "pipefail", "-c", script.String()))
 }
 
-// bash SCRIPT: runs it, with the programs that it names as peers.
-func runBash(ts *testscript.TestScript, _ bool, args []string) {
-	if bash := peer(ts, "bash"); bash != "" {
-		ts.Check(ts.Exec(bash, "-euo", "pipefail", "-c", args[0]))
+// part NAME DOCUMENT FILE: writes the document's block that is called NAME.
+func documentPart(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := os.ReadFile(filepath.Join(ts.Getenv("ROOT"), filepath.FromSlash(args[1])))
+	ts.Check(err)
+	block := regexp.MustCompile("(?ms)^```(?:sh|bash) " + regexp.QuoteMeta(args[0]) + "\n(.*?)^```$").FindSubmatch(text)
+	if block == nil {
+		ts.Fatalf("%s has no block %s", args[1], args[0])
 	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), block[1], 0o600))
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,6 +36,13 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Values[reached{}] = new(chanBox)
+			if os.Getenv("POSTERN_REQUIRE") == "all" {
+				for _, peer := range []string{"bash", "age-keygen", "ssh-keygen", "jq", "zstd"} {
+					if _, err := exec.LookPath(peer); err != nil {
+						return fmt.Errorf("peer %s is not installed", peer)
+					}
+				}
+			}
 			root, err := filepath.Abs(filepath.Join("..", ".."))
 			env.Setenv("ROOT", root)
 			return err
@@ -53,7 +61,7 @@ func TestScripts(t *testing.T) {
 			"flip":        flip,
 			"swap":        swap,
 			"doc":         runDocument,
-			"bash":        runBash,
+			"part":        documentPart,
 		},
 	})
 }
@@ -118,17 +126,4 @@ func layExtract(ts *testscript.TestScript, template func() (string, error), args
 	from := filepath.Join(dir, "world", "clinic", "extract", "fhir")
 	ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS(from)))
 	ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), "_COMPLETE"), nil, 0o600))
-}
-
-// peer gives the path of a program that a script runs beside postern.
-func peer(ts *testscript.TestScript, name string) string {
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("POSTERN_REQUIRE") == "all" {
-		ts.Fatalf("peer %s is not installed", name)
-	}
-	ts.Logf("peer %s is not installed", name)
-	return ""
 }
