@@ -103,14 +103,7 @@ func ParseBook(data []byte) (*Book, error) {
 		return nil, errors.New("read book: it does not end in a newline")
 	}
 	text = bytes.TrimRight(text, " ")
-	b := new(Book)
-	if err := decode(append(text[:len(text):len(text)], '\n'), b); err != nil {
-		return nil, fmt.Errorf("read book: %w", err)
-	}
-	if err := b.check(); err != nil {
-		return nil, fmt.Errorf("read book: %w", err)
-	}
-	return b, nil
+	return parse[Book]("book", append(text[:len(text):len(text)], '\n'), maxBook)
 }
 
 func (b *Book) check() error {

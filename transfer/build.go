@@ -58,7 +58,7 @@ type Builder struct {
 	spec    DropSpec
 	base    Base
 	keys    []age.Recipient
-	encoder *zstd.Encoder
+	encoder *zstd.Encoder // of all parts, one after the other
 	open    *PartWriter
 	parts   []BookPart
 	files   []SealedFile
@@ -81,7 +81,11 @@ func NewDrop(spec DropSpec) (*Builder, error) {
 	if err := spec.check(); err != nil {
 		return nil, fmt.Errorf("new drop: %w", err)
 	}
-	b := &Builder{spec: spec, base: Base{spec.Code, spec.Exchange, spec.Sequence}}
+	encoder, err := newEncoder(nil)
+	if err != nil {
+		return nil, fmt.Errorf("new drop: %w", err)
+	}
+	b := &Builder{spec: spec, base: Base{spec.Code, spec.Exchange, spec.Sequence}, encoder: encoder}
 	for _, r := range spec.Recipients {
 		b.keys = append(b.keys, r.Key)
 	}
@@ -134,26 +138,9 @@ func (b *Builder) Part(p PartInfo) (*PartWriter, error) {
 	}
 	w := &PartWriter{b: b, twin: t, sum: sha256.New()}
 	w.info = BookPart{Name: name, Dataset: p.Dataset, Format: p.Format, Compression: compressionZstd, Columns: p.Columns, Part2: p.Part2}
-	if err := b.compressTo(w); err != nil {
-		t.abort()
-		return nil, err
-	}
+	b.encoder.Reset(packedWriter{w})
 	b.open = w
 	return w, nil
-}
-
-// compressTo lends the drop's one encoder to a part.
-func (b *Builder) compressTo(w *PartWriter) (err error) {
-	if b.encoder == nil {
-		b.encoder, err = newEncoder(packedWriter{w})
-		if err != nil {
-			return fmt.Errorf("begin part %s: %w", w.info.Name, err)
-		}
-	} else {
-		b.encoder.Reset(packedWriter{w})
-	}
-	w.zstd = b.encoder
-	return nil
 }
 
 // Private begins a file that stays at the clinic, compressed and encrypted to
@@ -235,13 +222,11 @@ func (b *Builder) manifest() *Manifest {
 	m := &Manifest{
 		Format: ManifestFormat, Sender: b.spec.Sender, Recipient: b.spec.Recipient,
 		Exchange: b.spec.Exchange, Sequence: b.spec.Sequence,
-		Previous: b.spec.Previous, Voids: slices.Clone(b.spec.Voids), PolicySHA256: b.spec.PolicySHA256,
+		Previous: b.spec.Previous, Voids: b.spec.Voids, PolicySHA256: b.spec.PolicySHA256,
+		Files: slices.Clone(b.files),
 	}
 	for _, r := range b.spec.Recipients {
 		m.RecipientKeys = append(m.RecipientKeys, r.Fingerprint)
-	}
-	for _, f := range b.files {
-		m.Files = append(m.Files, ManifestFile(f))
 	}
 	return m
 }

@@ -26,20 +26,21 @@ const (
 // Manifest is the clear, signed statement about a drop. It holds nothing that
 // tells what is inside.
 type Manifest struct {
-	Format        string         `json:"format"`
-	Sender        string         `json:"sender"`
-	Recipient     string         `json:"recipient"`
-	Exchange      string         `json:"exchange"`
-	Sequence      int64          `json:"sequence"`
-	Previous      string         `json:"previous"` // manifest SHA-256 of the last earlier number that is not voided
-	Voids         []int64        `json:"voids"`
-	PolicySHA256  string         `json:"policy_sha256"`
-	RecipientKeys []string       `json:"recipient_keys"`
-	Files         []ManifestFile `json:"files"` // parts, then the book: the order of upload
+	Format        string       `json:"format"`
+	Sender        string       `json:"sender"`
+	Recipient     string       `json:"recipient"`
+	Exchange      string       `json:"exchange"`
+	Sequence      int64        `json:"sequence"`
+	Previous      string       `json:"previous"` // manifest SHA-256 of the last earlier number that is not voided
+	Voids         []int64      `json:"voids"`
+	PolicySHA256  string       `json:"policy_sha256"`
+	RecipientKeys []string     `json:"recipient_keys"`
+	Files         []SealedFile `json:"files"` // parts, then the book: the order of upload
 }
 
-// ManifestFile is one encrypted file: SHA-256 and length of its ciphertext.
-type ManifestFile struct {
+// SealedFile is one finished file: SHA-256 in hex and length of its bytes, in
+// the manifest of the ciphertext.
+type SealedFile struct {
 	Name   string `json:"name"`
 	SHA256 string `json:"sha256"`
 	Size   int64  `json:"size"`
@@ -72,19 +73,28 @@ func decode(data []byte, document any) error {
 	return nil
 }
 
-// ParseManifest reads a manifest and checks all that it says about itself.
+// parse reads a document strictly and checks all that it says about itself.
+func parse[T any, D interface {
+	*T
+	check() error
+}](name string, data []byte, most int) (D, error) {
+	if len(data) > most {
+		return nil, fmt.Errorf("%s is longer than %d bytes", name, most)
+	}
+	document := D(new(T))
+	err := decode(data, document)
+	if err == nil {
+		err = document.check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return document, nil
+}
+
+// ParseManifest reads a manifest; it says nothing about the signature.
 func ParseManifest(data []byte) (*Manifest, error) {
-	if len(data) > maxManifest {
-		return nil, fmt.Errorf("manifest is longer than %d bytes", maxManifest)
-	}
-	m := new(Manifest)
-	if err := decode(data, m); err != nil {
-		return nil, fmt.Errorf("read manifest: %w", err)
-	}
-	if err := m.check(); err != nil {
-		return nil, fmt.Errorf("read manifest: %w", err)
-	}
-	return m, nil
+	return parse[Manifest]("manifest", data, maxManifest)
 }
 
 func (m *Manifest) check() error {
@@ -138,8 +148,8 @@ func (m *Manifest) Base() Base {
 	return Base{Code: code, Exchange: m.Exchange, Sequence: m.Sequence}
 }
 
-func (m *Manifest) parts() []ManifestFile { return m.Files[:len(m.Files)-1] }
-func (m *Manifest) book() ManifestFile    { return m.Files[len(m.Files)-1] }
+func (m *Manifest) parts() []SealedFile { return m.Files[:len(m.Files)-1] }
+func (m *Manifest) book() SealedFile    { return m.Files[len(m.Files)-1] }
 
 // sums is the text of SHA256SUMS, as sha256sum writes it.
 func (m *Manifest) sums() []byte {

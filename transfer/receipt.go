@@ -47,17 +47,7 @@ type ReceiptPart struct {
 
 // ParseReceipt reads a receipt; it says nothing about the signature.
 func ParseReceipt(data []byte) (*Receipt, error) {
-	if len(data) > maxSmall {
-		return nil, fmt.Errorf("receipt is longer than %d bytes", maxSmall)
-	}
-	r := new(Receipt)
-	if err := decode(data, r); err != nil {
-		return nil, fmt.Errorf("read receipt: %w", err)
-	}
-	if err := r.check(); err != nil {
-		return nil, fmt.Errorf("read receipt: %w", err)
-	}
-	return r, nil
+	return parse[Receipt]("receipt", data, maxSmall)
 }
 
 func (r *Receipt) check() error {

@@ -88,7 +88,7 @@ func resign(t testing.TB, inbox string, signer party, edit func(*Manifest)) {
 		data, err := os.ReadFile(filepath.Join(inbox, f.Name))
 		must(t, err)
 		sum := sha256.Sum256(data)
-		m.Files[i] = ManifestFile{f.Name, hex.EncodeToString(sum[:]), int64(len(data))}
+		m.Files[i] = SealedFile{f.Name, hex.EncodeToString(sum[:]), int64(len(data))}
 	}
 	if edit != nil {
 		edit(m)

@@ -152,7 +152,7 @@ func verifyFiles(ctx context.Context, inbox string, m *Manifest) error {
 	return nil
 }
 
-func verifyFile(inbox string, f ManifestFile, m *Manifest) error {
+func verifyFile(inbox string, f SealedFile, m *Manifest) error {
 	file, err := openRegular(inbox, f.Name)
 	if err != nil {
 		return err
