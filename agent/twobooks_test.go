@@ -154,6 +154,12 @@ func TestTwoBooksCSV(t *testing.T) {
 	base.add(restrictCSV, person+",self-pay,acme-health-plan,,E-paid,,,,,")
 	base.add(scoresCSV, score("R-paid", person, "E-paid", "2025-05-05", 11, npi))
 	base.run(scores, opt)
+	// Rows that are new in both worlds, so that the second drop draws new keys.
+	var fresh []string
+	for i := range 40 {
+		fresh = append(fresh, score(fmt.Sprintf("F-%d", i), person, "E-fresh", "2025-06-06", i%28, npi))
+	}
+	base.scatter(scoresCSV, 1, fresh)
 
 	one, two := base.copied(), base.copied()
 	programNPI := ""
@@ -225,6 +231,35 @@ func TestTwoBooksCSV(t *testing.T) {
 	if text := string(bytes.Join(slices.Collect(maps.Values(db.parts)), nil)); strings.Contains(text, "ACM7770000") {
 		t.Error("a member number of a withheld person is in the drop")
 	}
+}
+
+// TestTwoBooksSafeHarbor: codes, row order and weeks tell as little. Here only
+// the clinic's own promise withholds.
+func TestTwoBooksSafeHarbor(t *testing.T) {
+	t.Parallel()
+	base := build(t, synthetic.Options{Patients: 400})
+	base.run(outcomes, agent.RunOptions{})
+	_, npi := base.plainMember()
+	people := func(who string) (rows []string) {
+		for i := range 60 {
+			rows = append(rows, score(fmt.Sprintf("%s-%d", who, i), fmt.Sprintf("%s-P%d", who, i%30), "", "2024-09-01", i%28, npi))
+		}
+		return rows
+	}
+	base.scatter(scoresCSV, 1, people("BOTH"))
+	one, two := base.copied(), base.copied()
+	two.scatter(scoresCSV, 1, people("HID"))
+	for i := range 30 {
+		two.add(consentsCSV, registry(fmt.Sprintf("HID-P%d", i), "registry-opt-out", "deny", "active", "2024-03-15", ""))
+	}
+	a, b := one.run(outcomes, agent.RunOptions{}), two.run(outcomes, agent.RunOptions{})
+	if a.Released < 1000 || a.Released != b.Released || a.People != b.People {
+		t.Fatalf("released %d of %d people, and %d of %d", a.Released, a.People, b.Released, b.People)
+	}
+	if got := grown(a, b); !maps.Equal(got, map[string]int64{"clinic-choice": 60}) {
+		t.Errorf("the worlds differ by %v", got)
+	}
+	sameForRecipient(t, one.drop(outcomes, 2), two.drop(outcomes, 2))
 }
 
 // fhirPerson are the resources of a person with one visit.
