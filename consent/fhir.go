@@ -33,20 +33,25 @@ func (d *Directives) AddConsent(file string, rec *extract.Record) error {
 		source:    source{origin: fromFHIR, file: d.file(file), line: uint32(rec.Place.Line)},
 		directive: directive{signed: extract.NoDay, ended: extract.NoDay},
 	}
-	n.identity = identify("fhir", string(rec.Facts.ID))
-	if len(rec.Facts.ID) == 0 {
-		n.identity = identify("fhir", "", string(rec.Raw))
-	}
 	if c.read(n); c.bad || len(patients) > 1 {
 		n.provisions = nil
 	}
 	for _, id := range patients {
-		n.subject = d.people.Intern(id)
+		n.subject, n.identity = d.people.Intern(id), consentIdentity(rec, id)
 		if err := d.add(n); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// consentIdentity names a Consent across readings, for one of its patients: two
+// servers may number their Consents alike.
+func consentIdentity(rec *extract.Record, patient []byte) identity {
+	if len(rec.Facts.ID) == 0 {
+		return identify("fhir", string(patient), "", string(rec.Raw))
+	}
+	return identify("fhir", string(patient), string(rec.Facts.ID))
 }
 
 // endPermit settles whether a permit that is over was revoked or ran out: it

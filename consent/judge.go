@@ -146,7 +146,7 @@ func (j *judgement) labels(rule []string, e effect) match {
 	m, sensitive, rank := no, j.d.request.LabelsComplete, 0
 	for _, label := range j.f.Labels {
 		r := confidentialityRank(string(label))
-		rank, sensitive = max(rank, r), sensitive || r == 0
+		rank, sensitive = max(rank, r), sensitive || sensitivities[string(label)]
 	}
 	for _, want := range rule {
 		if want == unclear {
@@ -177,9 +177,14 @@ func confidential(rank, rule int, e effect) match {
 	return no
 }
 
+var substanceUse = phi.Bytes("SUD")
+
 // sensitivity compares one label: the rule's own or one below it matches, one
 // above it may.
 func sensitivity(label phi.Bytes, want string) match {
+	if string(label) == "42CFRPart2" && want != "42CFRPart2" {
+		label = substanceUse // it says that much, and not which
+	}
 	if string(label) == want {
 		return yes
 	}

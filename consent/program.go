@@ -44,6 +44,9 @@ const (
 	programKinds
 )
 
+// programTypes are the resource types that programs of each kind are.
+var programTypes = [programKinds]string{organization: "Organization", location: "Location", practitioner: "Practitioner"}
+
 // NewPrograms gives an empty map.
 func NewPrograms() *Programs { return &Programs{byID: map[string]uint32{}} }
 
@@ -66,6 +69,7 @@ func (ps *Programs) read(file string, t table) (Input, error) {
 		default:
 			c.fail("kind is none of organization, location, practitioner, column")
 		}
+		p.id = bareID(p.id, programTypes[p.kind])
 		span := c.span()
 		p.from, p.to, p.ended = span.From, span.To, c.end() != extract.NoDay
 		p.identity = identify("program", c.text("kind"), p.id, c.text("from"))
@@ -92,18 +96,24 @@ func (ps *Programs) none() bool { return ps == nil || len(ps.byID) == 0 }
 
 // treats tells from the providers that a record names whether a program made
 // it: unsure when they do not settle it. References settle it only when they
-// name one of each kind among the declared programs: that a practitioner is no
-// program says nothing about the organization. A bare id settles it only when
+// name one of each kind among the declared programs, and all of that kind by id:
+// that a practitioner is no program says nothing about the organization, and one
+// organization nothing about another that is searched for. A bare id settles it only when
 // programs are declared in the numbering of such columns.
 func (ps *Programs) treats(f *extract.Facts) match {
-	var named [programKinds]bool
+	var named, vague [programKinds]bool
 	for _, p := range f.Providers {
 		kind, id, exact := splitProvider(p)
 		if ps.has(kind, id, f.Date) {
 			return yes
 		}
-		if exact {
+		switch {
+		case exact:
 			named[kind] = true
+		case kind != column:
+			vague[kind] = true
+		case isOfAnyKind(p):
+			vague = [programKinds]bool{organization: true, location: true, practitioner: true}
 		}
 	}
 	if named[column] && ps.kinds[column] {
@@ -111,7 +121,7 @@ func (ps *Programs) treats(f *extract.Facts) match {
 	}
 	settled := false
 	for kind := organization; kind < column; kind++ {
-		if ps.kinds[kind] && !named[kind] {
+		if ps.kinds[kind] && (!named[kind] || vague[kind]) {
 			return unsure
 		}
 		settled = settled || ps.kinds[kind]
@@ -156,6 +166,14 @@ func splitProvider(p phi.Bytes) (kind programKind, id []byte, exact bool) {
 		return practitioner, id, exact
 	}
 	return column, id, false
+}
+
+// isOfAnyKind tells of a provider that is not exact whether it may be an
+// organization, location or practitioner: one that the record holds itself, or
+// one behind a urn or address that nothing resolves.
+func isOfAnyKind(p phi.Bytes) bool {
+	sep := bytes.IndexAny(p, "/?")
+	return sep < 0 || bytes.IndexByte(p[:sep], '#') >= 0 || bytes.IndexByte(p[:sep], ':') >= 0
 }
 
 // Closing gives the programs that have not been taken back.

@@ -33,7 +33,7 @@ func (d *Directives) readRegistry(file string, t table) (Input, error) {
 		n := registryRow(c)
 		n.file, n.line = number, uint32(c.Line())
 		if c.err == nil {
-			n.subject = d.people.Intern([]byte(c.text("patient")))
+			n.subject = d.people.Intern([]byte(c.id("patient", "Patient")))
 			c.err = d.add(n)
 		}
 	})
@@ -41,7 +41,8 @@ func (d *Directives) readRegistry(file string, t table) (Input, error) {
 
 func registryRow(c *cells) *draft {
 	n := &draft{source: source{origin: fromRegistry}}
-	n.identity = identify("registry", c.required("patient"), c.text("scope"), c.text("decision"), c.text("recipient"),
+	c.required("patient")
+	n.identity = identify("registry", c.id("patient", "Patient"), c.text("scope"), c.text("decision"), c.text("recipient"),
 		c.text("purpose"), c.text("categories"), c.text("from"), c.text("source_document"))
 	p := unlimited(deny)
 	switch c.text("decision") {
@@ -157,7 +158,7 @@ func registryCategories(c *cells) (w what) {
 			}
 			w.classes = append(w.classes, class)
 		} else if code, ok := strings.CutPrefix(v, "code:"); ok {
-			w.codes = append(w.codes, code)
+			w.codes = append(w.codes, bareCode(code))
 		} else {
 			if !sensitivities[v] && confidentialityRank(v) == 0 {
 				c.fail("categories holds neither a sensitivity label, such as PSY, SUD, HIV, nor class:TYPE or code:CODE")

@@ -66,7 +66,7 @@ const (
 func (rs *Restrictions) read(file string, t table) (Input, error) {
 	return readTable(file, t, func(c *cells) {
 		r := restriction{kind: agreed, line: uint32(c.Line()), ended: c.end(), recipient: c.text("recipient"), plan: c.text("plan"),
-			encounter: phi.Text(c.text("encounter")), service: phi.Text(c.text("service"))}
+			encounter: phi.Text(c.id("encounter", "Encounter")), service: phi.Text(bareCode(c.text("service")))}
 		switch c.text("kind") {
 		case "self-pay":
 			r.kind = selfPay
@@ -77,10 +77,11 @@ func (rs *Restrictions) read(file string, t table) (Input, error) {
 		from, fromOK := readDate(c.text("from"), extract.NoDay)
 		to, toOK := readDate(c.text("to"), anyDayTo)
 		r.from, r.to, r.unreadable = from, to, !fromOK || !toOK || to < from
-		r.identity = identify("restriction", c.required("subject"), c.text("kind"), r.recipient, r.plan,
+		c.required("subject")
+		r.identity = identify("restriction", c.id("subject", "Patient"), c.text("kind"), r.recipient, r.plan,
 			string(r.encounter), string(r.service), c.text("from"), c.text("to"))
 		if c.err == nil {
-			r.subject = rs.people.Intern([]byte(c.text("subject")))
+			r.subject = rs.people.Intern([]byte(c.id("subject", "Patient")))
 			rs.add(r)
 		}
 	})
@@ -116,15 +117,29 @@ func (r *restriction) covers(f *extract.Facts) match {
 }
 
 // ofEncounter tells whether a record is of the restricted encounter. A record
-// that names no encounter may be.
+// that names no encounter, or names it otherwise than by id, may be.
 func (r *restriction) ofEncounter(f *extract.Facts) match {
 	switch {
 	case string(f.Encounter) == string(r.encounter), f.Dataset == "Encounter" && string(f.ID) == string(r.encounter):
 		return yes
-	case len(f.Encounter) == 0 && f.Dataset != "Encounter":
+	case f.Dataset == "Encounter":
+		return no
+	case len(f.Encounter) == 0, extract.TypeOf(f.Dataset) != nil && !isPlainID(f.Encounter):
 		return unsure
 	}
 	return no
+}
+
+// isPlainID tells an id (FHIR R4 §2.24.0.1, and the underscore that clinics add
+// to it) from what else a reference may hold: a search, a urn, an address, the
+// name of a contained resource.
+func isPlainID(id []byte) bool {
+	for _, c := range id {
+		if alphanumeric := c-'0' < 10 || c|0x20-'a' < 26; !alphanumeric && c != '-' && c != '.' && c != '_' {
+			return false
+		}
+	}
+	return true
 }
 
 // holds tells whether a record has a code; one without codes may.

@@ -45,7 +45,7 @@ func readRoster(file string, t table, lookups []string, people *People) (*Roster
 		if c.err != nil {
 			return
 		}
-		row := coverage{subject: people.Intern([]byte(subject)), from: span.From, to: span.To, cells: uint64(len(r.values))}
+		row := coverage{subject: people.Intern([]byte(bareID(subject, "Patient"))), from: span.From, to: span.To, cells: uint64(len(r.values))}
 		for _, column := range r.columns {
 			r.values = appendString(r.values, c.text(column))
 		}

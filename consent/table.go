@@ -67,6 +67,22 @@ func (c *cells) required(column string) string {
 	return v
 }
 
+// id is the id in a cell. It may be written as a reference, Type/id or its
+// address: who keeps a list copies what the record system shows, and an id that
+// meets no record closes nothing.
+func (c *cells) id(column, kind string) string { return bareID(c.text(column), kind) }
+
+func bareID(v, kind string) string {
+	if k, id := splitReference(v); id != "" && (k == kind || k == "") {
+		return id
+	}
+	return v
+}
+
+// bareCode is a code without the system that may stand before it: records are
+// compared by code alone.
+func bareCode(v string) string { return v[strings.LastIndexByte(v, '|')+1:] }
+
 // values are the values of a cell, which semicolons part.
 func (c *cells) values(column string) (list []string) {
 	for v := range strings.SplitSeq(c.text(column), ";") {
