@@ -79,13 +79,24 @@ func privateName(name, attempt string) string { return "." + name + "." + attemp
 
 func deliverFile(s store, f File, attempt string, log func(Event)) (Event, error) {
 	event := Event{File: f.Name, Size: f.Size}
-	state, there, err := alreadyThere(s, f)
-	if err != nil {
-		return event, err
-	}
-	if there {
+	// An earlier attempt may have delivered it, even if the answer to its
+	// rename was lost.
+	state, err := inspect(s, f, f.Name, true)
+	switch {
+	case err == nil && state > Stored:
 		event.State, event.Already = state, true
 		return event, nil
+	case errors.Is(err, errOther) && s.plan().Direct:
+		err = s.remove(f.Name) // a direct upload that broke off
+	case errors.Is(err, errOther):
+		err = taken(s, f)
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	case err != nil:
+		err = s.explain("look for "+f.Name, err)
+	}
+	if err != nil {
+		return event, err
 	}
 	log(event)
 	temporary := privateName(f.Name, attempt)
@@ -109,32 +120,33 @@ func deliverFile(s store, f File, attempt string, log func(Event)) (Event, error
 	return event, nil
 }
 
-// alreadyThere recognizes a file that an earlier attempt had delivered, even
-// if the answer to its rename was lost.
-func alreadyThere(s store, f File) (State, bool, error) {
-	size, err := s.size(f.Name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errRefused):
-		return 0, false, nil
-	case err != nil:
-		return 0, false, s.explain("look for "+f.Name, err)
-	case size != f.Size && s.plan().Direct:
-		return 0, false, s.remove(f.Name) // a direct upload that broke off
-	case size != f.Size:
-		return 0, false, taken(s, f)
-	}
-	sum, err := hashOf(s, f)
+// errOther is what inspect finds when a file is not the sealed one.
+var errOther = errors.New("it is not the file that was sealed")
+
+// inspect says what can be known of a file there: its size, and where reading
+// is wanted and allowed, its SHA-256.
+func inspect(s store, f File, as string, readBack bool) (State, error) {
+	size, err := s.size(as)
 	switch {
 	case errors.Is(err, errRefused):
-		return SizeVerified, true, nil
+		return Stored, nil
 	case err != nil:
-		return 0, false, s.explain("read back "+f.Name, err)
-	case sum != f.SHA256 && s.plan().Direct:
-		return 0, false, s.remove(f.Name)
-	case sum != f.SHA256:
-		return 0, false, taken(s, f)
+		return 0, err
+	case size != f.Size:
+		return 0, fmt.Errorf("%w: %d of %d bytes are there", errOther, size, f.Size)
+	case !readBack:
+		return SizeVerified, nil
 	}
-	return HashVerified, true, nil
+	sum, err := hashOf(s, as, f.Size)
+	switch {
+	case errors.Is(err, errRefused):
+		return SizeVerified, nil
+	case err != nil:
+		return 0, fmt.Errorf("read back: %w", err)
+	case sum != f.SHA256:
+		return 0, fmt.Errorf("%w: what came back has another SHA-256", errOther)
+	}
+	return HashVerified, nil
 }
 
 func taken(s store, f File) error {
@@ -143,16 +155,16 @@ func taken(s store, f File) error {
 }
 
 // hashOf reads a delivered file back. A short answer is an error, not an end.
-func hashOf(s store, f File) (string, error) {
-	file, err := s.read(f.Name)
+func hashOf(s store, name string, size int64) (string, error) {
+	file, err := s.read(name)
 	if err != nil {
 		return "", err
 	}
 	defer file.Close()
 	sum := sha256.New()
-	n, err := io.Copy(sum, onlyReader{io.LimitReader(file, f.Size+1)})
-	if err == nil && n != f.Size {
-		err = fmt.Errorf("%d of %d bytes came back", n, f.Size)
+	n, err := io.Copy(sum, onlyReader{io.LimitReader(file, size+1)})
+	if err == nil && n != size {
+		err = fmt.Errorf("%d of %d bytes came back", n, size)
 	}
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
@@ -181,35 +193,14 @@ func putUp(s store, f File, as string) error {
 // confirm compares the size wherever the server lets us: a full server may
 // acknowledge what it did not store.
 func confirm(s store, f File, as string) (State, error) {
-	size, err := s.size(as)
-	if errors.Is(err, errRefused) {
-		return Stored, nil
-	}
+	state, err := inspect(s, f, as, s.plan().ReadBack)
 	if s.plan().Direct && errors.Is(err, fs.ErrNotExist) {
 		return Stored, nil // some servers take a file away the moment it is closed
 	}
 	if err != nil {
 		return 0, s.explain("look at "+as+" after the upload", err)
 	}
-	if size != f.Size {
-		return 0, s.explain("compare "+f.Name, fmt.Errorf("%d of %d bytes are there", size, f.Size))
-	}
-	if !s.plan().ReadBack {
-		return SizeVerified, nil
-	}
-	back := f
-	back.Name = as
-	sum, err := hashOf(s, back)
-	if errors.Is(err, errRefused) {
-		return SizeVerified, nil
-	}
-	if err == nil && sum != f.SHA256 {
-		err = errors.New("what came back has another SHA-256")
-	}
-	if err != nil {
-		return 0, s.explain("read back "+f.Name, err)
-	}
-	return HashVerified, nil
+	return state, nil
 }
 
 // removeLeftovers removes private names of earlier attempts on these files. A
