@@ -57,7 +57,7 @@ func (n Node) placeholder(v reflect.Value) {
 		n.source.errs.AddCause(n.Pos(), m.Path, m.Message, m.Hint, m.Cause)
 		return
 	}
-	n.source.holes, n.source.open[n.path] = append(n.source.holes, m), true
+	n.source.holes = append(n.source.holes, m)
 	if v.Kind() == reflect.String {
 		v.SetString(n.yaml.Value)
 	}

@@ -2,10 +2,11 @@ package strictyaml
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"sort"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -71,10 +72,7 @@ func (e *Errors) Err() error {
 	if len(e.List) == 0 {
 		return nil
 	}
-	sort.SliceStable(e.List, func(i, j int) bool {
-		a, b := e.List[i], e.List[j]
-		return a.Line < b.Line || a.Line == b.Line && a.Column < b.Column
-	})
+	slices.SortStableFunc(e.List, func(a, b Mistake) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
 	return e
 }
 

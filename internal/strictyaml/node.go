@@ -1,8 +1,6 @@
 package strictyaml
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -130,56 +128,4 @@ func (o *Ordered[T]) UnmarshalNode(n Node) {
 		e.Value.into(reflect.ValueOf(&entry.Value).Elem())
 		*o = append(*o, entry)
 	}
-}
-
-// JSON writes the node as JSON, for FHIR resources inside case files. Only
-// true, false, null and JSON numbers lose their form as text: yes is "yes".
-func (n Node) JSON() ([]byte, error) {
-	if n.yaml == nil {
-		return nil, errors.New("an absent value has no JSON")
-	}
-	return n.appendJSON(nil)
-}
-
-func (n Node) appendJSON(out []byte) ([]byte, error) {
-	switch {
-	case n.IsMap():
-		out = append(out, '{')
-		for i, e := range n.Entries() {
-			if i > 0 {
-				out = append(out, ',')
-			}
-			out = append(appendText(out, e.Key), ':')
-			var err error
-			if out, err = e.Value.appendJSON(out); err != nil {
-				return nil, err
-			}
-		}
-		return append(out, '}'), nil
-	case n.IsList():
-		out = append(out, '[')
-		for i, item := range n.Items() {
-			if i > 0 {
-				out = append(out, ',')
-			}
-			var err error
-			if out, err = item.appendJSON(out); err != nil {
-				return nil, err
-			}
-		}
-		return append(out, ']'), nil
-	case n.IsEmpty():
-		return append(out, "null"...), nil
-	case n.IsScalar():
-		if text := n.Text(); n.yaml.Tag != "!!str" && json.Valid([]byte(text)) {
-			return append(out, text...), nil
-		}
-		return appendText(out, n.Text()), nil
-	}
-	return nil, fmt.Errorf("%s is an alias and has no JSON", n.path)
-}
-
-func appendText(out []byte, text string) []byte {
-	quoted, _ := json.Marshal(text) // a string always has JSON
-	return append(out, quoted...)
 }

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -59,14 +60,13 @@ type Source struct {
 	values map[string]Pos // of each key path
 	keys   map[string]Pos
 	holes  []Mistake
-	open   map[string]bool // paths of the holes
 }
 
 // Decode reads data into the struct, map or list that into points to. The
 // error is an *Errors that holds all mistakes; the Source is never nil, so
 // that what was understood can be checked further and reported with it.
 func Decode(file string, data []byte, into any, options ...Option) (*Source, error) {
-	s := &Source{File: file, values: map[string]Pos{}, keys: map[string]Pos{}, open: map[string]bool{}}
+	s := &Source{File: file, values: map[string]Pos{}, keys: map[string]Pos{}}
 	s.errs = &Errors{File: file, text: data, seen: map[Mistake]bool{}}
 	for _, o := range options {
 		o(s)
@@ -216,7 +216,9 @@ func (s *Source) NewErrors() *Errors { return &Errors{File: s.File, text: s.errs
 func (s *Source) Placeholders() []Mistake { return s.holes }
 
 // IsPlaceholder tells whether the value at the path is still to be filled in.
-func (s *Source) IsPlaceholder(path string) bool { return s.open[path] }
+func (s *Source) IsPlaceholder(path string) bool {
+	return slices.ContainsFunc(s.holes, func(m Mistake) bool { return m.Path == path })
+}
 
 // Join is the path of a key inside a path. Keys with characters that paths
 // use themselves stand in quotes.
