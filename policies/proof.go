@@ -36,10 +36,14 @@ type Handling struct {
 // prove makes the proof of a policy that Check has found right.
 func prove(p *Policy, env Env) *Proof {
 	proof := &Proof{Policy: p.Name, Version: p.Version, Standard: p.Standard, SHA256: p.SHA256, Notes: notes(p, env)}
+	places := map[string][]Leaf{}
+	for _, rel := range p.Release {
+		places[rel.Dataset] = occurrences(rel.Dataset, env)
+	}
 	for _, par := range paragraphs {
 		row := ProofRow{Paragraph: par.letter, Title: par.title}
 		for i := range p.Release {
-			row.Handled = append(row.Handled, handle(&p.Release[i], par.classes, env)...)
+			row.Handled = append(row.Handled, handle(&p.Release[i], par.classes, places[p.Release[i].Dataset])...)
 		}
 		proof.Rows = append(proof.Rows, row)
 	}
@@ -68,7 +72,7 @@ func notes(p *Policy, env Env) []string {
 }
 
 // handle tells what becomes of the classes of one paragraph in one dataset.
-func handle(rel *Release, classes []extract.Class, env Env) []Handling {
+func handle(rel *Release, classes []extract.Class, places []Leaf) []Handling {
 	var list []Handling
 	released := map[string]bool{}
 	note := func(name, treatment string) {
@@ -92,7 +96,7 @@ func handle(rel *Release, classes []extract.Class, env Env) []Handling {
 			partly[l.Path[0]] = len(l.Path) > 1
 		}
 	}
-	for _, o := range occurrences(rel.Dataset, env) {
+	for _, o := range places {
 		if slices.Contains(classes, o.Class) && !released[strings.Join(o.Path, ".")] {
 			first := o.Path[0] // what a person would look for
 			if partly[first] {
