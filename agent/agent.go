@@ -14,6 +14,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -75,25 +76,33 @@ func (a *Agent) openKeys() error {
 	keys := a.Config.Keys
 	var err error
 	if a.master, err = keyring.LoadMaster(keys.Master, a.Config.Dir); err != nil {
-		return fail(KeyTrouble, err, "`postern init` makes one; restore yours from its backup if it is lost", "master key")
+		return fail(KeyTrouble, err, ifLost(err), "master key")
 	}
 	text, err := keyring.Resolve(keys.DropSigning, a.Config.Dir)
 	if err == nil {
 		a.signer, err = sshsig.LoadSigner(text)
 	}
 	if err != nil {
-		return fail(KeyTrouble, err, "`postern init` makes one", "signing key of drops")
+		return fail(KeyTrouble, err, ifLost(err), "signing key of drops")
 	}
 	if text, err = keyring.Resolve(keys.Checkpoint, a.Config.Dir); err == nil {
 		a.checkpoint, err = checkpointSigner(a.Config.Organization.ID, text)
 	}
 	if err != nil {
-		return fail(KeyTrouble, err, "`postern init` makes one", "signing key of ledger checkpoints")
+		return fail(KeyTrouble, err, ifLost(err), "signing key of ledger checkpoints")
 	}
 	if a.archive, err = transfer.ParseRecipient(keys.Archive); err != nil {
 		return fail(KeyTrouble, err, "", "archive key")
 	}
 	return nil
+}
+
+// ifLost is what to do about a key that is not there.
+func ifLost(err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return "restore it from its backup; `postern init` makes the keys of a new clinic"
+	}
+	return ""
 }
 
 // checkpointSigner makes the signer of ledger checkpoints from an Ed25519 key

@@ -66,8 +66,10 @@ func NewKeys(dir, archiveDir string) (*Keys, error) {
 // restrictions would say that nobody has restricted anything.
 func Init(dir string) (*Keys, error) {
 	config := filepath.Join(dir, "postern.yaml")
-	if _, err := os.Stat(config); !errors.Is(err, fs.ErrNotExist) {
-		return nil, fail(Usage, err, "name another folder", "%s exists already, and init never overwrites", config)
+	if _, err := os.Stat(config); err == nil {
+		return nil, fail(Usage, nil, "name another folder", "%s exists already, and init never overwrites", config)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, fail(Usage, err, "name another folder", "%s", dir)
 	}
 	for _, folder := range []string{"extract", "inputs", "policies", "archive-key"} {
 		if err := durable.MkdirAll(filepath.Join(dir, folder), 0o700); err != nil {

@@ -201,9 +201,9 @@ func (r *run) prepare(ctx context.Context) error {
 	var err error
 	if r.files, err = r.x.source.List(ctx); err != nil {
 		if errors.Is(err, extract.ErrIncomplete) {
-			return fail(Unexpected, err, "the run is tried again when the extract is whole", "source %s", r.x.source.Name)
+			return fail(Unexpected, err, "run again when it is whole; `postern serve` does so by itself", "")
 		}
-		return fail(Configuration, err, "", "source %s", r.x.source.Name)
+		return fail(Configuration, err, "", "")
 	}
 	r.scratchDir = filepath.Join(r.agent.scratchDir(), r.x.config.ID)
 	if r.opt.DryRun {

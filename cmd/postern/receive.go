@@ -51,21 +51,21 @@ func receive(k *call) error {
 }
 
 func receiverKeys(r *transfer.Receiver, signers, identity, receiptKey string) error {
-	trouble := func(what string, err error) error {
-		return &agent.Failure{Class: agent.KeyTrouble, What: what, Err: err}
+	trouble := func(what string, err error, remedy string) error {
+		return &agent.Failure{Class: agent.KeyTrouble, What: what, Err: err, Remedy: remedy}
 	}
 	text, err := os.ReadFile(signers)
 	if err == nil {
 		r.Signers, err = sshsig.ParseAllowedSigners(signers, text)
 	}
 	if err != nil {
-		return trouble("senders' keys", err)
+		return trouble("senders' keys", err, "save the line that the clinic's `postern keys show` prints, and name the file with --signers")
 	}
 	if text, err = os.ReadFile(identity); err == nil {
 		r.Identities, err = transfer.ParseIdentities(text)
 	}
 	if err != nil {
-		return trouble("our secret key", err)
+		return trouble("our secret key", err, "name with --identity the file that `age-keygen -o FILE` wrote")
 	}
 	if receiptKey == "" {
 		return nil
@@ -74,7 +74,7 @@ func receiverKeys(r *transfer.Receiver, signers, identity, receiptKey string) er
 		r.ReceiptSigner, err = sshsig.LoadSigner(text)
 	}
 	if err != nil {
-		return trouble("the key that signs receipts", err)
+		return trouble("the key that signs receipts", err, "name with --receipt-key the file that `ssh-keygen -t ed25519 -f FILE` wrote, without a passphrase")
 	}
 	return nil
 }

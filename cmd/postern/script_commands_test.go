@@ -96,6 +96,22 @@ func edit(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(text, args[1], args[2], 1)), 0o600))
 }
 
+// awaits FILE: goes on when the file is there, which must be within a minute.
+func awaits(ts *testscript.TestScript, _ bool, args []string) {
+	look, late := time.NewTicker(20*time.Millisecond), time.After(time.Minute)
+	defer look.Stop()
+	for {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-late:
+			ts.Fatalf("%s did not come", args[0])
+		}
+	}
+}
+
 // age-days FILE N: the file was last written N days ago.
 func ageDays(ts *testscript.TestScript, _ bool, args []string) {
 	days, err := strconv.Atoi(args[1])

@@ -53,6 +53,7 @@ func TestScripts(t *testing.T) {
 			"exits":       exits,
 			"json":        jsonAnswer,
 			"edit":        edit,
+			"awaits":      awaits,
 			"age-days":    ageDays,
 			"sql":         runSQL,
 			"sftp-server": sftpServer,
