@@ -1,6 +1,9 @@
 package agent_test
 
 import (
+	"io"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
@@ -35,6 +38,35 @@ func BenchmarkRun(b *testing.B) {
 			}
 			for stage, sum := range seconds {
 				b.ReportMetric(sum/float64(b.N)*1e3, stage+"-ms")
+			}
+		})
+	}
+}
+
+// BenchmarkFilter measures `postern deid` on one worker: a Safe Harbor release
+// of observations, and of delimited rows.
+func BenchmarkFilter(b *testing.B) {
+	w, err := demo.New(b.Context(), b.TempDir(), synthetic.Options{Records: 100_000}, hclog.NewNullLogger())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = w.Close() })
+	in := func(path string) string { return filepath.Join(w.Clinic, "extract", path) }
+	rows := agent.Filter{Policy: "testdata/bench/scores.yaml", Dataset: "scores", Schema: filepath.Join(w.Clinic, "schemas", "scores.json"), In: in("scores/scores.csv")}
+	observations := agent.Filter{Policy: "testdata/bench/observations.yaml", Dataset: "Observation", In: in("fhir/Observation.ndjson")}
+	for _, f := range []agent.Filter{observations, rows} {
+		b.Run(f.Dataset, func(b *testing.B) {
+			info, err := os.Stat(f.In)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(info.Size())
+			b.ReportAllocs()
+			f.AsOf = demo.AsOf()
+			for b.Loop() {
+				if _, err := f.Run(b.Context(), io.Discard); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

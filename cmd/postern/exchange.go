@@ -140,7 +140,9 @@ func (k *call) execute(c clocks, dry bool) (err error) {
 	}
 	var undelivered error
 	if !dry {
+		start := time.Now()
 		outcome.State, undelivered = deliver(k, a, k.arg(0), outcome.Number)
+		outcome.Stages = append(outcome.Stages, agent.StageTime{Stage: "deliver", Seconds: time.Since(start).Seconds()})
 	}
 	if err := k.showOutcome(outcome); err != nil {
 		return err
