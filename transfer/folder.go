@@ -15,9 +15,8 @@ import (
 // Folder is a destination on this machine or on a mounted share. What it
 // stores it reads back.
 type Folder struct {
-	Path     string
-	Receipt  string // folder where the recipient lays its receipts
-	fileMode fs.FileMode
+	Path    string
+	Receipt string // folder where the recipient lays its receipts
 }
 
 // NewFolder checks that both folders are there; they are the recipient's to
@@ -32,7 +31,7 @@ func NewFolder(path, receipts string) (*Folder, error) {
 				Remedy: "make the folder, or mount the share, before the exchange runs"}
 		}
 	}
-	return &Folder{Path: path, Receipt: receipts, fileMode: 0o644}, nil
+	return &Folder{Path: path, Receipt: receipts}, nil
 }
 
 func (d *Folder) Deliver(ctx context.Context, files []File, log func(Event)) (Evidence, error) {
@@ -50,14 +49,13 @@ func (d *Folder) Receipts(ctx context.Context, dir string, known func(string) bo
 func (d *Folder) Close() error { return nil }
 
 func (d *Folder) open(ctx context.Context, path string) *folderStore {
-	return &folderStore{ctx: ctx, dir: path, mode: d.fileMode, use: Plan{Server: "folder", Stat: true, ReadBack: true}}
+	return &folderStore{ctx: ctx, dir: path, use: Plan{Server: "folder", Stat: true, ReadBack: true}}
 }
 
 type folderStore struct {
-	ctx  context.Context
-	dir  string
-	mode fs.FileMode
-	use  Plan
+	ctx context.Context
+	dir string
+	use Plan
 }
 
 func (s *folderStore) where() string           { return s.dir }
@@ -89,7 +87,7 @@ func (s *folderStore) size(name string) (int64, error) {
 func (s *folderStore) read(name string) (io.ReadCloser, error) { return os.Open(s.path(name)) }
 
 func (s *folderStore) write(name string, from io.Reader, _ int64) error {
-	file, err := os.OpenFile(s.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, s.mode)
+	file, err := os.OpenFile(s.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
