@@ -37,7 +37,7 @@ func TestBundle(t *testing.T) {
 			"11/8 (unreadable)/ of  on no date REJECT schema",
 			"11/9 Bundle/ of  on no date REJECT schema",
 			"12/10 (unreadable)/ of  on no date REJECT malformed",
-			"13/11 Observation/ of 99 on no date",
+			"13/11 Observation/ of  on no date REJECT no-subject",
 			"14/12 Patient/q of q on no date",
 			"15/13 Patient/odd of odd on no date",
 			"16/14 Observation/ of odd on no date")

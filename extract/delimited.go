@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/posternhealth/postern/internal/phi"
@@ -165,9 +166,10 @@ func (r *rowReader) read(rec *Record) {
 	}
 }
 
-// take adds what a cell tells by the role of its column.
+// take adds what a cell tells by the role of its column. Padding is no part of
+// an id or a code: a list of restrictions does not have it.
 func (f *Facts) take(role Role, cell phi.Bytes, span Span) {
-	if len(cell) == 0 {
+	if cell = unpadded(cell); len(cell) == 0 {
 		return
 	}
 	switch role {
@@ -187,6 +189,17 @@ func (f *Facts) take(role Role, cell phi.Bytes, span Span) {
 		f.Status = cell
 	}
 }
+
+// unpadded is a cell without the white space and byte order marks around it.
+func unpadded(cell phi.Bytes) phi.Bytes {
+	if n := len(cell); n > 0 && isBare(cell[0]) && isBare(cell[n-1]) {
+		return cell
+	}
+	return bytes.TrimFunc(cell, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' })
+}
+
+// isBare tells of a byte that no padding begins or ends with.
+func isBare(c byte) bool { return c > ' ' && c < utf8.RuneSelf }
 
 // split cuts a row, given without its line end, into cells without quotes.
 func (r *rowReader) split(raw []byte, row Row) (Row, string) {

@@ -123,9 +123,13 @@ func (f *finder) date(e *element, value int32) {
 			return
 		}
 	}
-	if tok := f.doc[value]; tok.Kind == String {
+	switch tok := f.doc[value]; tok.Kind {
+	case Null:
+	case String:
 		f.dateRank = int(e.rank)
 		f.rec.Facts.Date, _ = ParseSpan(f.text(tok))
+	default:
+		f.dateRank, f.rec.Facts.Date = int(e.rank), NoSpan
 	}
 }
 
@@ -188,11 +192,26 @@ func (f *finder) reference(role elementRole, ref []byte) {
 func (f *finder) patient(t target) {
 	switch {
 	case f.kind.name == "Patient": // is about itself; `link` names other records of it
-	case t.id == nil:
+	case !isOneWord(t.id):
 		f.unresolved = "it names a patient otherwise than by id"
 	default:
+		if fragment := bytes.IndexByte(t.id, '#'); fragment > 0 {
+			t.id = t.id[:fragment]
+		}
 		f.rec.Facts.Subjects = addOnce(f.rec.Facts.Subjects, t.id)
 	}
+}
+
+// isOneWord tells an id from one with white space in it or around it, an
+// escape, a version, or letters that only look like those of FHIR R4 §2.24.0.1:
+// it would be somebody else, of whom no list knows anything.
+func isOneWord(id []byte) bool {
+	for _, c := range id {
+		if c <= ' ' || c >= 0x7f || c == '%' || c == '|' {
+			return false
+		}
+	}
+	return len(id) > 0
 }
 
 // encounter sets the record's encounter. What is decided by encounter is

@@ -37,6 +37,8 @@ func (f *finder) resolve(ref []byte) target {
 	switch {
 	case len(ref) > 0 && ref[0] == '#':
 		return f.containedTarget(ref)
+	case bytes.HasPrefix(ref, urn) && f.urls != nil:
+		return target{name: ref} // FHIR R4 Bundle §2.36.4.1: it names an entry of its Bundle, and here is none
 	case bytes.HasPrefix(ref, urn):
 		return target{id: lastSegment(ref), name: ref}
 	}
