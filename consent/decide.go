@@ -184,7 +184,7 @@ func aboutNobody(dataset string) bool {
 // the document types that the clinic names.
 func (d *Decider) notes(f *extract.Facts) (r extract.ReasonSet) {
 	for _, label := range f.Labels {
-		if string(label) == "PSYTHPN" {
+		if isLabel(label, "PSYTHPN") {
 			r = r.With(extract.PsychotherapyNotes)
 		}
 	}

@@ -1,7 +1,9 @@
 package consent
 
 import (
+	"bytes"
 	"hash/maphash"
+	"strings"
 
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/phi"
@@ -123,9 +125,14 @@ func (e *Encounters) person(s Subject) EncounterFacts {
 	return e.persons[s]
 }
 
+// isLabel compares a label with a code that closes, however it is cased or padded.
+func isLabel(label []byte, code string) bool {
+	return string(label) == code || len(label) >= len(code) && strings.EqualFold(string(bytes.TrimSpace(label)), code)
+}
+
 func labelledPart2[T ~[]byte](labels []T) bool {
 	for _, l := range labels {
-		if string(l) == "42CFRPart2" {
+		if isLabel(l, "42CFRPart2") {
 			return true
 		}
 	}

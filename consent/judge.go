@@ -182,7 +182,7 @@ var substanceUse = phi.Bytes("SUD")
 // sensitivity compares one label: the rule's own or one below it matches, one
 // above it may.
 func sensitivity(label phi.Bytes, want string) match {
-	if string(label) == "42CFRPart2" && want != "42CFRPart2" {
+	if isLabel(label, "42CFRPart2") && want != "42CFRPart2" {
 		label = substanceUse // it says that much, and not which
 	}
 	if string(label) == want {

@@ -64,6 +64,10 @@ func TestHandlingLabelsAreNoClassification(t *testing.T) {
 		newWorld(t).registry("p1,general,deny,active,,,PSY").expect(labelled(o, label), "consent-denied,consent-indeterminate")
 	}
 	newWorld(t).registry("p1,general,deny,active,,,PSY").expect(labelled(o, "HIV"), "")
+	for _, label := range []string{"psythpn", " PSYTHPN", "PsyThpn\t"} {
+		newWorld(t).expect(labelled(o, label), "psychotherapy-notes")
+	}
+	newWorld(t).expect(labelled(o, "42cfrpart2 "), "part2-no-consent")
 	// A mark of 42 CFR Part 2 says substance use, though not which.
 	newWorld(t).treatment().registry("p1,general,deny,active,,,SUD", "p1,part2,permit,active,,,,,,2026-02-01,tpo-2026").expect(labelled(o, "42CFRPart2"), "consent-denied")
 	newWorld(t).treatment().registry("p1,general,deny,active,,,ETHUD", "p1,part2,permit,active,,,,,,2026-02-01,tpo-2026").expect(labelled(o, "42CFRPart2"), "consent-denied,consent-indeterminate")
