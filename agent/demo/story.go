@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -45,10 +46,12 @@ func Tell(ctx context.Context, dir string, say io.Writer, log hclog.Logger) (sto
 		}
 	}()
 	records := 0
-	for _, n := range w.Summary.Records {
-		records += n
+	for file, n := range w.Summary.Records {
+		if strings.HasPrefix(file, "extract/") { // the rest are protective inputs
+			records += n
+		}
 	}
-	fmt.Fprintf(say, "%d patients, %d records and rows, %.1f MB\n", w.Summary.Patients, records, float64(w.Summary.Bytes)/1e6)
+	fmt.Fprintf(say, "%d patients, %d records in the extract, %.1f MB\n", w.Summary.Patients, records, float64(w.Summary.Bytes)/1e6)
 	story = &Story{Dir: dir}
 	for _, name := range Exchanges {
 		chapter, err := w.play(ctx, name, say)
