@@ -113,30 +113,34 @@ func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) 
 	}
 	files := transfer.Deliverables(filepath.Join(a.dropsDir(), drop.dir), drop.files)
 	if fallen != extract.NoReason {
+		disclosure := ""
+		if drop.exposed {
+			if disclosure, err = a.withdraw(ctx, x, drop, files); errors.Is(err, transfer.ErrDelivered) {
+				// An earlier attempt delivered all of it and died before it could
+				// say so. It was lawful then; what came since is prospective.
+				result.State = stateStored
+				return result, a.settleDelivery(ctx, x, drop, stateStored, transfer.Evidence{State: transfer.Stored})
+			} else if err != nil {
+				return result, err
+			}
+		}
 		result.State, result.Reason = stateVoided, fallen.String()
-		return result, a.void(ctx, x, drop, files, fallen.String())
+		return result, a.void(ctx, x, drop, files, fallen.String(), disclosure)
 	}
 	destination, err := a.destination(ctx, x.recipient)
 	if err != nil {
 		return result, deliveryFailure(ctx, err, x, drop)
 	}
 	defer destination.Close()
-	if _, err := a.db.ExecContext(ctx, `UPDATE delivery SET state = ?, attempts = attempts + 1 WHERE exchange = ? AND number = ?`,
+	// Exposed from here on, before the first byte can leave, so that accounting
+	// never misses a drop that may have been disclosed in part.
+	if _, err := a.db.ExecContext(ctx, `UPDATE delivery SET state = ?, attempts = attempts + 1, exposed = 1 WHERE exchange = ? AND number = ?`,
 		stateUploading, x.name, drop.number); err != nil {
 		return result, err
 	}
 	result.State = stateUploading
-	var exposing error
-	evidence, err := destination.Deliver(ctx, files, func(e transfer.Event) {
-		result.Files = append(result.Files, e)
-		if e.State == transfer.Uploading && !drop.exposed {
-			// Written before the first payload byte leaves, so that accounting
-			// never misses a drop that may have been disclosed in part.
-			_, exposing = a.db.ExecContext(ctx, `UPDATE delivery SET exposed = 1 WHERE exchange = ? AND number = ?`, x.name, drop.number)
-			drop.exposed = exposing == nil
-		}
-	})
-	if err = errors.Join(err, exposing); err != nil {
+	evidence, err := destination.Deliver(ctx, files, func(e transfer.Event) { result.Files = append(result.Files, e) })
+	if err != nil {
 		return result, deliveryFailure(ctx, err, x, drop)
 	}
 	result.State = evidence.State.String()
@@ -199,11 +203,8 @@ func (a *Agent) decisionIndex(drop *pendingDrop) (string, error) {
 // void takes a drop back before it was delivered. It undoes nothing that other
 // drops stand on: codes and row keys stay. Later undelivered drops of the
 // exchange were built upon this one and fall with it.
-func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File, reason string) error {
-	note := reason
-	if drop.exposed {
-		note += "; " + a.withdraw(ctx, x, files)
-	}
+func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File, reason, disclosure string) error {
+	note := reason + disclosure
 	err := inTx(ctx, a.db, func(tx *sql.Tx) error {
 		rows, err := tx.QueryContext(ctx, `SELECT number FROM delivery WHERE exchange = ? AND number >= ? AND state IN (?, ?) ORDER BY number`,
 			x.name, drop.number, stateSealed, stateUploading)
@@ -243,19 +244,23 @@ func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files 
 }
 
 // withdraw removes what a broken-off delivery left at the destination, and says
-// what it could do. Whatever that is, the drop may have been seen in part.
-func (a *Agent) withdraw(ctx context.Context, x *exchange, files []transfer.File) string {
-	const disclosed = "possibly disclosed in part"
+// what it could do. Whatever that is, the drop may have been seen in part. The
+// error is transfer.ErrDelivered when all of it had arrived; while the
+// destination cannot be asked, nobody knows, and the drop waits.
+func (a *Agent) withdraw(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File) (string, error) {
 	destination, err := a.destination(ctx, x.recipient)
 	if err != nil {
-		return disclosed + ", and its files could not be withdrawn"
+		return "", deliveryFailure(ctx, err, x, drop)
 	}
 	defer destination.Close()
 	removed, err := destination.Withdraw(ctx, files)
-	if err != nil {
-		return disclosed + ", and its files could not all be withdrawn"
+	switch {
+	case errors.Is(err, transfer.ErrDelivered):
+		return "", err
+	case err != nil:
+		return "; possibly disclosed in part, and its files could not all be withdrawn", nil
 	}
-	return fmt.Sprintf("%s; %d files withdrawn from the destination", disclosed, len(removed))
+	return fmt.Sprintf("; possibly disclosed in part; %d files withdrawn from the destination", len(removed)), nil
 }
 
 // removeSealed deletes the sealed files of a voided drop; its archive stays.
@@ -382,7 +387,7 @@ func (a *Agent) destination(ctx context.Context, r RecipientConfig) (transfer.De
 	if err != nil {
 		return nil, fail(KeyTrouble, err, "", "login key for %s", s.Host)
 	}
-	hostKey, _, _, _, err := ssh.ParseAuthorizedKey([]byte(s.HostKey))
+	hostKey, err := transfer.ParseHostKey(s.HostKey)
 	if err != nil {
 		return nil, fail(KeyTrouble, err, "", "host key of %s", s.Host)
 	}

@@ -228,6 +228,33 @@ func (h *house) breaking(exchange string, o sftptest.Options) {
 	h.open(hclog.NewNullLogger())
 }
 
+// TestRevocationAfterAllOfTheUpload: an agent that died between the end of an
+// upload and its record finds at the next attempt that the recipient has the
+// whole drop. It was lawful when it went; a revocation since then voids nothing
+// and tells nobody.
+func TestRevocationAfterAllOfTheUpload(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 100})
+	h.run(scores, agent.RunOptions{})
+	d := h.drop(scores, 1)
+	index := filepath.Join(h.dir, "state", "drops")
+	kept := filepath.Join(t.TempDir(), "drops")
+	h.must(os.CopyFS(kept, os.DirFS(index)))
+	key := h.query(`SELECT hex(index_key) FROM delivery`)
+	h.deliver(scores)
+	h.must(os.RemoveAll(index))
+	h.must(os.CopyFS(index, os.DirFS(kept)))
+	h.exec(`UPDATE delivery SET state = 'uploading', index_key = unhex(?)`, key)
+	person, _, _ := h.released(d)
+	h.add(consentsCSV, registry(person, "general", "deny", "active", "2026-07-04", ""))
+	if done := h.deliver(scores); len(done) != 1 || done[0].State != "stored" {
+		t.Fatalf("delivery: %+v", done)
+	}
+	if results := h.receive(scores); len(results) != 1 || results[0].Status != transfer.Accepted {
+		t.Fatalf("the recipient: %+v", results)
+	}
+}
+
 // TestRevocationAfterPartOfTheUpload: what had gone is taken back where the
 // server allows it, and the drop stands in the ledger as possibly disclosed.
 func TestRevocationAfterPartOfTheUpload(t *testing.T) {

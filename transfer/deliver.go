@@ -234,7 +234,7 @@ func withdrawFrom(s store, files []File) ([]string, error) {
 	done := files[len(files)-1].Name
 	if _, err := s.size(done); !errors.Is(err, fs.ErrNotExist) {
 		if err == nil {
-			err = errors.New("the recipient has the whole drop: recall it instead")
+			err = ErrDelivered
 		}
 		return nil, s.explain("withdraw, with "+done+" in place", err)
 	}

@@ -92,6 +92,7 @@ var (
 	ErrHostKey     = errors.New("host key is not the pinned one")
 	ErrAuth        = errors.New("login was refused")
 	ErrSealed      = errors.New("sealed file was altered") // our own state (15)
+	ErrDelivered   = errors.New("the recipient has the whole drop: recall it instead")
 )
 
 // DestinationError says what was being done where, why it failed, and what to
