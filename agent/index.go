@@ -259,6 +259,9 @@ func (r *run) readIndex(ctx context.Context, finder *duplicateFinder, hash ident
 			x.bases = append(x.bases, base)
 			x.plain = append(x.plain, c.plain)
 			r.progress("index", chunk.Size())
+			if len(x.bases)%64 == 0 {
+				r.holdMemory()
+			}
 			return r.merge(finder, base, c)
 		})
 	if err != nil {

@@ -185,6 +185,7 @@ func (r *run) execute(ctx context.Context) (*Outcome, error) {
 			continue
 		}
 		start := time.Now()
+		r.holdMemory()
 		if err := stage.work(ctx); err != nil {
 			if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 				return nil, fail(Interrupted, nil, "nothing was committed; run again", "exchange %s was interrupted during %s", r.x.name, stage.name)

@@ -76,7 +76,6 @@ var commands = []command{
 }
 
 func main() {
-	limitMemory()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := postern(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
