@@ -16,6 +16,7 @@ import (
 
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/strictyaml"
+	"github.com/posternhealth/postern/transfer"
 )
 
 // Config is postern.yaml. Relative paths in it are relative to the file.
@@ -304,7 +305,7 @@ func checkRecipient(path string, r RecipientConfig, errs configErrors) {
 		errs.add(path+".destination", "add receipts: FOLDER, where the recipient lays them; or write receipt: {mode: none}", "signed receipts have no folder")
 	}
 	if s := r.Destination.SFTP; s != nil {
-		if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(s.HostKey)); err != nil {
+		if _, err := transfer.ParseHostKey(s.HostKey); err != nil {
 			errs.add(path+".destination.sftp.host_key", "write the server's public host key, ssh-ed25519 …, confirmed with the recipient by telephone", "no SSH host key")
 		}
 	}
