@@ -52,10 +52,8 @@ type pendingDrop struct {
 // the same sealed bytes as before, after everything in it was judged again. It
 // stops at the first that cannot be delivered now.
 func (a *Agent) Deliver(ctx context.Context, name string) ([]Delivered, error) {
-	if held, by, err := a.Held(ctx, name); err != nil {
+	if err := a.notHeld(ctx, name); err != nil {
 		return nil, err
-	} else if held {
-		return nil, fail(PolicyRefused, nil, "`postern release "+name+"` lifts it", "exchange %s is on hold (%s)", name, by)
 	}
 	x, err := a.load(name)
 	if err != nil {
@@ -111,8 +109,14 @@ func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) 
 	if err != nil {
 		return result, err
 	}
-	files := transfer.Deliverables(filepath.Join(a.dropsDir(), drop.dir), drop.files)
+	reason := ""
 	if fallen != extract.NoReason {
+		reason = fallen.String()
+	} else if reason, err = a.sealedOtherwise(x, drop); err != nil {
+		return result, err
+	}
+	files := transfer.Deliverables(filepath.Join(a.dropsDir(), drop.dir), drop.files)
+	if reason != "" {
 		disclosure := ""
 		if drop.exposed {
 			if disclosure, err = a.withdraw(ctx, x, drop, files); errors.Is(err, transfer.ErrDelivered) {
@@ -124,8 +128,11 @@ func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) 
 				return result, err
 			}
 		}
-		result.State, result.Reason = stateVoided, fallen.String()
-		return result, a.void(ctx, x, drop, files, fallen.String(), disclosure)
+		result.State, result.Reason = stateVoided, reason
+		return result, a.void(ctx, x, drop, files, reason, disclosure)
+	}
+	if err := a.notHeld(ctx, x.name); err != nil { // the hold may have come while the drop was judged
+		return result, err
 	}
 	destination, err := a.destination(ctx, x.recipient)
 	if err != nil {

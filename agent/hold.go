@@ -17,6 +17,15 @@ func (a *Agent) Held(ctx context.Context, name string) (held bool, by string, er
 	return by != "", by, err
 }
 
+// notHeld is the failure of an exchange on hold.
+func (a *Agent) notHeld(ctx context.Context, name string) error {
+	held, by, err := a.Held(ctx, name)
+	if err == nil && held {
+		err = fail(PolicyRefused, nil, "`postern release "+name+"` lifts it", "exchange %s is on hold (%s)", name, by)
+	}
+	return err
+}
+
 // Hold stops an exchange at once: no run, no delivery. Anyone on the machine
 // may do it.
 func (a *Agent) Hold(ctx context.Context, name, by string) error {

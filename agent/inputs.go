@@ -141,6 +141,10 @@ func (r *run) loadInput(ctx context.Context, name string) error {
 	return nil
 }
 
+// clockSlack is how far the clock of the machine that writes an input may be
+// ahead of ours.
+const clockSlack = 15 * time.Minute
+
 // fresh refuses an input that is missing or older than the stricter of the
 // limits of configuration and policy.
 func (r *run) fresh(name, path string, c InputConfig) error {
@@ -155,7 +159,12 @@ func (r *run) fresh(name, path string, c InputConfig) error {
 	if g, ok := r.policy.Inputs[name]; ok && g.MaxAge < limit {
 		limit = g.MaxAge
 	}
-	if age := r.agent.Now().Sub(info.ModTime()); age > limit {
+	age := r.agent.Now().Sub(info.ModTime())
+	if age < -clockSlack {
+		return stale(nil, "set the clocks of this machine and of the one that exports it, then have it exported again",
+			"protective input %s is dated %s in the future, so its age cannot be told: %s", name, (-age).Round(time.Minute), path)
+	}
+	if age > limit {
 		return stale(nil, "have it exported again", "protective input %s is %s old, more than the %s allowed: %s",
 			name, age.Round(time.Minute), limit, path)
 	}

@@ -1,0 +1,45 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/posternhealth/postern/transfer"
+)
+
+// sealedOtherwise tells in which way a drop was sealed otherwise than it would
+// be now: under another policy, or to other keys. Nothing else judges that
+// again before delivery, so a field taken out of the policy, or a key taken out
+// of use, would leave once more. "" means that nothing has changed.
+func (a *Agent) sealedOtherwise(x *exchange, drop *pendingDrop) (string, error) {
+	altered := func(err error) (string, error) {
+		return "", fail(Altered, err, "restore the state from its backup", "manifest of drop %d of %s cannot be read", drop.number, x.name)
+	}
+	at := slices.IndexFunc(drop.files, func(f transfer.SealedFile) bool { return f.SHA256 == drop.manifest })
+	if at < 0 {
+		return altered(nil)
+	}
+	text, err := os.ReadFile(filepath.Join(a.dropsDir(), drop.dir, drop.files[at].Name))
+	if err != nil || hexSum(text) != drop.manifest {
+		return altered(err)
+	}
+	manifest, err := transfer.ParseManifest(text)
+	if err != nil {
+		return altered(err)
+	}
+	var keys []string
+	for _, line := range x.recipient.EncryptTo {
+		keys = append(keys, transfer.Fingerprint(strings.TrimSpace(line)))
+	}
+	slices.Sort(keys)
+	slices.Sort(manifest.RecipientKeys)
+	switch {
+	case manifest.PolicySHA256 != x.policy.Digest():
+		return "the policy was changed after it was sealed", nil
+	case manifest.Recipient != x.config.Recipient || !slices.Equal(manifest.RecipientKeys, keys):
+		return "the recipient or its keys were changed after it was sealed", nil
+	}
+	return "", nil
+}
