@@ -574,7 +574,7 @@ func (discard) Close() error                { return nil }
 // BenchmarkUpload measures against sshd, directly and over a line of 20 ms
 // round trip, and OpenSSH's own sftp beside it.
 func BenchmarkUpload(b *testing.B) {
-	files := bigDrop(b, 64<<20)
+	files := bigDrop(b, 128<<20)
 	c, root := startSSHD(b)
 	inbox := filepath.Join(root, "inbox")
 	far := c
