@@ -140,6 +140,9 @@ func (a *Agent) Serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start the queue: %w", err)
 	}
+	if err := a.tidy(ctx); err != nil {
+		return fmt.Errorf("clear what an earlier agent left: %w", err)
+	}
 	// River keeps working until told to stop, so that a signal ends the agent
 	// gracefully instead of cutting jobs off.
 	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
@@ -200,6 +203,25 @@ func (a *Agent) look(ctx context.Context, client *river.Client[*sql.Tx]) error {
 			_, err = client.InsertTx(ctx, tx, runJob{e.Key, due}, &river.InsertOpts{MaxAttempts: jobAttempts})
 			return err
 		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tidy removes what a killed agent left of deliveries that had ended. An
+// exchange that another agent is delivering is tidied by that one.
+func (a *Agent) tidy(ctx context.Context) error {
+	for _, e := range a.Config.Exchanges {
+		lease, err := takeLease(ctx, a.db, e.Key+"/delivery", leaseOwner(), a.Now)
+		if ExitCode(err) == int(Locked) {
+			continue
+		}
+		if err == nil {
+			err = a.sweepSettled(ctx, e.Key)
+			lease.Release()
+		}
 		if err != nil {
 			return err
 		}
