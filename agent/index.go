@@ -49,11 +49,26 @@ func (p *plainChunk) take(rec *extract.Record) bool {
 // person is what transforms need of a patient.
 type person struct {
 	birth, death extract.Span
-	index        extract.Day // start of the person's window in the cohort
-	rostered     bool        // the gate's roster has the person's id
+	start             // of the person's window in the cohort
+	rostered     bool // the gate's roster has the person's id
 }
 
-var unknownPerson = person{birth: extract.NoSpan, death: extract.NoSpan, index: extract.NoDay}
+// start is where a person's window begins: index for what is released, seen for
+// what is withheld, which is only counted.
+type start struct{ index, seen extract.Day }
+
+var noStart = start{extract.NoDay, extract.NoDay}
+
+func (s *start) take(day extract.Day, withheld bool) {
+	if s.seen == extract.NoDay || day < s.seen {
+		s.seen = day
+	}
+	if !withheld && (s.index == extract.NoDay || day < s.index) {
+		s.index = day
+	}
+}
+
+var unknownPerson = person{birth: extract.NoSpan, death: extract.NoSpan, start: noStart}
 
 func (x *index) person(s consent.Subject) person {
 	if int(s) >= len(x.persons) {
@@ -100,9 +115,10 @@ type visitClue struct { // an encounter: whether a Part 2 program held it
 }
 
 type startClue struct { // a record that may begin a person's window
-	id      [2]int
-	day     extract.Day
-	ordinal int64
+	id       [2]int
+	day      extract.Day
+	ordinal  int64
+	withheld bool // as far as is known at this reading
 }
 
 // indexWorker reads chunks for the index pass.
@@ -188,7 +204,8 @@ func (w *indexWorker) noteStart(c *clues, subject []byte) {
 	if flow == nil || w.rec.Dataset != flow.dataset || !w.rec.Facts.Date.Known() || flow.plan.InScope(&w.rec) != extract.NoReason {
 		return
 	}
-	c.starts = append(c.starts, startClue{id: c.put(subject), day: w.rec.Facts.Date.From, ordinal: w.rec.Ordinal})
+	withheld := w.again && w.run.decider.Decide(&w.rec.Facts).Reasons != 0 // the tables are full by then, and only read
+	c.starts = append(c.starts, startClue{id: c.put(subject), day: w.rec.Facts.Date.From, ordinal: w.rec.Ordinal, withheld: withheld})
 }
 
 func (c *clues) put(b []byte) [2]int {
@@ -211,14 +228,16 @@ func (r *run) indexPass(ctx context.Context) error {
 	if x.repeats, err = finder.finish(x.records); err != nil {
 		return err
 	}
-	if r.cohort != nil && x.repeats.conflicts > 0 {
-		// A record that is rejected as a conflict must not begin a window.
+	if r.cohort != nil && (x.repeats.conflicts > 0 || r.decider.TellsRecordsApart() || r.x.schemas[r.cohort.dataset] == nil) {
+		// A record that is rejected as a conflict must not begin a window, nor
+		// one that is withheld: the intervals from it would tell of it. Whether
+		// it is can be decided when all people and encounters are known.
 		if starts, err = r.readIndex(ctx, nil, hash); err != nil {
 			return err
 		}
 	}
-	for s, day := range starts {
-		x.known(s).index = day
+	for s, begun := range starts {
+		x.known(s).start = begun
 	}
 	for _, name := range r.rosterInputs() {
 		if err := r.tables.Rosters[name].Members(func(s consent.Subject, member []byte) error {
@@ -233,9 +252,9 @@ func (r *run) indexPass(ctx context.Context) error {
 
 // readIndex reads every chunk into the tables. Without a finder it is a second
 // reading, for the cohort's starts alone, with conflicts known.
-func (r *run) readIndex(ctx context.Context, finder *duplicateFinder, hash identityHash) (map[consent.Subject]extract.Day, error) {
+func (r *run) readIndex(ctx context.Context, finder *duplicateFinder, hash identityHash) (map[consent.Subject]start, error) {
 	x := r.index
-	starts := map[consent.Subject]extract.Day{}
+	starts := map[consent.Subject]start{}
 	base := int64(0)
 	sums, err := pass(ctx, r.files, r.opt.Workers,
 		func() func(*extract.Chunk, *clues) (*clues, error) {
@@ -248,9 +267,12 @@ func (r *run) readIndex(ctx context.Context, finder *duplicateFinder, hash ident
 					continue
 				}
 				subject := x.people.Intern(c.get(s.id))
-				if first, ok := starts[subject]; !ok || s.day < first {
-					starts[subject] = s.day
+				begun, ok := starts[subject]
+				if !ok {
+					begun = noStart
 				}
+				begun.take(s.day, s.withheld)
+				starts[subject] = begun
 			}
 			defer func() { base += c.records }()
 			if finder == nil {
@@ -266,6 +288,11 @@ func (r *run) readIndex(ctx context.Context, finder *duplicateFinder, hash ident
 		})
 	if err != nil {
 		return nil, err
+	}
+	for i, sum := range sums {
+		if finder == nil && sum.SHA256 != x.sums[i].SHA256 {
+			return nil, r.changed(sum.Name)
+		}
 	}
 	x.sums, x.records = sums, base
 	return starts, nil

@@ -47,6 +47,7 @@ type releaseWorker struct {
 	engines map[string]*deid.Engine
 	out     deid.Output
 	subject deid.Subject
+	seen    extract.Day // start.seen of the subject
 	id      []byte
 }
 
@@ -90,8 +91,11 @@ func (w *releaseWorker) one(b *batch, o *outcome) error {
 		return nil
 	}
 	w.fillSubject(flow, o)
-	o.reasons = o.reasons.With(flow.plan.InScope(rec)).With(flow.plan.InCohort(rec, &w.subject))
 	decision := w.run.decider.Decide(&rec.Facts)
+	if decision.Reasons != 0 {
+		w.subject.Index = w.seen
+	}
+	o.reasons = o.reasons.With(flow.plan.InScope(rec)).With(flow.plan.InCohort(rec, &w.subject))
 	if o.reasons |= decision.Reasons; o.reasons != 0 {
 		return nil
 	}
@@ -101,6 +105,7 @@ func (w *releaseWorker) one(b *batch, o *outcome) error {
 // fillSubject looks up what transforms need of the record's person.
 func (w *releaseWorker) fillSubject(flow *flow, o *outcome) {
 	w.subject = deid.Subject{Birth: extract.NoSpan, Death: extract.NoSpan, Index: extract.NoDay, Lookup: w.subject.Lookup[:0]}
+	w.seen = extract.NoDay
 	if len(w.rec.Facts.Subjects) != 1 {
 		return
 	}
@@ -111,6 +116,7 @@ func (w *releaseWorker) fillSubject(flow *flow, o *outcome) {
 	o.subject = s
 	known := w.run.index.person(s)
 	w.subject.Birth, w.subject.Death, w.subject.Index = known.birth, known.death, known.index
+	w.seen = known.seen
 	for _, l := range flow.lookups {
 		var value phi.Bytes
 		if roster := w.run.tables.Rosters[l.roster]; roster != nil {

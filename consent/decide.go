@@ -145,6 +145,13 @@ func (d *Decider) Decide(f *extract.Facts) Decision {
 	return d.decide(f, d.tables.underPart2(f))
 }
 
+// TellsRecordsApart tells whether it may withhold one record and not another,
+// labels and document types aside.
+func (d *Decider) TellsRecordsApart() bool {
+	s := &d.steps
+	return s.Consent || s.Part2 || s.Agreed || s.SelfPay || d.roster != nil || d.leave2 || d.listed && d.tables.Directives.Len() > 0
+}
+
 // DecideAgain answers for a record of the decision index, long after the index
 // pass: whether it is under Part 2 is what was decided then, or now by the
 // programs that it names itself.

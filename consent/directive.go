@@ -33,7 +33,12 @@ func NewDirectives(people *People) *Directives {
 }
 
 // Len is the number of directives, restored ones included.
-func (d *Directives) Len() int { return len(d.list) }
+func (d *Directives) Len() int {
+	if d == nil {
+		return 0
+	}
+	return len(d.list)
+}
 
 // directive is the header of one directive: 28 bytes, so that a decision
 // touches one line of memory for it.

@@ -90,3 +90,28 @@ func TestConsentsOfOneNumberCloseEachForItself(t *testing.T) {
 	w.expect(score("p1", "2026-03-02"), "consent-denied")
 	w.expect(score("p2", "2026-03-02"), "consent-denied")
 }
+
+func TestTellsRecordsApart(t *testing.T) {
+	for name, c := range map[string]struct {
+		set  func(*world)
+		want bool
+	}{
+		"identified":           {func(w *world) {}, true},
+		"de-identified":        {func(w *world) { w.safeHarbor() }, false},
+		"no directives at all": {func(w *world) { w.safeHarbor(); w.req.Policy.People.RegistryOptOut = true; w.tables.Directives = nil }, false},
+		"opt-out promised": {func(w *world) {
+			w.safeHarbor().registry("p1,registry-opt-out,deny,active")
+			w.req.Policy.People.RegistryOptOut = true
+		}, true},
+		"Part 2 left out":              {func(w *world) { w.safeHarbor(); w.req.Policy.People.Part2LeaveOut = true }, true},
+		"members only, though no need": {func(w *world) { w.safeHarbor(); w.req.Policy.People.Roster = "members" }, true},
+	} {
+		w := newWorld(t)
+		c.set(w)
+		d, err := NewDecider(w.req, w.tables)
+		w.must(err)
+		if d.TellsRecordsApart() != c.want {
+			t.Errorf("%s: want %v", name, c.want)
+		}
+	}
+}
