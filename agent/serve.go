@@ -210,23 +210,31 @@ func (a *Agent) look(ctx context.Context, client *river.Client[*sql.Tx]) error {
 	return nil
 }
 
-// tidy removes what a killed agent left of deliveries that had ended. An
-// exchange that another agent is delivering is tidied by that one.
+// tidy removes what a killed agent left of runs and of deliveries that had
+// ended. What another agent has in hand is tidied by that one.
 func (a *Agent) tidy(ctx context.Context) error {
 	for _, e := range a.Config.Exchanges {
-		lease, err := takeLease(ctx, a.db, e.Key+"/delivery", leaseOwner(), a.Now)
-		if ExitCode(err) == int(Locked) {
-			continue
+		if err := a.alone(ctx, e.Key, func() error { return a.sweep(ctx, e.Value.ID) }); err != nil {
+			return err
 		}
-		if err == nil {
-			err = a.sweepSettled(ctx, e.Key)
-			lease.Release()
-		}
-		if err != nil {
+		if err := a.alone(ctx, e.Key+"/delivery", func() error { return a.sweepSettled(ctx, e.Key) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// alone does work under a lease, or not at all when another has it.
+func (a *Agent) alone(ctx context.Context, what string, work func() error) error {
+	lease, err := takeLease(ctx, a.db, what, leaseOwner(), a.Now)
+	if ExitCode(err) == int(Locked) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer lease.Release()
+	return work()
 }
 
 // resume enqueues every occurrence that is still due and every exchange with
