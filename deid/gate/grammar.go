@@ -2,6 +2,8 @@ package gate
 
 import (
 	"bytes"
+	"math"
+	"strconv"
 	"strings"
 )
 
@@ -256,13 +258,27 @@ func (g *Gate) admitNumber(gr *Grammar, v []byte) string {
 	if !gr.isNumber(v) {
 		return RuleGrammar
 	}
-	if whole := digitsLength(v); whole >= 7 && whole == len(v) {
+	var room [20]byte
+	if digits := wholeDigits(room[:0], v); len(digits) >= 7 {
 		g.text.matched = true
-		if h := g.roster.hash(v); g.ownedByRow(h) {
+		if h := g.roster.hash(digits); g.ownedByRow(h) {
 			return RuleGrammar
 		}
 	}
 	return ""
+}
+
+// wholeDigits appends the digits of a number that is whole, however it is
+// written: 87654321.0 and 8.7654321E7 are one record number.
+func wholeDigits(room, v []byte) []byte {
+	if digitsLength(v) == len(v) {
+		return v
+	}
+	n := math.Round(math.Abs(decimal(v))*1e6) / 1e6 // decimal is exact to about 15 digits
+	if n != math.Trunc(n) || n > 1e15 {
+		return nil
+	}
+	return strconv.AppendInt(room, int64(n), 10)
 }
 
 func (g *Gate) admitOwn(gr *Grammar, v []byte) string {
