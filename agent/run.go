@@ -154,7 +154,7 @@ func (a *Agent) newRun(x *exchange, opt RunOptions) *run {
 		opt.DecidedAt = a.Now()
 	}
 	opt.DecidedAt = opt.DecidedAt.In(a.Config.Zone)
-	if opt.AsOf == extract.NoDay {
+	if opt.AsOf == extract.NoDay || opt.AsOf == 0 { // 1970-01-01 is the zero value, not a date to ask about
 		opt.AsOf = extract.DayOf(opt.DecidedAt)
 	}
 	if opt.Workers == 0 {
