@@ -97,6 +97,11 @@ func (r *run) transformed(f *policies.Field) (gate.Grammar, error) {
 	return gate.Grammar{}, fmt.Errorf("the gate knows no transform %s", f.Do)
 }
 
+// mostDeidentified is the largest number in de-identified data. A day written
+// as a number (YYYYMMDD), a telephone, social security or longer record number
+// is larger, and so is a time in seconds.
+const mostDeidentified = 9_999_999
+
 // keptGrammar is what a kept value of a class may be. Under Safe Harbor the
 // prover lets only classes through that identify nobody.
 func (r *run) keptGrammar(class extract.Class, integer bool) (gate.Grammar, error) {
@@ -110,6 +115,9 @@ func (r *run) keptGrammar(class extract.Class, integer bool) (gate.Grammar, erro
 	case extract.CodeSystem, extract.WebAddress:
 		return gate.URI(knownSystems...), nil
 	case extract.Number:
+		if r.policy.Standard != policies.Identified {
+			return gate.Number(-mostDeidentified, mostDeidentified, integer), nil
+		}
 		return gate.Number(-1e12, 1e12, integer), nil
 	case extract.AgeYears:
 		return gate.Number(0, 150, integer), nil
