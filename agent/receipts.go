@@ -80,7 +80,7 @@ func (a *Agent) Reconcile(ctx context.Context, name string) ([]Reconciled, error
 	defer destination.Close()
 	prefix := a.Config.Organization.Code + "." + config.ID + "."
 	names, err := destination.Receipts(ctx, dir, func(name string) bool {
-		return !strings.HasPrefix(name, prefix) || a.taken(ctx, dir, name)
+		return !strings.HasPrefix(name, prefix) || a.settled(ctx, dir, name)
 	})
 	if err != nil {
 		return nil, deliveryFailure(ctx, err, x, &pendingDrop{})
@@ -98,22 +98,30 @@ func (a *Agent) Reconcile(ctx context.Context, name string) ([]Reconciled, error
 	return done, errors.Join(failures...)
 }
 
-// taken tells whether a receipt of this name was compared before.
-func (a *Agent) taken(ctx context.Context, dir, name string) bool {
+// settled tells whether a receipt of this name has acknowledged its drop. Any
+// other answer may be followed by a better one under the same name.
+func (a *Agent) settled(ctx context.Context, dir, name string) bool {
 	text, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		return false
-	}
+	return err == nil && a.taken(ctx, text, stateAcknowledged)
+}
+
+// taken tells whether this very receipt was compared before; with an outcome,
+// whether that came of it.
+func (a *Agent) taken(ctx context.Context, text []byte, outcome string) bool {
 	var n int
-	err = a.db.QueryRowContext(ctx, `SELECT count(*) FROM receipt WHERE sha256 = ?`, hexSum(text)).Scan(&n)
+	err := a.db.QueryRowContext(ctx, `SELECT count(*) FROM receipt WHERE sha256 = ? AND ? IN ('', status)`, hexSum(text), outcome).Scan(&n)
 	return err == nil && n > 0
 }
 
-// takeReceipt compares one receipt; it gives nil for one that has to wait.
+// takeReceipt compares one receipt; it gives nil for one that was taken before
+// and for one that has to wait.
 func (a *Agent) takeReceipt(ctx context.Context, x *exchange, path string) (*Reconciled, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
+	}
+	if a.taken(ctx, text, "") {
+		return nil, nil
 	}
 	signature, err := os.ReadFile(path + ".sig")
 	if err != nil {
@@ -122,6 +130,11 @@ func (a *Agent) takeReceipt(ctx context.Context, x *exchange, path string) (*Rec
 	receipt, err := transfer.ParseReceipt(text)
 	if err != nil {
 		return nil, fmt.Errorf("receipt %s: %w", filepath.Base(path), err)
+	}
+	base := transfer.Base{Code: a.Config.Organization.Code, Exchange: receipt.Exchange, Sequence: receipt.Sequence}
+	if receipt.Exchange != x.config.ID || filepath.Base(path) != base.ReceiptName() {
+		// Names of files are not signed: what it says is about another drop.
+		return nil, fmt.Errorf("receipt %s answers another drop than its name says; it changes nothing, ask the recipient", filepath.Base(path))
 	}
 	expect, state, err := a.expectation(ctx, x.name, receipt.Sequence)
 	if err != nil {
