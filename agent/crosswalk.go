@@ -177,7 +177,7 @@ func openRowKeys(ctx context.Context, db *sql.DB, e *epoch, exchange string, num
 		return nil, fmt.Errorf("row keys: %w", err)
 	}
 	return &rowKeys{exchange: exchange, find: find, asked: []any{exchange}, known: map[[16]byte]string{}, spill: s,
-		stream: keyring.NewStream(e.secret, "row-key", fmt.Sprint(number))}, nil
+		stream: e.stream("row-key", exchange, number)}, nil
 }
 
 // lookUp finds the keys that released rows of a batch had in earlier drops.
