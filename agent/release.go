@@ -25,6 +25,7 @@ type outcome struct {
 	hasID   bool
 	bytes   [2]int // in the batch's arena
 	holes   [2]int // in the batch's holes
+	several [2]int // in the batch's people, of a record about more than one
 	part2   bool
 	facts   [2]int // in the batch's arena: for the decision index
 }
@@ -35,6 +36,7 @@ type batch struct {
 	outcomes []outcome
 	arena    []byte
 	holes    []deid.Hole
+	people   []consent.Subject
 	ids      []byte // of the filter: people's ids
 }
 
@@ -56,7 +58,7 @@ func (w *releaseWorker) work(chunk *extract.Chunk, old *batch) (*batch, error) {
 	if b == nil {
 		b = new(batch)
 	}
-	b.plain, b.outcomes, b.arena, b.holes = nil, b.outcomes[:0], b.arena[:0], b.holes[:0]
+	b.plain, b.outcomes, b.arena, b.holes, b.people = nil, b.outcomes[:0], b.arena[:0], b.holes[:0], b.people[:0]
 	if x := w.run.index; chunk.Index >= len(x.bases) {
 		return nil, w.run.changed(chunk.File().Name)
 	} else if p := &x.plain[chunk.Index]; p.n > 0 && x.repeats.none(x.bases[chunk.Index], p.n) {
@@ -151,6 +153,7 @@ func (w *releaseWorker) transform(b *batch, o *outcome, flow *flow, part2 bool) 
 	o.holes = [2]int{firstHole, len(b.holes)}
 	o.part, o.part2 = flow.part(part2), part2
 	o.only = len(w.rec.Facts.Subjects) == 0
+	w.fillSeveral(b, o)
 	w.identify(o)
 	if !o.only {
 		start = len(b.arena)
@@ -158,6 +161,20 @@ func (w *releaseWorker) transform(b *batch, o *outcome, flow *flow, part2 bool) 
 		o.facts = [2]int{start, len(b.arena)}
 	}
 	return nil
+}
+
+// fillSeveral notes whom a record about more than one person is about: the gate
+// lets their identifiers pass, and the row index names each of them.
+func (w *releaseWorker) fillSeveral(b *batch, o *outcome) {
+	first := len(b.people)
+	if len(w.rec.Facts.Subjects) > 1 {
+		for _, id := range w.rec.Facts.Subjects {
+			if s, ok := w.run.index.people.Find(id); ok {
+				b.people = append(b.people, s)
+			}
+		}
+	}
+	o.several = [2]int{first, len(b.people)}
 }
 
 // identify hashes the record's id, for references to it and for its row key.
@@ -252,7 +269,7 @@ func (r *run) settle(ctx context.Context, b *batch, o *outcome) error {
 		return nil
 	}
 	row := row{
-		subject: o.subject, place: o.place, self: o.self,
+		subject: o.subject, several: b.people[o.several[0]:o.several[1]], place: o.place, self: o.self,
 		bytes: b.arena[o.bytes[0]:o.bytes[1]], holes: b.holes[o.holes[0]:o.holes[1]],
 	}
 	if err := r.fill(ctx, o, &row); err != nil {
@@ -261,7 +278,9 @@ func (r *run) settle(ctx context.Context, b *batch, o *outcome) error {
 	if err := r.books.decided(b.arena[o.facts[0]:o.facts[1]], o.part2); err != nil {
 		return err
 	}
-	r.people.add(o.subject)
+	for _, s := range row.people() {
+		r.people.add(s)
+	}
 	return r.spoolRow(o.part, &row)
 }
 

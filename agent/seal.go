@@ -11,7 +11,6 @@ import (
 	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/deid"
 	"github.com/posternhealth/postern/deid/gate"
-	"github.com/posternhealth/postern/internal/phi"
 	"github.com/posternhealth/postern/ledger"
 	"github.com/posternhealth/postern/policies"
 	"github.com/posternhealth/postern/transfer"
@@ -122,10 +121,10 @@ func (b *sealBatch) judge(r *run, guard *gate.Gate) {
 				b.cut++
 			}
 		}
-		var subjects [1]uint32
-		about := subjects[:0]
-		if row.subject != noSubject {
-			about = append(about, uint32(row.subject))
+		var room [4]uint32
+		about := room[:0]
+		for _, s := range row.people() {
+			about = append(about, uint32(s))
 		}
 		if b.hit = guard.Row(row.bytes, about); b.hit != nil {
 			b.stopped = n
@@ -162,17 +161,22 @@ func (s *sealer) batch(b *sealBatch) error {
 }
 
 func (s *sealer) row(row *row) error {
-	var id phi.Bytes
-	if row.subject != noSubject {
-		id = s.run.index.people.ID(row.subject)
-	}
 	s.lines++
 	if _, err := s.out.Write(row.bytes); err != nil {
 		return err
 	}
-	s.people.add(row.subject)
 	s.totals.add(row.bytes)
-	return s.run.books.row(s.part, s.lines, row, s.spool.dataset, id)
+	people := row.people()
+	if len(people) == 0 {
+		return s.run.books.row(s.part, s.lines, row, s.spool.dataset, nil)
+	}
+	for _, one := range people { // of a row about several, a line for each
+		s.people.add(one)
+		if err := s.run.books.row(s.part, s.lines, row, s.spool.dataset, s.run.index.people.ID(one)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // quarantined stops the drop: what the gate stopped is discarded with the run,

@@ -15,7 +15,8 @@ import (
 
 // row is one released row on its way from the release pass to the seal pass.
 type row struct {
-	subject consent.Subject // noSubject for a resource about no patient
+	subject consent.Subject // noSubject for a resource about no patient, or about several
+	several []consent.Subject
 	place   extract.Place
 	self    uint64 // deid.RefHash of its own Type/id; 0 when it has none
 	rank    uint64 // shuffled position of its person; 0 when nothing is shuffled
@@ -26,7 +27,15 @@ type row struct {
 
 const noSubject = ^consent.Subject(0)
 
-const rowHeader = 4 + 4 + 4 + 8 + 4 + 8 + 8 + 1 + 4
+// people are all whom the row is about.
+func (r *row) people() []consent.Subject {
+	if r.subject != noSubject {
+		return []consent.Subject{r.subject}
+	}
+	return r.several
+}
+
+const rowHeader = 4 + 4 + 4 + 8 + 4 + 8 + 8 + 1 + 4 + 4
 
 // appendRow encodes r; readRow is its inverse.
 func appendRow(dst []byte, r *row) []byte {
@@ -42,7 +51,11 @@ func appendRow(dst []byte, r *row) []byte {
 		only = 1
 	}
 	dst = append(dst, only)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(r.several)))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(r.holes)))
+	for _, s := range r.several {
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(s))
+	}
 	for _, h := range r.holes {
 		dst = append(dst, byte(h.Kind))
 		dst = binary.LittleEndian.AppendUint32(dst, h.Start)
@@ -62,8 +75,13 @@ func readRow(b []byte, r *row) (rest []byte) {
 	r.self = binary.LittleEndian.Uint64(b[24:])
 	r.rank = binary.LittleEndian.Uint64(b[32:])
 	r.only = b[40] == 1
-	holes := int(binary.LittleEndian.Uint32(b[41:]))
+	several, holes := int(binary.LittleEndian.Uint32(b[41:])), int(binary.LittleEndian.Uint32(b[45:]))
 	b = b[rowHeader:]
+	r.several = r.several[:0]
+	for range several {
+		r.several = append(r.several, consent.Subject(binary.LittleEndian.Uint32(b)))
+		b = b[4:]
+	}
 	r.holes = r.holes[:0]
 	for range holes {
 		r.holes = append(r.holes, deid.Hole{

@@ -109,6 +109,9 @@ func anyRow(t *rapid.T) row {
 	for range rapid.IntRange(0, 3).Draw(t, "holes") {
 		r.holes = append(r.holes, deid.Hole{Kind: deid.Reference, Start: rapid.Uint32().Draw(t, "start"), End: rapid.Uint32().Draw(t, "end"), Ref: rapid.Uint64().Draw(t, "ref")})
 	}
+	for range rapid.IntRange(0, 3).Draw(t, "several") {
+		r.several = append(r.several, consent.Subject(rapid.Uint32().Draw(t, "one of several")))
+	}
 	return r
 }
 
@@ -126,6 +129,7 @@ func spooled(t interface{ Fatal(...any) }, p *partSpool) (out []row) {
 		}
 		for _, r := range b.rows {
 			r.bytes, r.holes = append([]byte{}, r.bytes...), append([]deid.Hole(nil), r.holes...)
+			r.several = append([]consent.Subject(nil), r.several...)
 			out = append(out, r)
 		}
 	}
