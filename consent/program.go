@@ -69,7 +69,9 @@ func (ps *Programs) read(file string, t table) (Input, error) {
 		default:
 			c.fail("kind is none of organization, location, practitioner, column")
 		}
-		p.id = bareID(p.id, programTypes[p.kind])
+		if p.kind != column { // the numbering of columns is taken as it is
+			p.id = bareID(p.id, programTypes[p.kind])
+		}
 		span := c.span()
 		p.from, p.to, p.ended = span.From, span.To, c.end() != extract.NoDay
 		p.identity = identify("program", c.text("kind"), p.id, c.text("from"))

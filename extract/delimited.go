@@ -167,24 +167,25 @@ func (r *rowReader) read(rec *Record) {
 }
 
 // take adds what a cell tells by the role of its column. Padding is no part of
-// an id or a code: a list of restrictions does not have it.
+// an id or a code, nor is the type before an id or the system before a code: a
+// list of restrictions, which is read in the same way, may not have them.
 func (f *Facts) take(role Role, cell phi.Bytes, span Span) {
 	if cell = unpadded(cell); len(cell) == 0 {
 		return
 	}
 	switch role {
 	case RoleSubject:
-		f.Subjects = addOnce(f.Subjects, cell)
+		f.Subjects = addOnce(f.Subjects, bareID(cell, "Patient"))
 	case RoleRecord:
 		f.ID = cell
 	case RoleDate:
 		f.Date = span
 	case RoleEncounter:
-		f.Encounter = cell
+		f.Encounter = bareID(cell, "Encounter")
 	case RoleProvider:
 		f.Providers = addOnce(f.Providers, cell)
 	case RoleCode:
-		f.Codes = append(f.Codes, cell)
+		f.Codes = append(f.Codes, cell[bytes.LastIndexByte(cell, '|')+1:])
 	case RoleStatus:
 		f.Status = cell
 	}
@@ -196,6 +197,21 @@ func unpadded(cell phi.Bytes) phi.Bytes {
 		return cell
 	}
 	return bytes.TrimFunc(cell, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' })
+}
+
+// bareID is the id in a cell that may be written as a reference to a resource of
+// that type; any other cell is an id as it is.
+func bareID(cell phi.Bytes, kind string) phi.Bytes {
+	if bytes.IndexByte(cell, '/') < 0 && bytes.IndexByte(cell, ':') < 0 {
+		return cell
+	}
+	if id, ok := bytes.CutPrefix(cell, uuid); ok && len(id) > 0 {
+		return id
+	}
+	if t := literal(cell); t.kind == kind && t.id != nil && !bytes.ContainsAny(cell, "?#") {
+		return t.id
+	}
+	return cell
 }
 
 // isBare tells of a byte that no padding begins or ends with.

@@ -35,6 +35,18 @@ func TestPaddedCellsMeetTheLists(t *testing.T) {
 	if string(rec.Row[0]) != "p1 " {
 		t.Error("the row itself was changed")
 	}
+	for _, row := range []string{"Patient/p1,Encounter/e9,http://cpt|90834,sud", "https://ehr/fhir/Patient/p1/_history/2,urn:uuid:e9,cpt|90834,sud"} {
+		rec.clear()
+		rec.Raw = []byte(row)
+		if r.read(&rec); string(f.Subjects[0]) != "p1" || string(f.Encounter) != "e9" || string(f.Codes[0]) != "90834" {
+			t.Errorf("%s: %s", row, show(&rec))
+		}
+	}
+	rec.clear()
+	rec.Raw = []byte("clinic/12,V/9,90834,sud")
+	if r.read(&rec); string(f.Subjects[0]) != "clinic/12" || string(f.Encounter) != "V/9" {
+		t.Errorf("ids with a slash: %s", show(&rec))
+	}
 	rec.clear()
 	rec.Raw = []byte(" ,e9,90834,sud")
 	if r.read(&rec); rec.Reject != NoSubject {
