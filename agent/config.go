@@ -28,6 +28,7 @@ type Config struct {
 	Sources      map[string]SourceConfig            `yaml:"sources,required"`
 	Inputs       map[string]InputConfig             `yaml:"inputs"`
 	Recipients   map[string]RecipientConfig         `yaml:"recipients,required"`
+	Others       []string                           `yaml:"other_organizations"` // that consents and restrictions may name, and nothing is sent to
 	Exchanges    strictyaml.Ordered[ExchangeConfig] `yaml:"exchanges,required"`
 
 	File string

@@ -96,6 +96,7 @@ type clues struct {
 	values   []valueClue
 	visits   []visitClue
 	starts   []startClue
+	links    [][2]int // ids of people who are said to be another
 	unowned  []uint64 // records about no patient, by deid.RefHash
 }
 
@@ -140,7 +141,7 @@ func (w *indexWorker) work(chunk *extract.Chunk, old *clues) (*clues, error) {
 		c = &clues{datasets: map[string]int64{}}
 	}
 	clear(c.datasets)
-	*c = clues{datasets: c.datasets, ids: c.ids[:0], arena: c.arena[:0], people: c.people[:0], values: c.values[:0], visits: c.visits[:0], starts: c.starts[:0], unowned: c.unowned[:0]}
+	*c = clues{datasets: c.datasets, ids: c.ids[:0], arena: c.arena[:0], people: c.people[:0], values: c.values[:0], visits: c.visits[:0], starts: c.starts[:0], links: c.links[:0], unowned: c.unowned[:0]}
 	w.last = w.last[:0]
 	if x := w.run.index; w.again && chunk.Index < len(x.plain) && x.plain[chunk.Index].n > 0 { // nothing in it begins a window
 		c.records = x.plain[chunk.Index].n
@@ -333,6 +334,9 @@ func (r *run) merge(finder *duplicateFinder, base int64, c *clues) error {
 	}
 	for _, ref := range c.unowned {
 		r.referred[ref] = false
+	}
+	for _, id := range c.links {
+		x.people.Link(x.people.Intern(c.get(id)))
 	}
 	for _, v := range c.visits {
 		r.tables.Encounters.Add(c.get(v.id), v.met, c.get(v.patient))

@@ -46,6 +46,8 @@ func (w *indexWorker) notePerson(c *clues, subject []byte) {
 			clue.birth, _ = extract.ParseSpan(value)
 		case own && path == "deceasedDateTime":
 			clue.death, _ = extract.ParseSpan(value)
+		case own && path == "link.other.reference":
+			c.links = append(c.links, id, c.put(value[bytes.LastIndexByte(value, '/')+1:]))
 		}
 		kind, ok := rosterKinds[class]
 		if path == "address.city" || path == "address.district" {

@@ -231,6 +231,7 @@ func (r *run) request() consent.Request {
 		Organizations: append([]string{r.x.config.Recipient}, r.x.recipient.Identifiers...),
 		Self:          append([]string{r.agent.Config.Organization.ID}, r.agent.Config.Organization.Identifiers...),
 	}
+	req.Others = append(req.Others, r.agent.Config.Others...)
 	for name, other := range r.agent.Config.Recipients {
 		if name != r.x.config.Recipient {
 			req.Others = append(append(req.Others, name), other.Identifiers...)

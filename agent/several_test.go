@@ -32,3 +32,20 @@ func TestRecordAboutSeveralPeople(t *testing.T) {
 		t.Errorf("delivered: %v", done)
 	}
 }
+
+// Two patients that are one person by Patient.link: neither leaves until the
+// clinic has merged them, for a denial under one id would not bind the other.
+func TestLinkedPatientsAreWithheld(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 60})
+	people := h.optedIn()
+	before := h.run(treatment, agent.RunOptions{AsOf: day(wholeYear)})
+	h.add("extract/fhir/Patient.ndjson", `{"resourceType":"Patient","id":"CV-OLD","link":[{"other":{"reference":"Patient/`+people[0]+`"},"type":"seealso"}]}`)
+	after := h.run(treatment, agent.RunOptions{AsOf: day(wholeYear)})
+	if after.People != before.People-1 {
+		t.Errorf("%d people, then %d", before.People, after.People)
+	}
+	if strings.Contains(strings.Join(h.drop(treatment, 2).rows(), "\n"), `"Patient/`+people[0]+`"`) {
+		t.Error("a linked patient's record left")
+	}
+}

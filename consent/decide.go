@@ -88,7 +88,7 @@ type Decider struct {
 
 	who      []match // by Directives.who
 	accepted []bool  // by Directives.forms: attested for Part 2
-	bound    []bool  // by Restrictions.list: in force and towards this recipient
+	bound    []match // by Restrictions.list: in force and towards this recipient
 }
 
 // NewDecider prepares a request. It fails when the request can never be
@@ -233,6 +233,9 @@ func (d *Decider) unknown() (r extract.ReasonSet) {
 // person is steps 3 to 5 for one person.
 func (d *Decider) person(s Subject, f *extract.Facts, part2 bool) (extract.ReasonSet, int) {
 	reasons, relied := d.consent(s, f, part2)
+	if _, linked := d.tables.People.linked[s]; linked && (d.steps.Consent || d.steps.Part2 || d.rules.RegistryOptOut) {
+		reasons = reasons.With(extract.MergeUnresolved)
+	}
 	return reasons | d.restrictions(s, f) | d.relationship(s, f), relied
 }
 
@@ -243,11 +246,11 @@ func (d *Decider) restrictions(s Subject, f *extract.Facts) (r extract.ReasonSet
 		return 0
 	}
 	for i := rs.heads[s]; i != 0; i = rs.list[i-1].next {
-		if !d.bound[i-1] {
+		if d.bound[i-1] == no {
 			continue
 		}
 		n := &rs.list[i-1]
-		switch covers := n.covers(f); {
+		switch covers := min(d.bound[i-1], n.covers(f)); {
 		case covers == unsure:
 			r = r.With(extract.RestrictionIndeterminate)
 		case covers == yes && n.kind == selfPay:
@@ -283,23 +286,38 @@ func (d *Decider) settleRestrictions() {
 		return
 	}
 	names := d.names()
-	d.bound = make([]bool, len(d.tables.Restrictions.list))
+	d.bound = make([]match, len(d.tables.Restrictions.list))
 	for i := range d.bound {
 		n := &d.tables.Restrictions.list[i]
 		binds := d.steps.Agreed && n.kind == agreed || d.steps.SelfPay && n.kind == selfPay
 		over := n.ended != extract.NoDay && n.ended <= d.today
-		d.bound[i] = binds && !over && n.concerns(names)
+		if d.bound[i] = no; binds && !over {
+			d.bound[i] = n.concerns(names)
+		}
 	}
 }
 
-// names are the recipient's names, without case.
-func (d *Decider) names() map[string]bool {
-	names := map[string]bool{fold(d.request.Policy.Recipient): true}
-	for _, n := range d.request.Organizations {
-		names[fold(n)] = true
+// names says of each name that the clinic knows, without case, whether it is
+// the recipient's.
+func (d *Decider) names() map[string]match {
+	names := map[string]match{}
+	for _, n := range slices.Concat(d.request.Others, d.request.Self) {
+		names[fold(n)] = no
+	}
+	for _, n := range append([]string{d.request.Policy.Recipient}, d.request.Organizations...) {
+		names[fold(n)] = yes
 	}
 	delete(names, "")
 	return names
+}
+
+// meant tells whether a name means the recipient. One that the clinic does not
+// know, misspelled perhaps, may.
+func meant(names map[string]match, name string) match {
+	if m, known := names[fold(name)]; known {
+		return m
+	}
+	return unsure
 }
 
 func fold(name string) string { return strings.ToLower(strings.TrimSpace(name)) }

@@ -61,7 +61,7 @@ func TestEdgesOfTheDecision(t *testing.T) {
 	})
 	t.Run("a blank name means nobody", func(t *testing.T) {
 		w := newWorld(t)
-		w.req.Organizations, w.req.Policy.Recipient = []string{"", " "}, ""
+		w.req.Organizations, w.req.Policy.Recipient, w.req.Others = []string{"", " "}, "", []string{"acme"}
 		w.registry("p1,general,deny,active,acme").restrict("p1,agreed,acme,,,,,,,").expect(o, "")
 		w.consents(fhir("c", "active", "OPTOUT", `"provision":{"actor":[{"role":{"coding":[{"code":"IRCP"}]},"reference":{"reference":"Organization/404"}}]}`)).
 			expect(o, "consent-denied,consent-indeterminate")

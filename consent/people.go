@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"hash/maphash"
 
-	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/phi"
 )
 
@@ -22,10 +21,10 @@ const NoSubject = ^Subject(0)
 type People struct {
 	ids   []byte
 	ends  []uint64 // end of each id in ids
-	birth []extract.Span
-	death []extract.Span
-	slots []slot // open addressing
+	slots []slot   // open addressing
 	seed  maphash.Seed
+
+	linked map[Subject]struct{} // to another patient, who is the same person
 }
 
 // slot finds a patient in one look into memory for the slot and one for the
@@ -40,6 +39,16 @@ type slot struct {
 // NewPeople gives an empty set of people.
 func NewPeople() *People { return &People{seed: maphash.MakeSeed(), slots: make([]slot, 64)} }
 
+// Link notes that a patient's record says it is one person with another
+// (Patient.link, FHIR R4 §8.1.2.2). Until the clinic has merged the two, what
+// the person decided under one id is not known to hold under the other.
+func (p *People) Link(s Subject) {
+	if p.linked == nil {
+		p.linked = map[Subject]struct{}{}
+	}
+	p.linked[s] = struct{}{}
+}
+
 // Len is the number of people.
 func (p *People) Len() int { return len(p.ends) }
 
@@ -53,8 +62,6 @@ func (p *People) Intern(id []byte) Subject {
 	p.slots[at] = slot{uint32(maphash.Bytes(p.seed, id) >> 32), uint32(s) + 1, uint64(len(p.ids))<<24 | uint64(len(id))}
 	p.ids = append(p.ids, id...)
 	p.ends = append(p.ends, uint64(len(p.ids)))
-	p.birth = append(p.birth, extract.NoSpan)
-	p.death = append(p.death, extract.NoSpan)
 	if 4*len(p.ends) > 3*len(p.slots) {
 		p.grow()
 	}
@@ -104,15 +111,3 @@ func (p *People) ID(s Subject) phi.Bytes {
 	}
 	return phi.Bytes(p.ids[from:p.ends[s]])
 }
-
-// Birth is the date of birth, NoSpan when it is not known.
-func (p *People) Birth(s Subject) extract.Span { return p.birth[s] }
-
-// SetBirth records a date of birth.
-func (p *People) SetBirth(s Subject, d extract.Span) { p.birth[s] = d }
-
-// Death is the date of death, NoSpan when none is known.
-func (p *People) Death(s Subject) extract.Span { return p.death[s] }
-
-// SetDeath records a date of death.
-func (p *People) SetDeath(s Subject, d extract.Span) { p.death[s] = d }

@@ -120,16 +120,6 @@ func TestPeople(t *testing.T) {
 			t.Fatalf("%d people, want %d", p.Len(), len(model))
 		}
 	})
-	p := NewPeople()
-	s := p.Intern([]byte("p1"))
-	if p.Birth(s).Known() || p.Death(s).Known() {
-		t.Error("dates of nobody")
-	}
-	p.SetBirth(s, extract.Span{From: 1, To: 2})
-	p.SetDeath(s, extract.Span{From: 3, To: 3})
-	if p.Birth(s).To != 2 || p.Death(s).From != 3 {
-		t.Error("dates are lost")
-	}
 }
 
 func TestEncountersGrow(t *testing.T) {

@@ -93,9 +93,19 @@ func (rs *Restrictions) add(r restriction) {
 	rs.heads[r.subject] = uint32(len(rs.list))
 }
 
-// concerns tells whether the restriction is towards one of these recipients.
-func (r *restriction) concerns(names map[string]bool) bool {
-	return r.recipient == "" && r.plan == "" || names[fold(r.recipient)] || names[fold(r.plan)]
+// concerns tells whether the restriction is towards the recipient. One that
+// names nobody is towards everybody.
+func (r *restriction) concerns(names map[string]match) match {
+	m, named := no, false
+	for _, towards := range []string{r.recipient, r.plan} {
+		if towards != "" {
+			m, named = max(m, meant(names, towards)), true
+		}
+	}
+	if !named {
+		return yes
+	}
+	return m
 }
 
 // covers tells whether a record is of what is restricted.

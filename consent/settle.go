@@ -34,14 +34,16 @@ func (d *Decider) purposes(rule []string) match {
 	return m
 }
 
-func (d *Decider) recipients(rule []string, names map[string]bool) match {
+func (d *Decider) recipients(rule []string, names map[string]match) match {
 	m := no
 	for _, want := range rule {
 		switch value := want[1:]; {
 		case want == unclear:
 			m = max(m, unsure)
-		case want[0] == byKind && value == d.request.RecipientKind, want[0] == byName && names[fold(value)]:
+		case want[0] == byKind && value == d.request.RecipientKind:
 			return yes
+		case want[0] == byName:
+			m = max(m, meant(names, value))
 		case want[0] == byReference:
 			m = max(m, sameReference(value, d.request.Organizations, d.request.Others))
 		}

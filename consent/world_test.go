@@ -37,6 +37,7 @@ func newWorld(t testing.TB) *world {
 	w.req = Request{
 		RecipientKind: "health-plan", DecidedAt: time.Date(2026, 7, 5, 12, 0, 0, 0, chicago), AsOf: day("2026-06-30"), Period: extract.NoSpan,
 		Organizations: []string{"acme", "Organization/acme", "http://npi|1234567893"},
+		Others:        []string{"other", "other-plan"},
 		Policy: &policies.Policy{
 			Name: "acme-scores", Standard: policies.Identified, Recipient: "acme-health-plan", Purpose: "HOPERAT", Basis: "45 CFR 164.506(c)(4)",
 			Agreement: policies.Agreement{Kind: "provider-contract", ID: "A-1", From: day("2026-01-01"), To: extract.NoDay, ReviewBy: day("2026-12-31")},
