@@ -261,6 +261,16 @@ func judge(all []*walked, exchange, asOf string, people sharedPeople) map[*walke
 			copies[w.dataset+"/"+w.id] = append(copies[w.dataset+"/"+w.id], w)
 		}
 	}
+	linked := map[string]bool{} // patients who are said to be one person with another
+	for _, w := range all {
+		links, _ := w.members["link"].([]any)
+		for _, l := range links {
+			if w.dataset == "Patient" && w.broken == "" {
+				other := l.(map[string]any)["other"].(map[string]any)["reference"].(string)
+				linked[w.id], linked[strings.TrimPrefix(other, "Patient/")] = true, true
+			}
+		}
+	}
 	why, sites, waiting := map[*walked]string{}, map[string]bool{}, []*walked(nil)
 	for _, w := range all {
 		rule, named := sharedRules[exchange][w.dataset]
@@ -281,6 +291,8 @@ func judge(all []*walked, exchange, asOf string, people sharedPeople) map[*walke
 			why[w] = rule.outside(w, asOf)
 		case denied && exchange == "identified":
 			why[w] = "consent-denied"
+		case slices.ContainsFunc(w.patients, func(id string) bool { return linked[id] }):
+			why[w] = "merge-unresolved"
 		case denied:
 			why[w] = "clinic-choice"
 		case modified:
@@ -311,7 +323,7 @@ func dispositionOf(reason string) string {
 		return "rejected"
 	case "repeated":
 		return "duplicate"
-	case "consent-denied", "clinic-choice":
+	case "consent-denied", "merge-unresolved", "clinic-choice":
 		return "withheld"
 	default:
 		return "out-of-scope"
