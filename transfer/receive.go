@@ -38,8 +38,12 @@ type Receiver struct {
 	CheckLedger func(seen string, now Ledger) error
 }
 
-// Repeated is the status of a drop that was accepted before; nothing is done.
-const Repeated = "repeat"
+// Statuses of drops with which nothing is done: one that was accepted before,
+// and one whose `.done` is not there, still on its way or lost.
+const (
+	Repeated   = "repeat"
+	Unfinished = "unfinished"
+)
 
 // Result is what became of one drop of the inbox.
 type Result struct {
@@ -47,7 +51,7 @@ type Result struct {
 	Sender    string // empty while not proved
 	Exchange  string
 	Sequence  int64
-	Status    string // Accepted, Repeated, Rejected
+	Status    string // Accepted, Repeated, Rejected, Unfinished
 	Fault     *Fault // of a rejected drop
 	Folder    string // of the plaintext
 	Book      *Book
@@ -73,12 +77,16 @@ func (r *Receiver) Receive(ctx context.Context, inbox string) ([]Result, error) 
 	if err != nil {
 		return nil, fmt.Errorf("receive: %w", err)
 	}
-	drops, err := finishedDrops(inbox)
+	drops, finished, err := dropsIn(inbox)
 	if err != nil {
 		return nil, fmt.Errorf("receive: %w", err)
 	}
 	var results []Result
 	for _, base := range drops {
+		if !finished[base] {
+			results = append(results, Result{Drop: base.String(), Exchange: base.Exchange, Sequence: base.Sequence, Status: Unfinished})
+			continue
+		}
 		result, err := r.one(ctx, mem, inbox, base)
 		if err != nil {
 			return results, fmt.Errorf("receive %s: %w", base, err)
@@ -145,23 +153,32 @@ func (r *Receiver) prepare() error {
 	return nil
 }
 
-// finishedDrops lists those with a `.done`; without it a drop is still on its way.
-func finishedDrops(inbox string) ([]Base, error) {
+// dropsIn lists the drops of an inbox in the order of their numbers, and
+// whether each has its `.done`; without it a drop is still on its way.
+func dropsIn(inbox string) (drops []Base, finished map[Base]bool, err error) {
 	entries, err := os.ReadDir(inbox)
 	if err != nil {
-		return nil, fmt.Errorf("list the inbox: %w", err)
+		return nil, nil, fmt.Errorf("list the inbox: %w", err)
 	}
-	var drops []Base
+	finished = map[Base]bool{}
 	for _, e := range entries {
-		name, done := strings.CutSuffix(e.Name(), doneSuffix)
-		if base, err := ParseBase(name); done && err == nil {
+		parts := strings.SplitN(e.Name(), ".", 4)
+		if len(parts) < 4 || isReceiptName(strings.TrimSuffix(e.Name(), ".sig")) { // receipts may lie here too
+			continue
+		}
+		base, err := ParseBase(strings.Join(parts[:3], "."))
+		if err != nil {
+			continue
+		}
+		if _, met := finished[base]; !met {
 			drops = append(drops, base)
 		}
+		finished[base] = finished[base] || parts[3] == strings.TrimPrefix(doneSuffix, ".")
 	}
 	slices.SortFunc(drops, func(a, b Base) int {
 		return cmp.Or(strings.Compare(a.Code, b.Code), strings.Compare(a.Exchange, b.Exchange), cmp.Compare(a.Sequence, b.Sequence))
 	})
-	return drops, nil
+	return drops, finished, nil
 }
 
 func (r *Receiver) one(ctx context.Context, mem *memory, inbox string, base Base) (Result, error) {

@@ -67,9 +67,13 @@ func TestNothingWithoutDone(t *testing.T) {
 	spec := w.spec(t, 1, "")
 	inbox := copyDrop(t, spec.Dir, seal(t, spec))
 	must(t, os.Remove(filepath.Join(inbox, "cv.x7.000001.done")))
-	results, err := w.receiver(t).Receive(context.Background(), inbox)
-	if err != nil || len(results) != 0 {
-		t.Errorf("an unfinished drop was looked at: %v %v", results, err)
+	r := w.receiver(t)
+	results, err := r.Receive(context.Background(), inbox)
+	if err != nil || len(results) != 1 || results[0].Status != Unfinished || results[0].Drop != "cv.x7.000001" {
+		t.Errorf("an unfinished drop: %v %v", results, err)
+	}
+	if _, err := os.Stat(filepath.Join(r.Dir, "cv.x7.000001")); !os.IsNotExist(err) {
+		t.Error("an unfinished drop was opened")
 	}
 }
 

@@ -89,7 +89,7 @@ func (k *killing) killRun(f flow, m moment) {
 	k.kill(m, f, k.usual["run"], "run", f.exchange, "--as-of", asOf)
 	k.checkEverything()
 	if k.random.IntN(2) == 0 {
-		k.must(k.receive(f)...)
+		k.look(f)
 		k.must("reconcile", f.exchange)
 		k.checkEverything()
 	}

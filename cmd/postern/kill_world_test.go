@@ -230,6 +230,20 @@ func (k *killing) must(args ...string) {
 	k.endsWell(k.start(args...))
 }
 
+// look receives while a drop may lie half in the inbox.
+func (k *killing) look(f flow) {
+	k.t.Helper()
+	p := k.start(k.receive(f)...)
+	select {
+	case <-p.ended:
+	case <-time.After(longest):
+		k.t.Fatalf("%s: %v hangs", k.where, p.Args)
+	}
+	if code := p.ProcessState.ExitCode(); code != 0 && code != 3 {
+		k.t.Fatalf("%s: %v ends with %d: %s", k.where, p.Args, code, p.out.Bytes())
+	}
+}
+
 func (k *killing) endsWell(p *process) {
 	k.t.Helper()
 	select {

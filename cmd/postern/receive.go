@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/posternhealth/postern/agent"
 	"github.com/posternhealth/postern/internal/sshsig"
@@ -46,6 +47,9 @@ func receive(k *call) error {
 		if result.Fault != nil {
 			return silent{agent.AnsweredNo}
 		}
+	}
+	if slices.ContainsFunc(results, func(r transfer.Result) bool { return r.Status == transfer.Unfinished }) {
+		return silent{agent.Undelivered}
 	}
 	return nil
 }
@@ -105,12 +109,15 @@ func (k *call) showReceived(results []transfer.Result) error {
 		return k.answer(list)
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(k.out, "no finished drop in the inbox")
+		fmt.Fprintln(k.out, "no drop in the inbox")
 		return nil
 	}
 	var rows [][]string
 	for _, r := range list {
 		what := r.Folder
+		if r.Status == transfer.Unfinished {
+			what = r.Drop + ".done is missing: the drop is still on its way, or the file is lost"
+		}
 		if r.Fault != "" {
 			what = fmt.Sprintf("%s: %s: %s", r.Fault, r.File, r.Why)
 		}
