@@ -113,6 +113,9 @@ func (r *run) keptGrammar(class extract.Class, integer bool) (gate.Grammar, erro
 	case extract.Race, extract.Ethnicity, extract.Language:
 		return gate.Term(), nil
 	case extract.CodeSystem, extract.WebAddress:
+		if r.policy.Standard == policies.Identified {
+			return gate.System(knownSystems...), nil
+		}
 		return gate.URI(knownSystems...), nil
 	case extract.Number:
 		if r.policy.Standard != policies.Identified {

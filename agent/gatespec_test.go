@@ -35,3 +35,33 @@ func TestNumbersOfDeidentifiedData(t *testing.T) {
 		}
 	}
 }
+
+// A clinic's own code systems may leave beside the identified, and must not
+// stop its drops; of de-identified data only published ones may.
+func TestSystemsOfAClinicsOwn(t *testing.T) {
+	for standard, own := range map[policies.Standard]bool{policies.SafeHarbor: false, policies.Identified: true} {
+		grammar, err := (&run{policy: &policies.Policy{Standard: standard}}).keptGrammar(extract.CodeSystem, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		roster := gate.NewRoster(1)
+		if err := roster.Add(0, gate.RecordNumber, []byte("CV-100005")); err != nil {
+			t.Fatal(err)
+		}
+		roster.Freeze()
+		guard, err := gate.New(gate.Spec{Format: gate.CSV, Positions: []gate.Position{{Path: "s", Grammar: grammar}}}, roster)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for value, passes := range map[string]bool{
+			"http://loinc.org": true, "urn:oid:2.16.840.1.113883.6.238": true, "http://terminology.hl7.org/CodeSystem/v3-ActCode": true,
+			"urn:oid:1.2.840.114350.1.13.61": own, "https://ehr.clearview.example/codes/visit-type": own,
+			"https://ehr.clearview.example/patients/CV-100005": false, "https://user@ehr.example/x": false, "https://ehr.example/x?p=1": false,
+			"urn:oid:CV-100005": false, "ehr.example/x": false, "https://ehr.example/617-555-0134": false, "https:///x": false,
+		} {
+			if hit := guard.Row([]byte(value+"\n"), []uint32{0}); (hit == nil) != passes {
+				t.Errorf("%s: %s: %v", standard, value, hit)
+			}
+		}
+	}
+}

@@ -16,6 +16,7 @@ type Grammar struct {
 	values     []string
 	set        map[string]struct{} // of values, where they are many
 	prefix     []string
+	open       bool // of URIs: others too
 	min, max   float64
 	integer    bool
 	width, top int
@@ -67,6 +68,15 @@ func URI(uris ...string) Grammar {
 			g.prefix = append(g.prefix, u)
 		}
 	}
+	return g
+}
+
+// System is the URI of a code system: one of these, or any other OID or web
+// address without query, user and port, of whose path each step is scanned like
+// a code. Where the identified may leave, a clinic's own code systems may too.
+func System(known ...string) Grammar {
+	g := URI(known...)
+	g.open = true
 	return g
 }
 
@@ -247,9 +257,36 @@ func (g *Gate) judgeURI(gr *Grammar, v []byte) string {
 	}
 	name := v[bytes.LastIndexByte(v, '/')+1:]
 	if !gr.hasPrefix(v[:len(v)-len(name)]) || len(name) == 0 || len(name) > longestCode || !madeOf(name, inID) {
+		if gr.open {
+			return g.judgeSystem(v)
+		}
 		return RuleGrammar
 	}
 	return g.scan(name, codes)
+}
+
+func (g *Gate) judgeSystem(v []byte) string {
+	if oid, is := bytes.CutPrefix(v, []byte("urn:oid:")); is && len(oid) > 0 && len(v) <= longestCode && len(bytes.Trim(oid, "0123456789.")) == 0 {
+		return ""
+	}
+	rest, web := bytes.CutPrefix(v, []byte("https://"))
+	if !web {
+		rest, web = bytes.CutPrefix(v, []byte("http://"))
+	}
+	host, path, _ := bytes.Cut(rest, slash)
+	if !web || len(v) > 2*longestCode || len(host) == 0 || !madeOf(host, inID) || bytes.IndexByte(host, '.') < 1 {
+		return RuleGrammar
+	}
+	for len(path) > 0 {
+		var step []byte
+		if step, path, _ = bytes.Cut(path, slash); !madeOf(step, inID) {
+			return RuleGrammar
+		}
+		if rule := g.scan(step, codes); rule != "" {
+			return rule
+		}
+	}
+	return ""
 }
 
 // admitNumber also looks at numbers of seven digits and more, which could be
