@@ -53,9 +53,6 @@ func (s *Sheet) of(dataset string) *Balance {
 	return b
 }
 
-// source counts a record as read by the index pass.
-func (s *Sheet) source(dataset string) { s.of(dataset).Source++ }
-
 // close fills the printable counts and checks the invariant: every source
 // record that the index pass counted has exactly one disposition.
 func (s *Sheet) close() error {

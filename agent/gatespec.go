@@ -48,9 +48,15 @@ func (r *run) cellGrammar(release *policies.Release, f *policies.Field, schema *
 			if values := column.Enum(); len(values) > 0 {
 				return gate.Closed(values...), nil
 			}
+			if column.Class == extract.Date && column.Type == extract.TypeDate && r.policy.Standard == policies.Identified {
+				return gate.Date(), nil
+			}
 			return r.keptGrammar(column.Class, column.Type == extract.TypeInteger)
 		}
-		return gate.OwnIdentifier(gate.MemberNumber), nil // a value of the roster
+		if l, err := splitLookup(f.From); err == nil && l.column != "member_id" {
+			return gate.Any(), nil // whatever else the roster tells of a member: all of it is scanned
+		}
+		return gate.OwnIdentifier(gate.MemberNumber), nil
 	}
 	return r.transformed(f)
 }

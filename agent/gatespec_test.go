@@ -65,3 +65,30 @@ func TestSystemsOfAClinicsOwn(t *testing.T) {
 		}
 	}
 }
+
+// What a roster tells of a member beside the number is scanned, not refused; a
+// column of dates holds no time of day.
+func TestCellsOfRosterAndDates(t *testing.T) {
+	r := &run{policy: &policies.Policy{Standard: policies.Identified}}
+	schema := &extract.Schema{Fields: []extract.Field{{Name: "day", Type: extract.TypeDate, Class: extract.Date}}}
+	roster := gate.NewRoster(0)
+	roster.Freeze()
+	for from, values := range map[string]map[string]bool{
+		"acme-roster.plan": {"PPO": true, "078-05-1120": false},
+		"day":              {"2026-01-30": true, "2026-01-30T08:15:00Z": false},
+	} {
+		grammar, err := r.cellGrammar(&policies.Release{}, &policies.Field{From: from, Do: policies.Keep}, schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		guard, err := gate.New(gate.Spec{Format: gate.CSV, ExactDates: true, Positions: []gate.Position{{Path: "v", Grammar: grammar}}}, roster)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for value, passes := range values {
+			if hit := guard.Row([]byte(value+"\n"), nil); (hit == nil) != passes {
+				t.Errorf("%s: %s: %v", from, value, hit)
+			}
+		}
+	}
+}

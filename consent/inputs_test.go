@@ -20,9 +20,9 @@ var loaders = map[string]func(path string) error{
 		_, err := NewDirectives(NewPeople()).LoadRegistry(path)
 		return err
 	},
-	"restrictions": func(path string) error { _, err := LoadRestrictions(path, NewPeople()); return err },
+	"restrictions": func(path string) error { _, err := loadRestrictions(path, NewPeople()); return err },
 	"roster":       func(path string) error { _, err := LoadRoster(path, NewPeople()); return err },
-	"programs":     func(path string) error { _, err := LoadPrograms(path); return err },
+	"programs":     func(path string) error { _, err := loadPrograms(path); return err },
 }
 
 func TestBadRowsStop(t *testing.T) {
@@ -217,7 +217,7 @@ func TestClosing(t *testing.T) {
 		f := o
 		f.Providers = list([]string{"Location/ward"})
 		w.expect(f, "part2-no-consent")
-		ended, err := LoadPrograms(w.file("p.csv", "kind,id,from,to,ended_on,ended_by", []string{"organization,sud,,,2026-07-01,officer", "location,ward,2026-01-01,,2026-07-01,officer"}))
+		ended, err := loadPrograms(w.file("p.csv", "kind,id,from,to,ended_on,ended_by", []string{"organization,sud,,,2026-07-01,officer", "location,ward,2026-01-01,,2026-07-01,officer"}))
 		w.must(err)
 		w.must(ended.Restore(rows))
 		if w.tables.Programs = ended; len(ended.Closing()) != 0 {

@@ -63,13 +63,6 @@ func (rs *Restrictions) Load(path string) (Input, error) {
 	})
 }
 
-// LoadRestrictions reads the only list of restrictions.
-func LoadRestrictions(path string, people *People) (rs *Restrictions, err error) {
-	rs = NewRestrictions(people)
-	rs.Input, err = rs.Load(path)
-	return rs, err
-}
-
 // LoadRoster reads a roster; columns beyond its own are for look-ups. Any
 // defect is an *InputError.
 func LoadRoster(path string, people *People) (*Roster, error) {
@@ -84,13 +77,6 @@ func (ps *Programs) Load(path string) (Input, error) {
 	return withTable(path, programRequired, programOptional, func(t *extract.Table) (Input, error) {
 		return ps.read(path, t)
 	})
-}
-
-// LoadPrograms reads the only map of Part 2 programs.
-func LoadPrograms(path string) (ps *Programs, err error) {
-	ps = NewPrograms()
-	ps.Input, err = ps.Load(path)
-	return ps, err
 }
 
 // withTable opens a table and closes it, whether or not it was read to its end.

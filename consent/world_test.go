@@ -114,7 +114,7 @@ func (w *world) loadConsents(ndjson ...string) (Input, error) {
 func (w *world) restrict(rows ...string) *world {
 	w.t.Helper()
 	var err error
-	w.tables.Restrictions, err = LoadRestrictions(w.file("restrictions.csv", "subject,kind,recipient,encounter,service,from,to,plan,ended_on,ended_by", rows), w.tables.People)
+	w.tables.Restrictions, err = loadRestrictions(w.file("restrictions.csv", "subject,kind,recipient,encounter,service,from,to,plan,ended_on,ended_by", rows), w.tables.People)
 	w.must(err)
 	return w
 }
@@ -129,7 +129,7 @@ func (w *world) roster(rows ...string) *world {
 
 func (w *world) programs(rows ...string) *world {
 	w.t.Helper()
-	ps, err := LoadPrograms(w.file("programs.csv", "kind,id,from,to", rows))
+	ps, err := loadPrograms(w.file("programs.csv", "kind,id,from,to", rows))
 	w.must(err)
 	w.tables.Programs, w.tables.Encounters = ps, NewEncounters(ps, w.tables.People)
 	return w
@@ -195,4 +195,18 @@ func fhir(id, status, base, more string) string {
 	return `{"resourceType":"Consent","id":"` + id + `","status":"` + status + `",` +
 		`"scope":{"coding":[{"code":"patient-privacy"}]},"category":[{"coding":[{"code":"59284-0"}]}],` +
 		`"patient":{"reference":"Patient/p1"},"dateTime":"2026-02-01","policyRule":{"coding":[{"code":"` + base + `"}]}` + more + `}`
+}
+
+// loadRestrictions reads the only list of restrictions.
+func loadRestrictions(path string, people *People) (rs *Restrictions, err error) {
+	rs = NewRestrictions(people)
+	rs.Input, err = rs.Load(path)
+	return rs, err
+}
+
+// loadPrograms reads the only map of Part 2 programs.
+func loadPrograms(path string) (ps *Programs, err error) {
+	ps = NewPrograms()
+	ps.Input, err = ps.Load(path)
+	return ps, err
 }

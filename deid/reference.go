@@ -13,20 +13,6 @@ var refSeed = maphash.MakeSeed()
 // it points to. Its key lives as long as the process: it is never stored.
 func RefHash(typeAndID []byte) uint64 { return maphash.Bytes(refSeed, typeAndID) }
 
-// RecordRef is the RefHash of the record itself, for the set of what is in the
-// drop. ok is false when the record has no id.
-func RecordRef(rec *extract.Record) (ref uint64, ok bool) {
-	if len(rec.Facts.ID) == 0 {
-		return 0, false
-	}
-	var h maphash.Hash
-	h.SetSeed(refSeed)
-	_, _ = h.WriteString(rec.Dataset)
-	_ = h.WriteByte('/')
-	_, _ = h.Write(rec.Facts.ID)
-	return h.Sum64(), true
-}
-
 // link appends a reference in its normal form, "Type/id". A reference to the
 // record's own patient stays. Any other is a Reference hole: it stays only if
 // its target is in the drop. One that cannot be brought to Type/id (a search,

@@ -58,7 +58,7 @@ type call struct {
 var commands = []command{
 	{"demo", "[--dir DIR]", "the whole story on one machine", demo, true},
 	{"init", "DIR", "make a configuration, keys and folders", initialize, true},
-	{"check", "[--proof]", "check configuration, policies and keys, offline; lists all that is to be filled in", check, false},
+	{"check", "[--proof | --applies]", "check configuration, policies and keys, offline; lists all that is to be filled in", check, false},
 	{"plan", "EXCHANGE", "a dry run: every disposition counted, nothing leaves", plan, false},
 	{"run", "EXCHANGE", "one run, now", runOnce, false},
 	{"serve", "", "the daemon: runs exchanges on their schedules", serve, false},
