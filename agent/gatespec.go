@@ -65,7 +65,8 @@ func (r *run) cellGrammar(release *policies.Release, f *policies.Field, schema *
 func wanted(release *policies.Release, path string) []string {
 	for _, c := range release.Only {
 		if c.Path == path && c.Period == "" {
-			return c.Values
+			codes, _ := c.Codes.Single()
+			return codes
 		}
 	}
 	return nil

@@ -111,7 +111,7 @@ func TestApplyDoesNotAllocate(t *testing.T) {
 	plan := compile(t, fhirPolicy(policies.Identified, "Observation", clinicPolicy["Observation"][0], "keep subject reference", "keep performer reference", "year effectiveDateTime"), "Observation")
 	policy := rowPolicy(policies.SafeHarbor, policies.Field{Name: "age", Do: policies.AgeBand, Width: 5}, policies.Field{Name: "zip", Do: policies.ZIP3},
 		policies.Field{Name: "birth_date", Do: policies.Year}, policies.Field{Name: "age_years", Do: policies.AgeBand, Width: 5})
-	policy.Release[0].Only = []policies.Condition{{Path: "instrument", Values: []string{"x"}}, {Path: "service_date", Period: "last-closed-year"}}
+	policy.Release[0].Only = []policies.Condition{{Path: "instrument", Codes: policies.Codes("x")}, {Path: "service_date", Period: "last-closed-year"}}
 	rows, err := Compile(policy, "scores", Options{AsOf: asOf, Schema: scoresSchema()})
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,9 @@ type condition struct {
 	path   []string // FHIR: member names; empty means the date of the service
 	column int      // delimited
 	field  *extract.Field
-	values map[string]bool
+	values map[string]bool // nil: codes
+	codes  policies.CodeSet
+	dated  bool // compared with the period
 	period extract.Span
 }
 
@@ -39,11 +41,14 @@ func newScope(release *policies.Release, opt Options) (scope, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", only.Path, err)
 			}
-			c.reason, c.period = extract.Period, period
+			c.reason, c.period, c.dated = extract.Period, period, true
 		} else {
-			c.values = make(map[string]bool, len(only.Values))
-			for _, v := range only.Values {
-				c.values[v] = true
+			c.codes = only.Codes
+			if single, ok := only.Codes.Single(); ok {
+				c.values = make(map[string]bool, len(single))
+				for _, v := range single {
+					c.values[v] = true
+				}
 			}
 		}
 		s = append(s, c)
@@ -119,7 +124,7 @@ func (c *condition) holds(pl *Plan, rec *extract.Record) bool {
 	case pl.root == nil:
 		return c.column < len(rec.Row) && c.accepts(rec.Row[c.column], false)
 	case len(c.path) == 0:
-		if c.values != nil {
+		if !c.dated {
 			return false
 		}
 		return within(rec.Facts.Date, c.period)
@@ -139,6 +144,9 @@ func (c *condition) accepts(text []byte, escaped bool) bool {
 	}
 	if c.values != nil {
 		return c.values[string(text)]
+	}
+	if !c.dated {
+		return c.codes.Contains(string(text))
 	}
 	if c.field != nil {
 		date, _ := c.field.Span(text)
@@ -177,7 +185,7 @@ func (c *condition) find(rec *extract.Record, at int32, step int) bool {
 // codes of its codings, a Period for its start.
 func (c *condition) leadsOn(name []byte, step int) bool {
 	if step >= len(c.path) {
-		if c.values == nil {
+		if c.dated {
 			return string(name) == "start"
 		}
 		return string(name) == "coding" || string(name) == "code"

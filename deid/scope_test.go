@@ -33,7 +33,7 @@ func TestInScope(t *testing.T) {
 		p.Release[0].Only = only
 		return p
 	}
-	code := policies.Condition{Path: "code", Values: []string{"44261-6", "a/b"}}
+	code := policies.Condition{Path: "code", Codes: policies.Codes("44261-6", "a/b")}
 	year := policies.Condition{Path: "date", Period: "measure-year"}
 	for _, c := range []struct {
 		only []policies.Condition
@@ -45,12 +45,12 @@ func TestInScope(t *testing.T) {
 		{[]policies.Condition{code, year}, `"code":{"coding":[{"display":"44261-6"}]},"effectiveDateTime":"2026"`, extract.Measure},
 		{[]policies.Condition{code, year}, `"code":{"text":"44261-6"},"effectiveDateTime":"2025-12-31"`, extract.Period},
 		{[]policies.Condition{year}, `"code":{}`, extract.Period},
-		{[]policies.Condition{{Path: "code.coding.code", Values: []string{"x"}}}, `"code":{"coding":[{"code":"x"}]}`, extract.NoReason},
+		{[]policies.Condition{{Path: "code.coding.code", Codes: policies.Codes("x")}}, `"code":{"coding":[{"code":"x"}]}`, extract.NoReason},
 		{[]policies.Condition{{Path: "effective[x]", Period: "2026-01-01..2026-06-30"}}, `"effectivePeriod":{"start":"2026-06-30T23:00:00Z","end":"2027"}`, extract.NoReason},
 		{[]policies.Condition{{Path: "effective[x]", Period: "2026-01-01..2026-06-30"}}, `"effectivePeriod":{"end":"2026-02-02"}`, extract.Period},
 		{[]policies.Condition{{Path: "effectiveDateTime", Period: "2026-01-01..2026-06-30"}}, `"effectiveDateTime":"2026"`, extract.Period},
-		{[]policies.Condition{{Path: "valueInteger", Values: []string{"3"}}}, `"valueInteger":3`, extract.NoReason},
-		{[]policies.Condition{{Path: "valueBoolean", Values: []string{"true"}}}, `"valueBoolean":null`, extract.Measure},
+		{[]policies.Condition{{Path: "valueInteger", Codes: policies.Codes("3")}}, `"valueInteger":3`, extract.NoReason},
+		{[]policies.Condition{{Path: "valueBoolean", Codes: policies.Codes("true")}}, `"valueBoolean":null`, extract.Measure},
 	} {
 		rec := recordOf([]byte(`{"resourceType":"Observation",` + c.raw + `}`))
 		if got := compile(t, policy("Observation", c.only...), "Observation").InScope(rec); got != c.want {
@@ -58,14 +58,14 @@ func TestInScope(t *testing.T) {
 		}
 	}
 	rec := recordOf([]byte(`{"resourceType":"Patient","id":"p","gender":"male"}`))
-	if got := compile(t, policy("Patient", policies.Condition{Path: "gender", Values: []string{"female"}}), "Patient").InScope(rec); got != extract.Population {
+	if got := compile(t, policy("Patient", policies.Condition{Path: "gender", Codes: policies.Codes("female")}), "Patient").InScope(rec); got != extract.Population {
 		t.Errorf("got %s", got)
 	}
 }
 
 func TestRowScope(t *testing.T) {
 	p := rowPolicy(policies.Identified, policies.Field{Name: "total", Do: policies.Keep})
-	p.Release[0].Only = []policies.Condition{{Path: "sex", Values: []string{"F"}}, {Path: "instrument", Values: []string{"44261-6"}}, {Path: "service_date", Period: "last-closed-year"}}
+	p.Release[0].Only = []policies.Condition{{Path: "sex", Codes: policies.Codes("F")}, {Path: "instrument", Codes: policies.Codes("44261-6")}, {Path: "service_date", Period: "last-closed-year"}}
 	plan, err := Compile(p, "scores", Options{AsOf: asOf, Schema: scoresSchema()})
 	if err != nil {
 		t.Fatal(err)

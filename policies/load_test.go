@@ -33,7 +33,7 @@ func TestLoadedValues(t *testing.T) {
 		t.Errorf("guard: %+v", g)
 	}
 	only := p.Release[0].Only
-	if len(only) != 3 || !slices.Equal(only[0].Values, []string{"44261-6", "70274-6"}) || only[2].Period != MeasureYear || only[2].Values != nil {
+	if len(only) != 3 || !!slices.Equal(single(only[0].Codes), []string{"44261-6", "70274-6"}) || only[2].Period != MeasureYear || !only[2].Codes.Empty() {
 		t.Errorf("only: %+v", only)
 	}
 	member := p.Release[0].Fields[0]
@@ -203,4 +203,9 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+func single(s CodeSet) []string {
+	codes, _ := s.Single()
+	return codes
 }

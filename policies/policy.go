@@ -46,16 +46,23 @@ type Policy struct {
 	Basis     string // the legal ground as written, such as "45 CFR 164.506(c)(4)"
 	Agreement Agreement
 	Because   string
-	Attest    *Attestation
-	People    People
-	Inputs    map[string]Guard // protective inputs, by the name postern.yaml gives them
-	Cohort    *Cohort
-	Release   []Release // in the order of the file
-	Output    Output
-	Totals    []Total
-	Notices   Notices
-	Tolerate  Tolerance
-	Keep      Retention
+
+	Certificate *Certificate // of expert-determination
+	Ground      string       // of aggregate: safe-harbor-dimensions, expert-determination, contract
+	Attest      *Attestation
+	ValueSets   map[string]*ValueSet // the included ones, by the name the policy gives them
+
+	People   People
+	Inputs   map[string]Guard // protective inputs, by the name postern.yaml gives them
+	Cohort   *Cohort
+	Release  []Release // in the order of the file; none of aggregate
+	Tables   []Table   // of aggregate, in the order of the file
+	Protect  *Protect
+	Output   Output
+	Totals   []Total
+	Notices  Notices
+	Tolerate Tolerance
+	Keep     Retention
 
 	includes []include
 	source   *strictyaml.Source   // nil when the policy was not made by Load
@@ -78,13 +85,25 @@ type Attestation struct {
 	ReviewBy extract.Day
 }
 
+// Certificate is an expert's determination under 45 CFR 164.514(b)(1).
+type Certificate struct {
+	Expert     string
+	On         extract.Day
+	Method     string
+	Conditions []string
+	Expires    extract.Day
+	FineDates  bool // the expert allows increments narrower than the shift range
+}
+
 // People says about whom records may leave.
 type People struct {
 	Roster         string // protective input that holds the members; "" when no relationship gate is asked for
 	Covered        string // at-service, any-day-of-period
+	IfAmbiguous    string // withhold, leave-out
 	General        ConsentRule
 	Part2          ConsentRule
 	AcceptForms    []string // Part 2 form versions that the officer has attested
+	Minors         string   // rules of a jurisdiction, such as us-ca; "" when none are named
 	RegistryOptOut bool     // clinic_choice.registry_opt_out: leave-out
 	Part2LeaveOut  bool     // clinic_choice.part2_program: leave-out
 }
@@ -119,12 +138,57 @@ type Release struct {
 	Fields  []Field
 }
 
-// Condition restricts the records of a dataset: the value at Path must be in
-// Values, or, for a period, its date must lie in it.
+// Condition restricts the records of a dataset: the code at Path must be in
+// Codes, its number in Range, or its date in Period. Exactly one is there.
 type Condition struct {
 	Path   string
-	Values []string
-	Period string // "", measure-year, last-closed-year, last-closed-month, or "YYYY-MM-DD..YYYY-MM-DD"
+	Codes  CodeSet
+	Range  *Range
+	Period string // measure-year, last-closed-year, last-closed-month, or "YYYY-MM-DD..YYYY-MM-DD"
+}
+
+// Range is a closed range of numbers.
+type Range struct{ Min, Max float64 }
+
+// ValueSet is an included file of codes.
+type ValueSet struct {
+	Title, Source, Licence string
+	System                 string // URI of the code system
+	From, To               extract.Day
+	Codes                  CodeSet
+	Map                    map[string]string // from code to code; nil when the file holds no map
+}
+
+// Table is one aggregate table: people counted by one dimension at a time.
+type Table struct {
+	Name        string
+	Dataset     string
+	Period      string // calendar-year
+	Denominator []Condition
+	Numerator   []Condition
+	Show        []string // denominator, numerator, rate
+	By          []Dimension
+	Totals      bool
+}
+
+// Dimension is what people are counted by.
+type Dimension struct {
+	Path    string
+	Coarsen string   // name of an included map
+	Bands   []string // of ages, such as 18-44
+	Class   extract.Class
+}
+
+// Protect is disclosure control over a whole release.
+type Protect struct {
+	K        int      // people who share the same values; 0 when not asked for
+	Over     []string // released fields that together must be shared by K people
+	Smallest int      // smallest count that shows in a table, but zero; 0 when not asked for
+	First    []string // coarsen, or coarsen FIELD, in this order
+	Then     string   // suppress, suppress-person
+	Against  []string // this-table, linked-tables, earlier-drops
+	Years    int      // that earlier drops are held against
+	Audit    bool
 }
 
 // Field is one released field and what is done to it on the way.
@@ -136,6 +200,8 @@ type Field struct {
 	Width   int    // years, for age-band
 	Top     int    // 90, for age-band
 	Unit    string // days, weeks: for relative-time
+	Days    int    // the range, for shift-date; the step, for round
+	To      string // an included map, for map; the value, for constant
 	Because string
 	Class   extract.Class // of the source field; of a FHIR element that is no leaf: Unclassed, see Leaves
 	Leaves  []Leaf        // FHIR: the leaves that this field lets out, relative to the resource
@@ -157,14 +223,23 @@ const (
 	AgeBand      Transform = "age-band"
 	ZIP3         Transform = "zip3"
 	RelativeTime Transform = "relative-time"
+
+	Token     Transform = "token"      // keyed by the epoch's secret, in a limited data set or by an expert's leave
+	Ordinal   Transform = "ordinal"    // a number within the drop
+	ShiftDate Transform = "shift-date" // by an expert's leave only
+	Age       Transform = "age"
+	Round     Transform = "round"
+	Map       Transform = "map"
+	Constant  Transform = "constant"
 )
 
 // Output is the form of the recipient's files.
 type Output struct {
-	Layout    string // csv, ndjson; later: names of layout files
-	Mode      string // full
+	Layout    string // csv, ndjson, or the name of a layout
+	Also      string // a second layout
+	Mode      string // full, delta
 	RowKey    bool
-	Part2Rows string // own-file, leave-out
+	Part2Rows string // own-file, same-file, leave-out
 	Shuffle   string // "" or people
 }
 

@@ -90,7 +90,7 @@ func (r *reading) condition(only strictyaml.Entry[values]) Condition {
 	case len(only.Value) == 0:
 		r.add(only.Path, "name a value, or remove the condition", "no record can meet this condition")
 	default:
-		c.Values = only.Value
+		c.Codes = Codes(only.Value...)
 	}
 	return c
 }

@@ -1,0 +1,97 @@
+package policies
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// CodeSet is a set of codes: of single ones, of all that begin alike, and of
+// ranges. The zero value is empty. Codes are compared byte by byte.
+type CodeSet struct {
+	spans []codeSpan // in order, without overlap
+}
+
+// codeSpan is every code from one to another in byte order; deep when the
+// codes that begin with `to` belong to it.
+type codeSpan struct {
+	from, to string
+	deep     bool
+}
+
+// Codes is the set of single codes.
+func Codes(list ...string) CodeSet {
+	spans := make([]codeSpan, len(list))
+	for i, c := range list {
+		spans[i] = codeSpan{c, c, false}
+	}
+	return newCodeSet(spans)
+}
+
+// CodePrefix is the set of codes that begin with prefix.
+func CodePrefix(prefix string) CodeSet { return newCodeSet([]codeSpan{{prefix, prefix, true}}) }
+
+// CodeRange is the set of codes from one to another, with those that begin
+// with the last: F10..F19 holds F19.20.
+func CodeRange(from, to string) CodeSet { return newCodeSet([]codeSpan{{from, to, true}}) }
+
+// Union is the set of codes in any of the sets.
+func Union(sets ...CodeSet) CodeSet {
+	var spans []codeSpan
+	for _, s := range sets {
+		spans = append(spans, s.spans...)
+	}
+	return newCodeSet(spans)
+}
+
+func newCodeSet(spans []codeSpan) CodeSet {
+	spans = slices.DeleteFunc(slices.Clone(spans), func(s codeSpan) bool { return !s.holds(s.from) })
+	slices.SortFunc(spans, func(a, b codeSpan) int { return cmp.Compare(a.from, b.from) })
+	var out []codeSpan
+	for _, s := range spans {
+		last := len(out) - 1
+		switch {
+		case last < 0 || !out[last].holds(s.from):
+			out = append(out, s)
+		case endsBefore(out[last], s):
+			out[last].to, out[last].deep = s.to, s.deep
+		}
+	}
+	return CodeSet{out}
+}
+
+// endsBefore tells whether b holds codes after the last of a.
+func endsBefore(a, b codeSpan) bool {
+	if a.deep && strings.HasPrefix(b.to, a.to) {
+		return false
+	}
+	if b.deep && strings.HasPrefix(a.to, b.to) {
+		return a.to != b.to || !a.deep
+	}
+	return a.to < b.to
+}
+
+func (s codeSpan) holds(code string) bool {
+	return s.from <= code && (code <= s.to || s.deep && strings.HasPrefix(code, s.to))
+}
+
+// Empty tells whether no code is in the set.
+func (s CodeSet) Empty() bool { return len(s.spans) == 0 }
+
+// Contains tells whether a code is in the set.
+func (s CodeSet) Contains(code string) bool {
+	// The only span that can hold the code is the last that does not begin after it.
+	i, exact := slices.BinarySearchFunc(s.spans, code, func(x codeSpan, code string) int { return cmp.Compare(x.from, code) })
+	return exact || i > 0 && s.spans[i-1].holds(code)
+}
+
+// Single are the codes of the set; ok is false when it holds more than single ones.
+func (s CodeSet) Single() (codes []string, ok bool) {
+	for _, x := range s.spans {
+		if x.deep || x.from != x.to {
+			return nil, false
+		}
+		codes = append(codes, x.from)
+	}
+	return codes, true
+}
