@@ -33,7 +33,7 @@ func TestLoadedValues(t *testing.T) {
 		t.Errorf("guard: %+v", g)
 	}
 	only := p.Release[0].Only
-	if len(only) != 3 || !!slices.Equal(single(only[0].Codes), []string{"44261-6", "70274-6"}) || only[2].Period != MeasureYear || !only[2].Codes.Empty() {
+	if len(only) != 3 || !slices.Equal(single(only[0].Codes), []string{"44261-6", "70274-6"}) || only[2].Period != MeasureYear || !only[2].Codes.Empty() {
 		t.Errorf("only: %+v", only)
 	}
 	member := p.Release[0].Fields[0]
