@@ -148,6 +148,8 @@ func (r *run) keptGrammar(class extract.Class, integer bool) (gate.Grammar, erro
 		return gate.OwnIdentifier(gate.RecordNumber, gate.Other), nil
 	case extract.RecordKey:
 		return gate.CodeToken(), nil
+	case extract.Town:
+		return gate.OwnIdentifier(gate.City), nil
 	case extract.Geography:
 		return gate.OwnIdentifier(gate.StreetAddress, gate.City), nil
 	}

@@ -24,6 +24,7 @@ var rosterKinds = map[extract.Class]gate.Kind{
 	extract.OtherUnique:  gate.Other,
 	extract.Postcode:     gate.Other,
 	extract.Geography:    gate.StreetAddress,
+	extract.Town:         gate.City,
 }
 
 // notePerson takes from a record what it says of its person: the values that
@@ -50,7 +51,7 @@ func (w *indexWorker) notePerson(c *clues, subject []byte) {
 			c.links = append(c.links, id, c.put(value[bytes.LastIndexByte(value, '/')+1:]))
 		}
 		kind, ok := rosterKinds[class]
-		if path == "address.city" || path == "address.district" {
+		if path == "address.district" {
 			kind = gate.City
 		}
 		if ok && len(value) > 0 {

@@ -11,7 +11,8 @@ const (
 
 	// identifiers, by paragraph of 164.514(b)(2)(i)
 	Name           // (A)
-	Geography      // (B) street, city, county, precinct, coordinates
+	Geography      // (B) street, county, precinct, coordinates: what 164.514(e)(2)(ii) calls other postal address
+	Town           // (B) town or city, which a limited data set may hold
 	Postcode       // (B) ZIP code
 	Date           // (C) a date of an event or of care
 	BirthDate      // (C)
@@ -59,7 +60,7 @@ const (
 
 var classNames = [Classes]string{
 	"unclassed",
-	"name", "geography", "postcode", "date", "birth-date", "death-date", "age", "phone", "fax", "email", "ssn",
+	"name", "geography", "town", "postcode", "date", "birth-date", "death-date", "age", "phone", "fax", "email", "ssn",
 	"record-number", "member-number", "account", "licence", "vehicle", "device-serial", "web-address",
 	"network-address", "biometric", "photograph", "other-unique",
 	"subject-key", "record-key", "link", "provider-key",

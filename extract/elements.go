@@ -45,7 +45,7 @@ type TypeDef struct {
 //	uri, url, canonical                     WebAddress; the system of a Coding or Quantity CodeSystem
 //	id, oid, uuid, Identifier.value         OtherUnique; id of a resource RecordKey, of a Patient SubjectKey
 //	code                                    Code; gender Sex, languages Language, Quantity.code Unit
-//	HumanName Name; Address Geography, but Postcode and State (country too); Reference.reference Link
+//	HumanName Name; Address Geography, but Town, Postcode and State (country too); Reference.reference Link
 //	ContactPoint.value                      Phone, whichever of phone, fax, e-mail and URL it holds
 //
 // A code, number or link can still tell what its class does not say: the value

@@ -21,7 +21,7 @@ type paragraph struct {
 // that may hold any of them.
 var paragraphs = []paragraph{
 	{"(A)", "names", []extract.Class{extract.Name}},
-	{"(B)", "places below a state", []extract.Class{extract.Geography, extract.Postcode}},
+	{"(B)", "places below a state", []extract.Class{extract.Geography, extract.Town, extract.Postcode}},
 	{"(C)", "dates and ages", []extract.Class{extract.Date, extract.BirthDate, extract.DeathDate, extract.AgeYears}},
 	{"(D)", "telephone numbers", []extract.Class{extract.Phone}},
 	{"(E)", "fax numbers", []extract.Class{extract.Fax}},
@@ -60,6 +60,7 @@ var harbor = map[extract.Class]struct {
 	permits []Transform
 	instead string
 }{
+	extract.Town:         {nil, "release the state, or do: zip3 of the postal code"},
 	extract.Geography:    {nil, "release the state, or do: zip3 of the postal code"},
 	extract.Postcode:     {[]Transform{ZIP3}, "write do: zip3"},
 	extract.Date:         {[]Transform{Year, RelativeTime}, "write do: year, or in a delimited dataset with a cohort do: relative-time"},

@@ -15,7 +15,7 @@ var transforms = []Transform{Keep, CodePerson, Year, AgeBand, ZIP3, RelativeTime
 // 45 CFR 164.514(b)(2)(i), the links and the text never leave as they are.
 func TestSafeHarborByClass(t *testing.T) {
 	never := []extract.Class{
-		extract.Unclassed, extract.Name, extract.Geography, extract.Phone, extract.Fax, extract.Email, extract.SSN,
+		extract.Unclassed, extract.Name, extract.Geography, extract.Town, extract.Phone, extract.Fax, extract.Email, extract.SSN,
 		extract.RecordNumber, extract.MemberNumber, extract.Account, extract.Licence, extract.Vehicle, extract.DeviceSerial,
 		extract.WebAddress, extract.NetworkAddress, extract.Biometric, extract.Photograph, extract.OtherUnique,
 		extract.RecordKey, extract.ProviderKey, extract.FreeText,

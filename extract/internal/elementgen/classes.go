@@ -28,7 +28,7 @@ var places = map[string]string{
 	"HumanName.text": "name", "HumanName.family": "name", "HumanName.given": "name", "HumanName.prefix": "name", "HumanName.suffix": "name",
 	"ContactDetail.name": "name", "Contributor.name": "name", "FamilyMemberHistory.name": "name", "AuditEvent.agent.name": "name",
 
-	"Address.text": "geography", "Address.line": "geography", "Address.city": "geography", "Address.district": "geography",
+	"Address.text": "geography", "Address.line": "geography", "Address.city": "town", "Address.district": "geography",
 	"Address.state": "state", "Address.country": "state", "Address.postalCode": "postcode",
 	"Location.position.longitude": "geography", "Location.position.latitude": "geography", "Location.position.altitude": "geography",
 
