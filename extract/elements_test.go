@@ -156,7 +156,7 @@ func TestElementsOfTypesByHand(t *testing.T) {
 			type code code
 			text string geography
 			line string* geography
-			city string geography
+			city string town
 			district string geography
 			state string state
 			postalCode string postcode
