@@ -23,6 +23,9 @@ type condition struct {
 	codes  policies.CodeSet
 	dated  bool // compared with the period
 	period extract.Span
+	number bool // compared with least and most
+	least  decimal
+	most   decimal
 }
 
 // wholeDate is the path under which a policy restricts the date of the record,
@@ -36,24 +39,41 @@ func newScope(release *policies.Release, opt Options) (scope, error) {
 		if err := c.place(release.Dataset, only.Path, opt.Schema); err != nil {
 			return nil, err
 		}
-		if only.Period != "" {
-			period, err := periodAt(only.Period, opt.AsOf)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", only.Path, err)
-			}
-			c.reason, c.period, c.dated = extract.Period, period, true
-		} else {
-			c.codes = only.Codes
-			if single, ok := only.Codes.Single(); ok {
-				c.values = make(map[string]bool, len(single))
-				for _, v := range single {
-					c.values[v] = true
-				}
-			}
+		if err := c.set(&only, opt.AsOf); err != nil {
+			return nil, fmt.Errorf("%s: %w", only.Path, err)
 		}
 		s = append(s, c)
 	}
 	return s, nil
+}
+
+// set takes over what the condition compares with.
+func (c *condition) set(only *policies.Condition, asOf extract.Day) (err error) {
+	switch {
+	case only.Period != "":
+		c.reason, c.dated = extract.Period, true
+		c.period, err = periodAt(only.Period, asOf)
+		return err
+	case only.Range != nil:
+		c.number = true
+		c.least, c.most = bound(only.Range.Min), bound(only.Range.Max)
+		return nil
+	}
+	c.codes = only.Codes
+	if single, ok := only.Codes.Single(); ok {
+		c.values = make(map[string]bool, len(single))
+		for _, v := range single {
+			c.values[v] = true
+		}
+	}
+	return nil
+}
+
+// bound is a number of the policy as its officer wrote it: the shortest that
+// means this one.
+func bound(n float64) decimal {
+	d, _ := parseDecimal(strconv.AppendFloat(nil, n, 'f', -1, 64))
+	return d
 }
 
 // place finds where the condition looks. What restricts people rather than
@@ -142,10 +162,13 @@ func (c *condition) accepts(text []byte, escaped bool) bool {
 	if escaped {
 		text = extract.Unescape(room[:0], text)
 	}
-	if c.values != nil {
+	switch {
+	case c.values != nil:
 		return c.values[string(text)]
-	}
-	if !c.dated {
+	case c.number:
+		n, ok := parseDecimal(text)
+		return ok && n.compare(c.least) >= 0 && n.compare(c.most) <= 0
+	case !c.dated:
 		return c.codes.Contains(string(text))
 	}
 	if c.field != nil {
@@ -168,26 +191,32 @@ func (c *condition) find(rec *extract.Record, at int32, step int) bool {
 			}
 		}
 	case t.Kind != extract.Object:
-		return step >= len(c.path) && t.Kind != extract.Null && c.accepts(rec.Raw[t.Start:t.End], t.Escaped)
+		return step >= len(c.path) && t.Kind != extract.Null && (!c.number || t.Kind == extract.Numeral) && c.accepts(rec.Raw[t.Start:t.End], t.Escaped)
 	default:
+		found := false
 		for i := at + 1; i < t.Next; i = rec.Doc[i].Next {
 			name := rec.Raw[rec.Doc[i].Start:rec.Doc[i].End]
-			if c.leadsOn(name, step) && c.find(rec, i+1, step+1) {
-				return true
+			if c.number && string(name) == "comparator" {
+				return false // "less than 10" (FHIR R4 §2.24.0.9): which number it is, nobody knows
 			}
+			found = found || c.leadsOn(name, step) && c.find(rec, i+1, step+1)
 		}
+		return found
 	}
 	return false
 }
 
 // leadsOn tells whether the search goes on below a member. Past the end of the
 // path an element stands for what identifies its value: a concept for the
-// codes of its codings, a Period for its start.
+// codes of its codings, a Period for its start, a Quantity for its value.
 func (c *condition) leadsOn(name []byte, step int) bool {
-	if step >= len(c.path) {
-		if c.dated {
-			return string(name) == "start"
-		}
+	switch {
+	case step < len(c.path):
+	case c.dated:
+		return string(name) == "start"
+	case c.number:
+		return string(name) == "value"
+	default:
 		return string(name) == "coding" || string(name) == "code"
 	}
 	if choice, ok := strings.CutSuffix(c.path[step], "[x]"); ok {
