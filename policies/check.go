@@ -99,20 +99,7 @@ func (c *checking) inputs() {
 		}
 		kinds[info.Kind] = true
 	}
-	need := func(kind, why string) {
-		if !kinds[kind] {
-			c.add("inputs", "add the input that holds the "+kind+", with max_age and shrink_limit", "%s, and no input of kind %s is named", why, kind)
-		}
-	}
-	if c.Standard == Identified {
-		need("consents", "an identified release reads consents and denials")
-	}
-	if c.Standard == Identified && c.env.Recipients[c.Recipient] == "health-plan" {
-		need("restrictions", "a patient who paid out of pocket may restrict what a health plan learns (45 CFR 164.522(a)(1)(vi))")
-	}
-	if c.People.RegistryOptOut {
-		need("consents", "people.clinic_choice leaves out who opted out of registries")
-	}
+	c.needed(kinds)
 	if info, ok := c.env.Inputs[c.People.Roster]; ok && info.Kind != "roster" {
 		c.add("people.relationship.roster", "name an input of kind roster", "%q is of kind %s", c.People.Roster, info.Kind)
 	}
@@ -151,27 +138,7 @@ func (c *checking) dataset(rel *Release) {
 		c.add(path, strictyaml.DidYouMean(rel.Dataset, known), "%q is neither a delimited dataset nor a FHIR R4 resource type", rel.Dataset)
 		return
 	}
-	if c.Standard == SafeHarbor {
-		c.closedCohort(path, rel, typ, schema)
-	}
-}
-
-// closedCohort refuses a Safe Harbor release that goes on: what one drop adds
-// to the last would tell when it happened.
-func (c *checking) closedCohort(path string, rel *Release, typ *extract.TypeDef, schema *extract.Schema) {
-	dated := typ == nil && (find(schema, withRole(extract.RoleDate)) != nil || find(schema, withClass(extract.Date)) != nil) ||
-		typ != nil && typ.Name != "Patient" && len(extract.Compartment(typ.Name)) > 0
-	closed := slices.ContainsFunc(rel.Only, func(o Condition) bool { return o.Period != "" })
-	for _, o := range rel.Only {
-		if _, last, ok := ClosedRange(o.Period); ok && !c.alone && last >= c.env.Today {
-			c.add(strictyaml.Join(path+".only", o.Path), "write last-closed-year, or years that are over",
-				"the period ends on %s and is not over: what the next drop adds tells its date (45 CFR 164.514(b)(2)(i)(C))", last)
-		}
-	}
-	if dated && !closed && c.Cohort == nil {
-		c.add(path+".only", "add cohort:, or only: {date: last-closed-year}",
-			"%s is followed without end: what one drop adds to the last tells the date of care (45 CFR 164.514(b)(2)(i)(C))", rel.Dataset)
-	}
+	c.dates(path, rel, typ, schema)
 }
 
 func find(schema *extract.Schema, fits func(*extract.Field) bool) *extract.Field {

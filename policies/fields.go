@@ -291,21 +291,3 @@ func isCoded(leaves []Leaf) bool {
 	}
 	return coded
 }
-
-// conditionRefusal refuses conditions on what selects people by an identifier:
-// what was selected is known to whoever reads the policy (LAW: the selection
-// reveals as much as a field). why is "" when nothing is against it.
-func conditionRefusal(std Standard, c Condition, class extract.Class) (why, hint string) {
-	letter, identifies := identifier(class)
-	switch {
-	case c.Period != "" && class != extract.Date:
-		return "a period is compared with the date of an event, and this is none", "write it at date:"
-	case c.Period == "" && class == extract.Date:
-		return "a date is compared with a period", "write last-closed-year, or 2026-01-01..2026-12-31"
-	case c.Period == "" && std == SafeHarbor && identifies:
-		return "what is selected by a " + class.String() + " tells of it (45 CFR 164.514(b)(2)(i)" + letter + ")", "select by codes, status or state"
-	case c.Period == "" && (class == extract.FreeText || class == extract.Unclassed):
-		return "a condition compares codes, and this is free text or of no one value", "name the code in it"
-	}
-	return "", ""
-}

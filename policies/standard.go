@@ -247,3 +247,39 @@ func (r *reading) harborField(path string, f Field, intervals string) {
 			"beside the intervals of %q the year of another event tells its date more finely (45 CFR 164.514(b)(2)(i)(C))", intervals)
 	}
 }
+
+// conditionRefusal refuses conditions on what selects people by an identifier:
+// what was selected is known to whoever reads the policy (LAW: the selection
+// reveals as much as a field). why is "" when nothing is against it.
+func conditionRefusal(std Standard, c Condition, class extract.Class) (why, hint string) {
+	letter, identifies := identifier(class)
+	switch {
+	case c.Period != "" && class != extract.Date:
+		return "a period is compared with the date of an event, and this is none", "write it at date:"
+	case c.Period == "" && class == extract.Date:
+		return "a date is compared with a period", "write last-closed-year, or 2026-01-01..2026-12-31"
+	case c.Period == "" && std == SafeHarbor && identifies:
+		return "what is selected by a " + class.String() + " tells of it (45 CFR 164.514(b)(2)(i)" + letter + ")", "select by codes, status or state"
+	case c.Period == "" && (class == extract.FreeText || class == extract.Unclassed):
+		return "a condition compares codes, and this is free text or of no one value", "name the code in it"
+	}
+	return "", ""
+}
+
+// needed notes the protective inputs that a release cannot do without.
+func (c *checking) needed(kinds map[string]bool) {
+	need := func(kind, why string) {
+		if !kinds[kind] {
+			c.add("inputs", "add the input that holds the "+kind+", with max_age and shrink_limit", "%s, and no input of kind %s is named", why, kind)
+		}
+	}
+	if c.Standard == Identified {
+		need("consents", "an identified release reads consents and denials")
+	}
+	if c.Standard == Identified && c.env.Recipients[c.Recipient] == "health-plan" {
+		need("restrictions", "a patient who paid out of pocket may restrict what a health plan learns (45 CFR 164.522(a)(1)(vi))")
+	}
+	if c.People.RegistryOptOut {
+		need("consents", "people.clinic_choice leaves out who opted out of registries")
+	}
+}
