@@ -12,6 +12,7 @@ type Kind uint8
 
 const (
 	Other Kind = iota + 1
+	Postcode
 	City
 	BirthDate
 	Name
@@ -26,7 +27,7 @@ const (
 )
 
 var kindNames = [kinds]string{
-	"", "other identifier", "city", "birth date", "name", "street address", "phone", "e-mail",
+	"", "other identifier", "postal code", "city", "birth date", "name", "street address", "phone", "e-mail",
 	"member number", "record number", "social security number",
 }
 
