@@ -22,7 +22,7 @@ var rosterKinds = map[extract.Class]gate.Kind{
 	extract.Account:      gate.Other,
 	extract.Licence:      gate.Other,
 	extract.OtherUnique:  gate.Other,
-	extract.Postcode:     gate.Other,
+	extract.Postcode:     gate.Postcode,
 	extract.Geography:    gate.StreetAddress,
 	extract.Town:         gate.City,
 }

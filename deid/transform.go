@@ -19,7 +19,7 @@ const oldest = 90
 type rules struct {
 	standard  policies.Standard
 	asOf      extract.Day
-	firstYear int // no birth or event may show an earlier year; 0 under `identified`
+	firstYear int // no birth or event may show an earlier year; 0 where dates may leave
 }
 
 func newRules(p *policies.Policy, asOf extract.Day) (rules, error) {
@@ -28,11 +28,11 @@ func newRules(p *policies.Policy, asOf extract.Day) (rules, error) {
 		return r, errors.New("as-of is not set; ages and periods are taken at that day")
 	}
 	switch p.Standard {
-	case policies.Identified:
+	case policies.Identified, policies.LimitedDataSet:
 	case policies.SafeHarbor:
 		r.firstYear = asOf.Year() - oldest
 	default:
-		return r, fmt.Errorf("standard: %s is not part of this version of Postern; use identified or safe-harbor", p.Standard)
+		return r, fmt.Errorf("standard: %s is not part of this version of Postern; use identified, limited-data-set or safe-harbor", p.Standard)
 	}
 	return r, nil
 }
