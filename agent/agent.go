@@ -153,15 +153,7 @@ func (a *Agent) load(name string) (*exchange, error) {
 		return nil, fail(PolicyRefused, nil, "name the same recipient in both", "policy %s is for %s, but exchange %s sends to %s",
 			x.policy.Name, x.policy.Recipient, name, config.Recipient)
 	}
-	env := policies.Env{Schemas: x.schemas, Inputs: map[string]policies.InputInfo{}, Recipients: map[string]string{},
-		Today: extract.DayOf(a.Now().In(a.Config.Zone))}
-	for input, c := range a.Config.Inputs {
-		env.Inputs[input] = policies.InputInfo{Kind: policyKinds[c.Kind], Columns: inputColumns(a.Config.Path(c.File), c.Kind)}
-	}
-	for recipient, c := range a.Config.Recipients {
-		env.Recipients[recipient] = c.Kind
-	}
-	if x.proof, err = policies.Check(x.policy, env); err != nil {
+	if x.proof, err = policies.Check(x.policy, a.Config.policyEnv(x.schemas, a.Now())); err != nil {
 		return nil, fail(PolicyRefused, err, "", "")
 	}
 	return x, nil

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/deid"
 	"github.com/posternhealth/postern/deid/gate"
 	"github.com/posternhealth/postern/ledger"
@@ -261,7 +260,7 @@ func (r *run) clinicBook() any {
 	}
 	return map[string]any{
 		"outcome":           r.outcome(),
-		"applies":           consent.Applies(r.x.recipient.Kind, r.policy.Basis, r.policy.Standard),
+		"applies":           policies.Applies(r.x.recipient.Kind, r.policy.Basis, r.policy.Standard),
 		"policy_sha256":     r.policy.Digest(),
 		"source":            sources,
 		"inputs":            r.inputs,

@@ -75,7 +75,7 @@ type Decision struct {
 type Decider struct {
 	request Request
 	tables  *Tables
-	steps   Steps
+	steps   policies.Steps
 	rules   *policies.People
 	roster  *Roster
 
@@ -99,9 +99,9 @@ func NewDecider(req Request, t *Tables) (*Decider, error) {
 	if p == nil || t == nil || t.People == nil || req.DecidedAt.IsZero() {
 		return nil, errors.New("a decision needs a policy, its people and a time")
 	}
-	d := &Decider{request: req, tables: t, rules: &p.People, steps: Applies(req.RecipientKind, p.Basis, p.Standard)}
-	if !KnownRecipientKind(req.RecipientKind) {
-		return nil, fmt.Errorf("recipient kind %q is not known; kinds are %s", req.RecipientKind, strings.Join(RecipientKinds, ", "))
+	d := &Decider{request: req, tables: t, rules: &p.People, steps: policies.Applies(req.RecipientKind, p.Basis, p.Standard)}
+	if !policies.KnownRecipientKind(req.RecipientKind) {
+		return nil, fmt.Errorf("recipient kind %q is not known; kinds are %s", req.RecipientKind, strings.Join(policies.RecipientKinds, ", "))
 	}
 	if !d.steps.Known() {
 		return nil, fmt.Errorf("policy %s: a disclosure to a %s on basis %q in the form %s has no line in the table of steps; nothing may leave on it", p.Name, req.RecipientKind, p.Basis, p.Standard)

@@ -304,23 +304,3 @@ func TestFactsRoundTrip(t *testing.T) {
 		}
 	})
 }
-
-func TestApplicability(t *testing.T) {
-	var out bytes.Buffer
-	if err := WriteApplicability(&out); err != nil || strings.Count(out.String(), "\n") != len(applicability)+1 {
-		t.Errorf("%v: %s", err, out.String())
-	}
-	for _, l := range applicability {
-		for _, std := range l.standards {
-			for _, kind := range RecipientKinds {
-				s := Applies(kind, "45 CFR "+l.basis, std)
-				if s.SelfPay && kind != "health-plan" {
-					t.Errorf("self-pay binds a %s on %s", kind, l.basis)
-				}
-				if s.Known() && (s.MinimumNecessary && l.basis == "164.506(c)(2)" || s.Relationship != (l.basis == "164.506(c)(4)")) {
-					t.Errorf("%s on %s: %+v", kind, l.basis, s)
-				}
-			}
-		}
-	}
-}

@@ -127,7 +127,7 @@ func registryRecipients(c *cells) (list []string) {
 			return nil
 		case !isKind:
 			list = append(list, string(byName)+v)
-		case !KnownRecipientKind(kind):
+		case !policies.KnownRecipientKind(kind):
 			c.fail("recipient names an unknown kind")
 		default:
 			list = append(list, string(byKind)+kind)

@@ -11,7 +11,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/posternhealth/postern/agent"
-	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/extract"
 )
 
@@ -59,12 +58,8 @@ func (k *call) yamlIn(dir string) string { return filepath.Join(dir, "postern.ya
 
 func check(k *call) error {
 	proof := k.flags.Bool("proof", false, "print what is done to each identifier")
-	applies := k.flags.Bool("applies", false, "print which steps of the decision bind which disclosure, and stop")
 	if err := k.parse(0, 0); err != nil {
 		return err
-	}
-	if *applies {
-		return consent.WriteApplicability(k.out)
 	}
 	checked, err := agent.CheckFile(k.config)
 	if err != nil {

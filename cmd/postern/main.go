@@ -58,7 +58,8 @@ type call struct {
 var commands = []command{
 	{"demo", "[--dir DIR]", "the whole story on one machine", demo, true},
 	{"init", "DIR", "make a configuration, keys and folders", initialize, true},
-	{"check", "[--proof | --applies]", "check configuration, policies and keys, offline; lists all that is to be filled in", check, false},
+	{"check", "[--proof]", "check configuration, policies and keys, offline; lists all that is to be filled in", check, false},
+	{"policy", "check | explain", "policy files: what is proved, what is said in plain English", policy, false},
 	{"plan", "EXCHANGE", "a dry run: every disposition counted, nothing leaves", plan, false},
 	{"run", "EXCHANGE", "one run, now", runOnce, false},
 	{"serve", "", "the daemon: runs exchanges on their schedules", serve, false},
@@ -92,7 +93,7 @@ func postern(ctx context.Context, args []string, in io.Reader, out, stderr io.Wr
 		}
 		return 0
 	}
-	c, err := find(args[0])
+	c, err := find(commands, args[0])
 	if err == nil {
 		err = c.invoke(ctx, args[1:], in, out, stderr)
 	}
@@ -118,13 +119,13 @@ func (s silent) As(target any) bool {
 	return ok
 }
 
-func find(name string) (*command, error) {
+func find(among []command, name string) (*command, error) {
 	var names []string
-	for i := range commands {
-		if commands[i].name == name {
-			return &commands[i], nil
+	for i := range among {
+		if among[i].name == name {
+			return &among[i], nil
 		}
-		names = append(names, commands[i].name)
+		names = append(names, among[i].name)
 	}
 	return nil, usageFailure(fmt.Sprintf("there is no command %q", name), "%s", strictyaml.DidYouMean(name, names))
 }
@@ -219,12 +220,16 @@ func (k *call) arg(n int) string {
 
 func usage(w io.Writer) {
 	fmt.Fprintln(w, "Postern lets measure extracts out of a clinic as far as consent, law and agreement allow.\n\nusage: postern COMMAND [flags]")
+	listCommands(w, commands)
+	fmt.Fprintln(w, "\n  --config FILE (default postern.yaml) names the configuration, --json answers as JSON; COMMAND --help says more.")
+}
+
+func listCommands(w io.Writer, list []command) {
 	width := 0
-	for _, c := range commands {
+	for _, c := range list {
 		width = max(width, len(c.name)+1+len(c.args))
 	}
-	for _, c := range commands {
+	for _, c := range list {
 		fmt.Fprintf(w, "  %-*s  %s\n", width, strings.TrimSpace(c.name+" "+c.args), c.short)
 	}
-	fmt.Fprintln(w, "\n  --config FILE (default postern.yaml) names the configuration, --json answers as JSON; COMMAND --help says more.")
 }

@@ -1,13 +1,8 @@
-package consent
+package policies
 
 import (
-	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
-
-	"github.com/posternhealth/postern/policies"
 )
 
 // RecipientKinds are the kinds of recipients, as postern.yaml names them.
@@ -19,27 +14,32 @@ func KnownRecipientKind(kind string) bool { return slices.Contains(RecipientKind
 // Steps says which steps of the decision bind a disclosure. Agreement and
 // purpose, and the notes that Postern never sends, always do.
 type Steps struct {
-	SelfPay          bool // step 3: 164.522(a)(1)(vi)
-	Agreed           bool // step 3: 164.522(a)(1)(i)-(v)
-	Relationship     bool // step 4: 164.506(c)(4)
-	Consent          bool // step 5: what patients have decided, and the policy's general rule
-	Authorization    bool // step 5: without a directive nothing leaves, whatever the policy's rule
-	Part2            bool // step 5: 42 CFR 2.31
-	MinimumNecessary bool // step 7: 164.502(b)
-	Purposes         []string
-	Source           string
+	SelfPay          bool     `json:"self_pay"`           // step 3: 164.522(a)(1)(vi)
+	Agreed           bool     `json:"agreed"`             // step 3: 164.522(a)(1)(i)-(v)
+	Relationship     bool     `json:"relationship"`       // step 4: 164.506(c)(4)
+	Consent          bool     `json:"consent"`            // step 5: what patients have decided, and the policy's general rule
+	Authorization    bool     `json:"authorization"`      // step 5: without a directive nothing leaves, whatever the policy's rule
+	Part2            bool     `json:"part2"`              // step 5: 42 CFR 2.31
+	MinimumNecessary bool     `json:"minimum_necessary"`  // step 7: 164.502(b)
+	Purposes         []string `json:"purposes,omitempty"` // that the basis covers; none: any
+	Source           string   `json:"source"`
 }
 
-// applicability is the table: a disclosure of one of these kinds, on this
-// basis, in one of these forms, is bound by these steps. Self-pay is written as
-// it binds a health plan; towards others it does not apply. What has no line
-// does not leave.
-var applicability = []struct {
-	basis     string
-	standards []policies.Standard
-	kinds     []string // nil: any
-	steps     Steps
-}{
+// Applicability is one line of the table: a disclosure to one of these kinds
+// of recipient, on this basis, in one of these forms, is bound by these steps.
+// Self-pay is written as it binds a health plan; towards others it does not
+// apply. What has no line does not leave.
+type Applicability struct {
+	Basis      string     `json:"basis"`
+	Standards  []Standard `json:"standards"`
+	Recipients []string   `json:"recipients,omitempty"` // kinds; nil: any
+	Steps      Steps      `json:"steps"`
+}
+
+// ApplicabilityTable is the table of steps (DESIGN, Decisions).
+func ApplicabilityTable() []Applicability { return slices.Clone(applicability) }
+
+var applicability = []Applicability{
 	{"164.502(d)", deidentified, nil, Steps{
 		Source: "164.502(d): de-identified information is not protected; consent, restriction and coverage do not bind it"}},
 	{"164.506(c)(1)", protected, []string{"health-plan", "provider", "hie", "vendor", "clearinghouse"}, Steps{
@@ -69,24 +69,24 @@ var applicability = []struct {
 	{"164.512(d)", protected, []string{"oversight"}, Steps{
 		Part2: true, MinimumNecessary: true,
 		Source: "164.512(d), 164.522(a)(1)(v): oversight; Part 2 still binds"}},
-	{"164.514(e)", []policies.Standard{policies.LimitedDataSet}, nil, Steps{
+	{"164.514(e)", []Standard{LimitedDataSet}, nil, Steps{
 		SelfPay: true, Agreed: true, Consent: true, Part2: true, MinimumNecessary: true, Purposes: []string{"HRESCH", "PUBHLTH", "HOPERAT"},
 		Source: "164.514(e): a limited data set is still protected"}},
 }
 
 var (
 	tpo            = []string{"TREAT", "HPAYMT", "HOPERAT"}
-	deidentified   = []policies.Standard{policies.SafeHarbor, policies.ExpertDetermination, policies.Aggregate}
-	identifiedOnly = []policies.Standard{policies.Identified}
-	protected      = []policies.Standard{policies.Identified, policies.LimitedDataSet, policies.Aggregate}
+	deidentified   = []Standard{SafeHarbor, ExpertDetermination, Aggregate}
+	identifiedOnly = []Standard{Identified}
+	protected      = []Standard{Identified, LimitedDataSet, Aggregate}
 )
 
 // Applies finds the steps that bind a disclosure. The zero value means that
 // the combination has no line in the table: nothing may leave on it.
-func Applies(kind, basis string, standard policies.Standard) Steps {
+func Applies(kind, basis string, standard Standard) Steps {
 	for _, line := range applicability {
-		if KnownRecipientKind(kind) && line.basis == section(basis) && slices.Contains(line.standards, standard) && (line.kinds == nil || slices.Contains(line.kinds, kind)) {
-			steps := line.steps
+		if KnownRecipientKind(kind) && line.Basis == section(basis) && slices.Contains(line.Standards, standard) && (line.Recipients == nil || slices.Contains(line.Recipients, kind)) {
+			steps := line.Steps
 			steps.SelfPay = steps.SelfPay && kind == "health-plan"
 			return steps
 		}
@@ -102,37 +102,4 @@ func section(basis string) string {
 	basis = strings.ReplaceAll(basis, " ", "")
 	basis = strings.TrimPrefix(basis, "45CFR")
 	return strings.TrimPrefix(basis, "§")
-}
-
-// WriteApplicability prints the table.
-func WriteApplicability(w io.Writer) error {
-	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "basis\tform\trecipient\tself-pay\tagreed\trelationship\tconsent\tpart 2\tminimum necessary\tsource")
-	for _, l := range applicability {
-		forms := make([]string, len(l.standards))
-		for i, s := range l.standards {
-			forms[i] = string(s)
-		}
-		kinds, selfPay := "any", "-"
-		if l.kinds != nil {
-			kinds = strings.Join(l.kinds, ", ")
-		}
-		if l.steps.SelfPay {
-			selfPay = "health-plan"
-		}
-		general := mark(l.steps.Consent)
-		if l.steps.Authorization {
-			general = "required"
-		}
-		fmt.Fprintln(tw, strings.Join([]string{l.basis, strings.Join(forms, ", "), kinds, selfPay, mark(l.steps.Agreed),
-			mark(l.steps.Relationship), general, mark(l.steps.Part2), mark(l.steps.MinimumNecessary), l.steps.Source}, "\t"))
-	}
-	return tw.Flush()
-}
-
-func mark(applies bool) string {
-	if applies {
-		return "yes"
-	}
-	return "-"
 }

@@ -1,0 +1,70 @@
+package policies
+
+import (
+	"html"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// The rules of LAW in the test's own words: self-pay binds health plans only,
+// another's treatment has no minimum necessary, only 164.506(c)(4) asks for a
+// relationship, and nothing binds what is de-identified.
+func TestApplicability(t *testing.T) {
+	for _, l := range ApplicabilityTable() {
+		for _, std := range l.Standards {
+			for _, kind := range RecipientKinds {
+				s := Applies(kind, "45 CFR "+l.Basis, std)
+				if s.Known() != (l.Recipients == nil || slices.Contains(l.Recipients, kind)) {
+					t.Errorf("%s on %s: %+v", kind, l.Basis, s)
+				}
+				if s.SelfPay && kind != "health-plan" {
+					t.Errorf("self-pay binds a %s on %s", kind, l.Basis)
+				}
+				if s.Known() && (s.MinimumNecessary && l.Basis == "164.506(c)(2)" || s.Relationship != (l.Basis == "164.506(c)(4)")) {
+					t.Errorf("%s on %s: %+v", kind, l.Basis, s)
+				}
+				if bound := s.SelfPay || s.Agreed || s.Consent || s.Part2; s.Known() && bound == (l.Basis == "164.502(d)") {
+					t.Errorf("%s on %s: %+v", kind, l.Basis, s)
+				}
+			}
+		}
+		if Applies("friend", l.Basis, l.Standards[0]).Known() {
+			t.Errorf("%s lets something leave to an unknown kind of recipient", l.Basis)
+		}
+	}
+}
+
+// The printed table says of each line what the decision asks.
+func TestApplicabilityText(t *testing.T) {
+	text := ApplicabilityText()
+	for line := range strings.SplitSeq(text, "\n") {
+		if utf8.RuneCountInString(line) > 100 {
+			t.Errorf("wider than a page: %s", line)
+		}
+	}
+	for _, l := range ApplicabilityTable() {
+		_, row, _ := strings.Cut(text, "\n"+l.Basis)
+		row, _, _ = strings.Cut(row, "\n")
+		s := l.Steps
+		want := []string{"-", "-", "-", "-", "-", "-"}
+		for i, applies := range []bool{s.SelfPay, s.Agreed, s.Relationship, s.Consent, s.Part2, s.MinimumNecessary} {
+			if applies {
+				want[i] = "yes"
+			}
+		}
+		if s.SelfPay {
+			want[0] = "health-plan"
+		}
+		if s.Authorization {
+			want[3] = "required"
+		}
+		if page := ApplicabilityHTML(); !strings.Contains(page, "<td>"+strings.Join(want, "</td><td>")+"</td></tr>\n<tr><td colspan=\"7\"><small>"+html.EscapeString(s.Source)) {
+			t.Errorf("%s is not on the page with %v", l.Basis, want)
+		}
+		if !slices.Equal(strings.Fields(row), want) {
+			t.Errorf("%s: got %s, want %v", l.Basis, row, want)
+		}
+	}
+}
