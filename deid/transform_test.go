@@ -13,6 +13,7 @@ import (
 func TestYear(t *testing.T) {
 	safe, _ := newRules(&policies.Policy{Standard: policies.SafeHarbor}, asOf)
 	open, _ := newRules(&policies.Policy{Standard: policies.Identified}, asOf)
+	limited, _ := newRules(&policies.Policy{Standard: policies.LimitedDataSet}, asOf)
 	for _, c := range []struct {
 		rules *rules
 		class extract.Class
@@ -33,6 +34,7 @@ func TestYear(t *testing.T) {
 		{&safe, extract.Date, "", 0},
 		{&open, extract.BirthDate, "1920-01-01", 1920},
 		{&open, extract.Date, "1920-01-01", 1920},
+		{&limited, extract.BirthDate, "1920-01-01", 1920},
 	} {
 		if got, ok := c.rules.year(c.class, []byte(c.date)); ok != (c.want != 0) || ok && got != c.want {
 			t.Errorf("%s %s: %d %v, want %d", c.class, c.date, got, ok, c.want)
