@@ -83,6 +83,10 @@ func (c *clinic) writePatient(i int) {
 	first := c.writeCourse(p, scores)
 	c.writeCondition(p, first)
 	c.writeInputs(p, first)
+	if c.Visits {
+		c.writeVisits(p)
+		c.writeDrugScreening(p, first)
+	}
 }
 
 const profile = "http://hl7.org/fhir/us/core/StructureDefinition/"

@@ -1,74 +1,74 @@
 package synthetic
 
-import "strconv"
-
-const (
-	scoresFile = "extract/scores/scores.csv"
-	schemaFile = "schemas/scores.json"
+import (
+	"strconv"
+	"strings"
 )
 
-// scoreColumns are the columns of the file of scores, with the type, class
-// and role that its schema declares.
-var scoreColumns = [][4]string{
-	{"record_id", "string", "record-key", "record"},
-	{"person_id", "string", "subject-key", "subject"},
-	{"encounter_id", "string", "record-key", "encounter"},
-	{"service_date", "date", "date", "date"},
-	{"instrument", "string", "code", "code"},
-	{"total_score", "integer", "number", ""},
-	{"status", "string", "code", "status"},
-	{"provider_npi", "string", "provider-key", "provider"},
-	{"birth_date", "date", "birth-date", ""},
-	{"sex", "string", "sex", ""},
-	{"race", "string", "race", ""},
-	{"ethnicity", "string", "ethnicity", ""},
-	{"language", "string", "language", ""},
-	{"state", "string", "state", ""},
-	{"zip", "string", "postcode", ""},
+const scoresFile = "extract/scores/scores.csv"
+
+// column is one column of a delimited file, as its schema declares it.
+type column struct{ name, kind, class, role, constraints string }
+
+const required = `"required": true`
+
+var scoreColumns = []column{
+	{"record_id", "string", "record-key", "record", required},
+	{"person_id", "string", "subject-key", "subject", required},
+	{"encounter_id", "string", "record-key", "encounter", ""},
+	{"service_date", "date", "date", "date", required},
+	{"instrument", "string", "code", "code", required},
+	{"total_score", "integer", "number", "", `"minimum": 0, "maximum": 27`},
+	{"status", "string", "code", "status", ""},
+	{"provider_npi", "string", "provider-key", "provider", ""},
+	{"birth_date", "date", "birth-date", "", ""},
+	{"sex", "string", "sex", "", `"enum": ["female", "male", "other", "unknown"]`},
+	{"race", "string", "race", "", ""},
+	{"ethnicity", "string", "ethnicity", "", ""},
+	{"language", "string", "language", "", ""},
+	{"state", "string", "state", "", ""},
+	{"zip", "string", "postcode", "", ""},
 }
 
-// writeSchema writes the Frictionless Table Schema of the file of scores.
-func (c *clinic) writeSchema() {
-	c.writef(schemaFile, `{
-  "name": "scores",
-  "description": "One total score of a questionnaire a row",
+// writeSchema writes the Frictionless Table Schema of a delimited file, whose
+// first column is the record's id.
+func (c *clinic) writeSchema(dataset, description string, columns []column) {
+	name := "schemas/" + dataset + ".json"
+	c.writef(name, `{
+  "name": "%s",
+  "description": "%s",
   "dialect": {"delimiter": ",", "header": true},
-  "primaryKey": "record_id",
+  "primaryKey": "%s",
   "missingValues": [""],
   "fields": [
-`)
-	for i, column := range scoreColumns {
-		end := ","
-		if i == len(scoreColumns)-1 {
+`, dataset, description, columns[0].name)
+	for i, column := range columns {
+		role, constraints, end := "", "", ","
+		if i == len(columns)-1 {
 			end = ""
 		}
-		role, constraints := "", ""
-		if column[3] != "" {
-			role = `, "role": "` + column[3] + `"`
+		if column.role != "" {
+			role = `, "role": "` + column.role + `"`
 		}
-		switch column[0] {
-		case "record_id", "person_id", "service_date", "instrument":
-			constraints = `, "constraints": {"required": true}`
-		case "total_score":
-			constraints = `, "constraints": {"minimum": 0, "maximum": 27}`
-		case "sex":
-			constraints = `, "constraints": {"enum": ["female", "male", "other", "unknown"]}`
+		if column.constraints != "" {
+			constraints = `, "constraints": {` + column.constraints + `}`
 		}
-		c.writef(schemaFile, `    {"name": "%s", "type": "%s", "class": "%s"%s%s}%s`+"\n", column[0], column[1], column[2], role, constraints, end)
+		c.writef(name, `    {"name": "%s", "type": "%s", "class": "%s"%s%s}%s`+"\n", column.name, column.kind, column.class, role, constraints, end)
 	}
-	c.writef(schemaFile, "  ]\n}\n")
-	c.summary.Records[schemaFile] = 1
+	c.writef(name, "  ]\n}\n")
+	c.summary.Records[name] = 1
+}
+
+func headerOf(columns []column) string {
+	names := make([]string, len(columns))
+	for i, column := range columns {
+		names[i] = column.name
+	}
+	return strings.Join(names, ",")
 }
 
 func (c *clinic) writeHeaders() {
-	names := ""
-	for i, column := range scoreColumns {
-		if i > 0 {
-			names += ","
-		}
-		names += column[0]
-	}
-	c.header(scoresFile, names)
+	c.header(scoresFile, headerOf(scoreColumns))
 	c.header(rosterFile, "subject,member_id,from,to,plan")
 	c.header(registryFile, "patient,scope,decision,status,recipient,purpose,categories,from,to,signed_on,form,source_document,ended_on,ended_by")
 	c.header(restrictionsFile, "subject,kind,recipient,plan,encounter,service,from,to,ended_on,ended_by")

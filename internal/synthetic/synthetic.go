@@ -1,5 +1,5 @@
 // Package synthetic invents a clinic, Clearview Behavioral Health: its extract
-// (FHIR R4 NDJSON and a delimited file of scores), its schema, and its
+// (FHIR R4 NDJSON, a delimited file of scores and one of visits), its schemas, and its
 // protective inputs (roster, consents, restrictions, Part 2 programs).
 //
 // It promises that no person is real (telephones are 555-01xx, social security
@@ -36,6 +36,7 @@ type Options struct {
 	From, To time.Time // first and last day of service; zero is the two years before AsOf
 	Records  int       // exactly so many scores; 0 is as many as the patients' courses have
 	Mess     bool      // with a few broken, doubled and contradictory records
+	Visits   bool      // with a file of visits, and drug screening in the Part 2 program
 }
 
 // Summary counts what was written: records per file (bad ones included), and bytes.
@@ -69,9 +70,13 @@ func Write(dir string, opt Options) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	c.writeSchema()
+	c.writeSchema("scores", "One total score of a questionnaire a row", scoreColumns)
 	c.writePlaces()
 	c.writeHeaders()
+	if c.Visits {
+		c.writeSchema("visits", "One visit, kept or missed, or one stay a row", visitColumns)
+		c.header(visitsFile, headerOf(visitColumns))
+	}
 	for i := range c.Patients {
 		c.writePatient(i)
 		if c.broken != nil {

@@ -116,6 +116,42 @@ func TestInputsOfAllKinds(t *testing.T) {
 	}
 }
 
+// Visits and drug screening come on top: whoever does not ask for them has the
+// clinic of before, whoever does has its people.
+func TestVisits(t *testing.T) {
+	_, plain, without := sums(t, Options{})
+	_, more, dir := sums(t, Options{Visits: true})
+	text := string(read(t, dir, visitsFile))
+	for _, part := range []string{"visit_date,kind,outcome,", ",first-visit,kept,", ",follow-up,no-show,", ",cancelled,", ",crisis,kept,", ",emergency,", ",inpatient,kept,20", ",kept,,7,", ",Harbor Falls,MA,02601,"} {
+		if !strings.Contains(text, part) {
+			t.Errorf("no visit has %q", part)
+		}
+	}
+	for name := range plain.Records {
+		var left []byte
+		for line := range bytes.Lines(read(t, dir, name)) {
+			if !bytes.Contains(line, []byte("82667-7")) {
+				left = append(left, line...)
+			}
+		}
+		if !bytes.Equal(left, read(t, without, name)) {
+			t.Errorf("%s: visits changed more than drug screening", name)
+		}
+	}
+	if n := more.Records[scoresFile] - plain.Records[scoresFile]; n == 0 || n != more.Records[observations]-plain.Records[observations] {
+		t.Errorf("%d rows of drug screening", n)
+	}
+}
+
+func read(t *testing.T, dir, name string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
 func TestExactlySoManyRecords(t *testing.T) {
 	_, summary, _ := sums(t, Options{Records: 1003})
 	if n := summary.Records[scoresFile]; n != 1003 || summary.Records[fhirFile("Observation")] != n || summary.Patients != 40 {

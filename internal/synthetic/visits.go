@@ -1,0 +1,93 @@
+package synthetic
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+)
+
+const visitsFile = "extract/visits/visits.csv"
+
+var visitColumns = []column{
+	{"visit_id", "string", "record-key", "record", required},
+	{"person_id", "string", "subject-key", "subject", required},
+	{"visit_date", "date", "date", "date", required},
+	{"kind", "string", "code", "code", `"required": true, "enum": ["first-visit", "follow-up", "crisis", "emergency", "inpatient"]`},
+	{"outcome", "string", "code", "status", `"required": true, "enum": ["kept", "no-show", "cancelled"]`},
+	{"discharge_date", "date", "date", "", ""},
+	{"days_after_crisis", "integer", "number", "", `"minimum": 0, "maximum": 366`},
+	{"provider_npi", "string", "provider-key", "provider", ""},
+	{"birth_date", "date", "birth-date", "", ""},
+	{"sex", "string", "sex", "", `"enum": ["female", "male", "other", "unknown"]`},
+	{"race", "string", "race", "", ""},
+	{"ethnicity", "string", "ethnicity", "", ""},
+	{"town", "string", "town", "", ""},
+	{"state", "string", "state", "", ""},
+	{"zip", "string", "postcode", "", ""},
+	{"phone", "string", "phone", "", ""},
+}
+
+// writeVisits writes a person's visits: the first, those that follow, the
+// missed ones, and now and then a crisis, which somebody should soon follow up.
+// They have a random stream of their own, so that nothing else depends on them.
+func (c *clinic) writeVisits(p *person) {
+	c.random = rand.New(rand.NewPCG(c.Seed^0x7669736974, uint64(p.number)))
+	visits := 2 + c.random.IntN(9)
+	step := max(1, (c.days-60)/(visits+1))
+	day, crisis := c.from+c.random.IntN(step), 0
+	for n := 1; n <= visits && day < c.from+c.days; n++ {
+		v := stay{id: fmt.Sprintf("V-%d-%02d", p.number, n), date: date(day), kind: "follow-up", outcome: "kept"}
+		switch {
+		case n == 1:
+			v.kind = "first-visit"
+		case crisis > 0:
+			v.days, crisis = strconv.Itoa(day-crisis), 0
+		default:
+			c.happen(&v, day, &crisis)
+		}
+		c.writeVisit(p, &v)
+		if day += 1 + step/2 + c.random.IntN(step); crisis > 0 && c.chance(75) {
+			day = crisis + 1 + c.random.IntN(20)
+		} else {
+			crisis = 0
+		}
+	}
+}
+
+// stay is one row of the file of visits.
+type stay struct{ id, date, kind, outcome, discharged, days string }
+
+func (c *clinic) happen(v *stay, day int, crisis *int) {
+	switch n := c.random.IntN(100); {
+	case n < 8:
+		v.kind, *crisis = "crisis", day
+	case n < 13:
+		v.kind = "emergency"
+	case n < 17:
+		v.kind, v.discharged = "inpatient", date(day+2+c.random.IntN(12))
+	case n < 30:
+		v.outcome = "no-show"
+	case n < 36:
+		v.outcome = "cancelled"
+	}
+}
+
+func (c *clinic) writeVisit(p *person, v *stay) {
+	c.line = append(c.line[:0], strings.Join([]string{v.id, p.id, v.date, v.kind, v.outcome, v.discharged, v.days, p.clinician.number,
+		p.birthDate, p.sex(), p.race.text, p.ethnicity.text, p.home.city, p.home.state, p.home.zip, p.phone}, ",")...)
+	c.line = append(c.line, '\n')
+	c.write(visitsFile, c.line)
+}
+
+// drugScreening is the questionnaire that only the Part 2 program uses.
+var drugScreening = instrument{"82667-7", "Total score [DAST-10]", nil, 1, false}
+
+func (c *clinic) writeDrugScreening(p *person, first *visit) {
+	if !p.inProgram || first == nil {
+		return
+	}
+	s := &score{id: fmt.Sprintf("O-%d-000-4", p.number), tool: &drugScreening, total: c.random.IntN(11), status: "final"}
+	c.writeScore(p, first, s)
+	c.writeObservation(p, first, s)
+}
