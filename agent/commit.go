@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/ledger"
 )
@@ -70,7 +69,7 @@ func (r *run) commit(ctx context.Context) error {
 			}
 		}
 		if r.opt.Occurrence != "" {
-			if err := settleOccurrence(ctx, tx, r.x.name, r.opt.Occurrence, r.number); err != nil {
+			if err := settleOccurrence(ctx, tx, r.x.name, r.opt.Occurrence, r.built.Number); err != nil {
 				return err
 			}
 		}
@@ -83,47 +82,42 @@ func (r *run) commit(ctx context.Context) error {
 }
 
 func (r *run) commitDelivery(ctx context.Context, tx *sql.Tx) error {
-	if _, err := tx.ExecContext(ctx, `UPDATE exchange SET head = ?, manifest = ? WHERE name = ?`, r.number, r.sealed.ManifestSHA256, r.x.name); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE exchange SET head = ?, manifest = ? WHERE name = ?`, r.built.Number, r.built.Sealed.ManifestSHA256, r.x.name); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `UPDATE delivery SET explained = ? WHERE exchange = ? AND state = ? AND explained = 0`, r.number, r.x.name, stateVoided); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE delivery SET explained = ? WHERE exchange = ? AND state = ? AND explained = 0`, r.built.Number, r.x.name, stateVoided); err != nil {
 		return err
 	}
-	expect, err := json.Marshal(r.sealed.Expect)
+	expect, err := json.Marshal(r.built.Sealed.Expect)
 	if err != nil {
 		return err
 	}
-	files, err := json.Marshal(r.sealed.Files)
+	files, err := json.Marshal(r.built.Sealed.Files)
 	if err != nil {
 		return err
 	}
 	key := r.agent.master.Wrap("decision-index/"+r.dropDir, []byte(r.indexKey.String()))
+	outcome := r.built.Outcome()
 	_, err = tx.ExecContext(ctx, `INSERT INTO delivery (exchange, number, state, dir, manifest, released, people, committed, as_of, ledger, expect, files, index_key)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.x.name, r.number, stateSealed, r.dropDir, r.sealed.ManifestSHA256,
-		r.sheet.Total(extract.Released), r.people.n, r.agent.Now().UnixMilli(), r.opt.AsOf.String(), r.ledgerSize, string(expect), string(files), key)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.x.name, r.built.Number, stateSealed, r.dropDir, r.built.Sealed.ManifestSHA256,
+		outcome.Released, outcome.People, r.agent.Now().UnixMilli(), r.opt.AsOf.String(), r.ledgerSize, string(expect), string(files), key)
 	return err
 }
 
-// commitMemory stores the crosswalk, row keys and a new epoch's secret.
+// commitMemory stores codes, row keys and a new epoch's secret.
 func (r *run) commitMemory(ctx context.Context, tx *sql.Tx) error {
-	if err := r.epoch.store(ctx, tx, r.agent.master); err != nil {
-		return err
-	}
-	if err := r.crosswalk.store(ctx, tx); err != nil {
-		return err
-	}
-	return r.rowKeys.store(ctx, tx)
+	return r.memory.store(ctx, tx, r.built)
 }
 
 func (r *run) commitLedger(ctx context.Context, tx *sql.Tx) error {
 	private := map[string]string{}
-	for _, f := range r.sealed.Private {
+	for _, f := range r.built.Sealed.Private {
 		private[f.Name] = f.SHA256
 	}
-	return r.agent.record(ctx, tx, ledger.DropCommitted, r.x, r.number, map[string]any{
+	return r.agent.record(ctx, tx, ledger.DropCommitted, r.x, r.built.Number, map[string]any{
 		"as_of":           r.opt.AsOf.String(),
 		"decided_at":      r.opt.DecidedAt.UTC().Format(time.RFC3339),
-		"manifest_sha256": r.sealed.ManifestSHA256,
+		"manifest_sha256": r.built.Sealed.ManifestSHA256,
 		"policy":          r.policy.Name,
 		"policy_sha256":   r.policy.Digest(),
 		"recipient":       r.x.config.Recipient,

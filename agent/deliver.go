@@ -298,7 +298,7 @@ func (a *Agent) judgeAgain(ctx context.Context, x *exchange, drop *pendingDrop) 
 		return extract.NoReason, err
 	}
 	defer plain.Close()
-	return rejudge(ctx, plain, r.index.people, decider)
+	return rejudge(ctx, plain, r.tables.People, decider)
 }
 
 type decisionReader struct {

@@ -1,71 +1,32 @@
 package agent
 
-import (
-	"context"
-	"errors"
-	"fmt"
-)
+import "github.com/posternhealth/postern/internal/failure"
 
-// Class sorts failures by what the caller must do. Its value is the exit code
-// of the command line, which is a contract with scripts.
-type Class int
+// Failures are told by their class, which is the exit code of the command line.
+type (
+	Class   = failure.Class
+	Failure = failure.Failure
+)
 
 const (
-	Unexpected      Class = 1
-	Usage           Class = 2
-	Undelivered     Class = 3 // done, but a drop is voided, undelivered or overdue
-	AnsweredNo      Class = 4 // the question was answered no
-	Configuration   Class = 10
-	Locked          Class = 11
-	KeyTrouble      Class = 12 // key or host key
-	PolicyRefused   Class = 13
-	DestinationDown Class = 14
-	Altered         Class = 15 // our own state or source was altered
-	Unbalanced      Class = 16 // unbalanced, over tolerance, or quarantined by the gate
-	StaleInput      Class = 17 // protective input stale, shrunken or unreadable
-	Interrupted     Class = 130
+	Unexpected      = failure.Unexpected
+	Usage           = failure.Usage
+	Undelivered     = failure.Undelivered
+	AnsweredNo      = failure.AnsweredNo
+	Configuration   = failure.Configuration
+	Locked          = failure.Locked
+	KeyTrouble      = failure.KeyTrouble
+	PolicyRefused   = failure.PolicyRefused
+	DestinationDown = failure.DestinationDown
+	Altered         = failure.Altered
+	Unbalanced      = failure.Unbalanced
+	StaleInput      = failure.StaleInput
+	Interrupted     = failure.Interrupted
 )
 
-// Failure is an error that a person is to act on: what could not be done,
-// why, and what to do about it. It never holds a value from a record.
-type Failure struct {
-	Class  Class
-	What   string
-	Remedy string
-	Err    error
-}
-
-func (f *Failure) Error() string {
-	text := f.What
-	if f.Err != nil {
-		if text != "" {
-			text += ": "
-		}
-		text += f.Err.Error()
-	}
-	if f.Remedy != "" {
-		text += "; " + f.Remedy
-	}
-	return text
-}
-
-func (f *Failure) Unwrap() error { return f.Err }
-
 func fail(class Class, err error, remedy string, what string, args ...any) error {
-	return &Failure{Class: class, What: fmt.Sprintf(what, args...), Remedy: remedy, Err: err}
+	return failure.New(class, err, remedy, what, args...)
 }
 
 // ExitCode is the exit code that err leads to; 0 for nil.
-func ExitCode(err error) int {
-	if err == nil {
-		return 0
-	}
-	var f *Failure
-	if errors.As(err, &f) {
-		return int(f.Class)
-	}
-	if errors.Is(err, context.Canceled) {
-		return int(Interrupted)
-	}
-	return int(Unexpected)
-}
+func ExitCode(err error) int { return failure.ExitCode(err) }

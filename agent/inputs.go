@@ -7,10 +7,10 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/posternhealth/postern/consent"
@@ -44,11 +44,6 @@ func stale(err error, remedy, what string, args ...any) error {
 // wrong with one of them stops the exchange. What closed a door at an earlier
 // reading is restored first, so that a row that vanished opens nothing.
 func (r *run) loadInputs(ctx context.Context) error {
-	people := r.index.people
-	r.tables = &consent.Tables{
-		People: people, Directives: consent.NewDirectives(people), Restrictions: consent.NewRestrictions(people),
-		Programs: consent.NewPrograms(), Rosters: map[string]*consent.Roster{},
-	}
 	for _, name := range r.inputNames() {
 		if err := r.loadInput(ctx, name); err != nil {
 			return err
@@ -57,8 +52,16 @@ func (r *run) loadInputs(ctx context.Context) error {
 	if err := r.restoreClosings(ctx); err != nil {
 		return err
 	}
-	r.tables.Encounters = consent.NewEncounters(r.tables.Programs, people)
+	r.tables.Encounters = consent.NewEncounters(r.tables.Programs, r.tables.People)
 	return nil
+}
+
+func newTables() *consent.Tables {
+	people := consent.NewPeople()
+	return &consent.Tables{
+		People: people, Directives: consent.NewDirectives(people), Restrictions: consent.NewRestrictions(people),
+		Programs: consent.NewPrograms(), Rosters: map[string]*consent.Roster{},
+	}
 }
 
 // keeper is a table of what closes.
@@ -104,23 +107,16 @@ func (r *run) inputNames() []string {
 	return names
 }
 
+// looksUp tells whether the policy takes a value from a roster.
 func (r *run) looksUp(roster string) bool {
-	for _, l := range r.lookups() {
-		if l.roster == roster {
-			return true
+	for _, release := range r.policy.Release {
+		for _, f := range release.Fields {
+			if strings.HasPrefix(f.From, roster+".") {
+				return true
+			}
 		}
 	}
 	return false
-}
-
-// rosterInputs are the rosters that were loaded.
-func (r *run) rosterInputs() []string {
-	var names []string
-	for name := range r.tables.Rosters {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 func (r *run) loadInput(ctx context.Context, name string) error {
@@ -226,21 +222,6 @@ func loadFHIRConsents(ctx context.Context, d *consent.Directives, path string) (
 	return d.LoadFHIRConsents(ctx, []extract.File{file})
 }
 
-// lookups are all values that the policy takes from rosters.
-func (r *run) lookups() []lookup {
-	var list []lookup
-	for _, release := range r.policy.Release {
-		for _, f := range release.Fields {
-			if l, err := splitLookup(f.From); err == nil {
-				if c, ok := r.agent.Config.Inputs[l.roster]; ok && c.Kind == RosterInput {
-					list = append(list, l)
-				}
-			}
-		}
-	}
-	return list
-}
-
 // closings gives what a group of inputs has closed at earlier readings.
 func (a *Agent) closings(ctx context.Context, group string) ([]consent.ClosingRow, error) {
 	rows, err := a.db.QueryContext(ctx, `SELECT sealed FROM closing WHERE input = ?`, group)
@@ -332,14 +313,4 @@ func inputColumns(path, kind string) []string {
 	}
 	defer t.Close()
 	return slices.Clone(t.Columns())
-}
-
-// splitLookup reads ROSTER.COLUMN.
-func splitLookup(name string) (lookup, error) {
-	for i := len(name) - 1; i > 0; i-- {
-		if name[i] == '.' && i+1 < len(name) {
-			return lookup{name[:i], name[i+1:]}, nil
-		}
-	}
-	return lookup{}, fmt.Errorf("%q is no look-up; write ROSTER.COLUMN", name)
 }

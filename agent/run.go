@@ -2,19 +2,19 @@ package agent
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"filippo.io/age"
 
+	"github.com/posternhealth/postern/agent/build"
 	"github.com/posternhealth/postern/consent"
-	"github.com/posternhealth/postern/deid"
-	"github.com/posternhealth/postern/deid/gate"
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/durable"
+	"github.com/posternhealth/postern/ledger"
 	"github.com/posternhealth/postern/policies"
 	"github.com/posternhealth/postern/transfer"
 )
@@ -29,96 +29,33 @@ type RunOptions struct {
 	Progress   func(stage string, bytes int64)
 }
 
-// Outcome is what a run did.
-type Outcome struct {
-	Exchange  string      `json:"exchange"`
-	Recipient string      `json:"recipient"`
-	Number    int64       `json:"number,omitempty"` // of the committed drop; 0 of a dry run
-	AsOf      string      `json:"as_of"`
-	DecidedAt time.Time   `json:"decided_at"`
-	Source    int64       `json:"source_records"`
-	Bytes     int64       `json:"source_bytes"`
-	Balances  []*Balance  `json:"balances"`
-	People    int64       `json:"people"`
-	Released  int64       `json:"released"`
-	Withheld  int64       `json:"withheld"`
-	Rejected  []Rejection `json:"rejected,omitempty"` // the first of them
-	Manifest  string      `json:"manifest_sha256,omitempty"`
-	Stages    []StageTime `json:"stages"`
-	State     string      `json:"state,omitempty"` // of the delivery, once it was tried
-}
+// What a run did, as package build tells it.
+type (
+	Outcome   = build.Outcome
+	Balance   = build.Balance
+	StageTime = build.StageTime
+)
 
-// StageTime is how long a stage of a run took.
-type StageTime struct {
-	Stage   string  `json:"stage"`
-	Seconds float64 `json:"seconds"`
-}
-
-// flow is the compiled release of one dataset.
-type flow struct {
-	dataset string
-	plan    *deid.Plan
-	lookups []lookup
-	parts   [2]int // index of the part of general rows, and of Part 2 rows
-}
-
-type lookup struct{ roster, column string }
-
-func (f *flow) part(part2 bool) int {
-	if part2 {
-		return f.parts[1]
-	}
-	return f.parts[0]
-}
-
-// run is one execution of an exchange.
+// run is one execution of an exchange: what the build of its drop stands on,
+// and the commit.
 type run struct {
 	agent  *Agent
 	x      *exchange
 	policy *policies.Policy
 	opt    RunOptions
 	lease  *Lease
-	number int64
 
-	files      []extract.File
-	index      *index
 	tables     *consent.Tables
 	inputs     []acceptedInput
-	decider    *consent.Decider
-	flows      map[string]*flow
-	ordered    []*flow
-	cohort     *flow
-	rowClues   map[string][]rowClue
 	scratchDir string
 	dropDir    string
-
-	sheet     *Sheet
-	rejected  []Rejection
-	counts    pathCounts
-	epoch     *epoch
-	crosswalk *crosswalk
-	rowKeys   *rowKeys
-	ranks     *ranks
-	spill     *spill
-	parts     []*partSpool
-	people    peopleSet
-	books     *books
-	builder   *transfer.Builder
-	sealed    *transfer.Sealed
-	indexKey  *age.X25519Identity
-
-	tracksReferences bool
-	committing       bool            // from here on only the database knows whether the drop is committed
-	referred         map[uint64]bool // of records about no patient: whether a released row refers to it
-	releasedRefs     refSet          // records that are in the drop
-	postponed        []postponed
-	cutReferences    int64
-	ledgerSize       int64
-
-	mu     sync.Mutex
-	stages []StageTime
-	stage  string
-	done   int64
+	builder    *transfer.Builder
+	indexKey   *age.X25519Identity
+	memory     *memory
+	built      *build.Run
+	stages     *build.Stages
+	ledgerSize int64 // of the checkpoint in the book
+	committing bool  // from here on only the database knows whether the drop is committed
 }
 
 // Run executes an exchange once: index, decide, transform, gate, seal, commit.
@@ -140,13 +77,15 @@ func (a *Agent) Run(ctx context.Context, name string, opt RunOptions) (*Outcome,
 		}
 		defer r.lease.Release()
 		ctx = r.lease.Context
-		r.number = r.lease.Head + 1
 		if err := a.sweep(ctx, x.config.ID); err != nil {
 			return nil, fmt.Errorf("clear what an earlier run left: %w", err)
 		}
 	}
-	outcome, err := r.execute(ctx)
-	return outcome, errors.Join(err, r.clean(err != nil))
+	err = r.execute(ctx)
+	if err = errors.Join(err, r.clean(err != nil)); err != nil {
+		return nil, err
+	}
+	return r.built.Outcome(), nil
 }
 
 func (a *Agent) newRun(x *exchange, opt RunOptions) *run {
@@ -160,47 +99,23 @@ func (a *Agent) newRun(x *exchange, opt RunOptions) *run {
 	if opt.Workers == 0 {
 		opt.Workers = 2
 	}
-	return &run{
-		agent: a, x: x, policy: x.policy, opt: opt,
-		flows: map[string]*flow{}, rowClues: map[string][]rowClue{},
-		sheet: newSheet(), counts: pathCounts{},
-		index:    &index{people: consent.NewPeople(), roster: gate.NewRoster(0)},
-		referred: map[uint64]bool{},
-	}
+	return &run{agent: a, x: x, policy: x.policy, opt: opt, tables: newTables(), stages: &build.Stages{Exchange: x.name}}
 }
 
-func (r *run) execute(ctx context.Context) (*Outcome, error) {
-	for _, stage := range []struct {
-		name string
-		work func(context.Context) error
-	}{
-		{"prepare", r.prepare},
-		{"index", r.indexPass},
-		{"release", r.releasePass},
-		{"balance", r.checkBalance},
-		{"seal", r.seal},
-		{"commit", r.commit},
-	} {
-		if r.opt.DryRun && (stage.name == "seal" || stage.name == "commit") {
-			continue
-		}
-		start := time.Now()
-		r.holdMemory()
-		if err := stage.work(ctx); err != nil {
-			if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-				return nil, fail(Interrupted, nil, "nothing was committed; run again", "exchange %s was interrupted during %s", r.x.name, stage.name)
-			}
-			return nil, err
-		}
-		r.stages = append(r.stages, StageTime{stage.name, time.Since(start).Seconds()})
+func (r *run) execute(ctx context.Context) error {
+	if err := r.stages.Do(ctx, "prepare", r.tables, r.prepare); err != nil {
+		return err
 	}
-	return r.outcome(), nil
+	if err := r.built.Execute(ctx); err != nil || r.opt.DryRun {
+		return err
+	}
+	return r.stages.Do(ctx, "commit", r.tables, r.commit)
 }
 
 // prepare opens everything that can fail before the first record is read.
 func (r *run) prepare(ctx context.Context) error {
-	var err error
-	if r.files, err = r.x.source.List(ctx); err != nil {
+	files, err := r.x.source.List(ctx)
+	if err != nil {
 		if errors.Is(err, extract.ErrIncomplete) {
 			return fail(Unexpected, err, "run again when it is whole; `postern serve` does so by itself", "")
 		}
@@ -216,13 +131,26 @@ func (r *run) prepare(ctx context.Context) error {
 	if err := r.loadInputs(ctx); err != nil {
 		return err
 	}
-	if r.decider, err = consent.NewDecider(r.request(), r.tables); err != nil {
+	decider, err := consent.NewDecider(r.request(), r.tables)
+	if err != nil {
 		return fail(PolicyRefused, err, "", "policy %s", r.policy.Name)
 	}
-	if err := r.compile(); err != nil {
+	if r.memory, err = r.agent.openMemory(ctx, r.x.config.Recipient+"/"+r.policy.Purpose+"/1", r.x.name); err != nil {
 		return err
 	}
-	return r.openOutputs(ctx)
+	job := &build.Job{
+		Exchange: r.x.name, Recipient: r.x.config.Recipient, Policy: r.policy, Schemas: r.x.schemas, Files: files,
+		Tables: r.tables, Decider: decider, AsOf: r.opt.AsOf, DecidedAt: r.opt.DecidedAt,
+		Epoch: r.memory.epoch, Memory: r.memory, Scratch: r.scratchDir,
+		Workers: r.opt.Workers, Stages: r.stages, Progress: r.opt.Progress,
+	}
+	if !r.opt.DryRun {
+		if err := r.openDrop(ctx, job); err != nil {
+			return err
+		}
+	}
+	r.built, err = build.New(ctx, job)
+	return err
 }
 
 func (r *run) request() consent.Request {
@@ -240,86 +168,14 @@ func (r *run) request() consent.Request {
 	return req
 }
 
-// compile makes the plan of each released dataset.
-func (r *run) compile() error {
-	for _, release := range r.policy.Release {
-		plan, err := deid.Compile(r.policy, release.Dataset, deid.Options{AsOf: r.opt.AsOf, Schema: r.x.schemas[release.Dataset]})
-		if err != nil {
-			return fail(PolicyRefused, err, "", "")
-		}
-		f := &flow{dataset: release.Dataset, plan: plan}
-		for _, name := range plan.Lookups() {
-			l, err := splitLookup(name)
-			if err != nil {
-				return fail(PolicyRefused, err, "", "policy %s", r.policy.Name)
-			}
-			f.lookups = append(f.lookups, l)
-		}
-		r.flows[release.Dataset] = f
-		r.ordered = append(r.ordered, f)
-		if r.policy.Cohort != nil && r.policy.Cohort.Dataset == release.Dataset {
-			r.cohort = f
-		}
-		r.tracksReferences = r.tracksReferences || r.x.schemas[release.Dataset] == nil
-	}
-	for dataset, schema := range r.x.schemas {
-		for at, field := range schema.Fields {
-			if _, identifies := rosterKinds[field.Class]; identifies {
-				r.rowClues[dataset] = append(r.rowClues[dataset], rowClue{at, field.Class})
-			}
-		}
-	}
-	return nil
-}
-
-// carriesPart2 tells whether rows of a Part 2 program may be in this drop. If
-// so, parts of their own are always there, empty or not, so that their absence
-// says nothing.
-func (r *run) carriesPart2() bool {
-	return !r.policy.People.Part2LeaveOut && r.policy.Standard != policies.SafeHarbor && r.policy.Standard != policies.Aggregate
-}
-
-// openOutputs opens the epoch, the spool, the builder and the books.
-func (r *run) openOutputs(ctx context.Context) error {
-	var err error
-	name := r.x.config.Recipient + "/" + r.policy.Purpose + "/1"
-	if r.epoch, err = openEpoch(ctx, r.agent.db, r.agent.master, name); err != nil {
-		return err
-	}
-	if r.crosswalk, err = openCrosswalk(ctx, r.agent.db, r.epoch, r.x.name, r.number); err != nil {
-		return err
-	}
-	if r.policy.Output.Shuffle == "people" {
-		r.ranks = newRanks(r.epoch, r.x.name, r.number)
-	}
-	if r.spill, err = newSpill(r.scratchDir); err != nil {
-		return err
-	}
-	if r.rowKeys, err = openRowKeys(ctx, r.agent.db, r.epoch, r.x.name, r.number, r.spill); err != nil {
-		return err
-	}
-	for _, f := range r.ordered {
-		for i, part2 := range []bool{false, true} {
-			f.parts[i] = f.parts[0]
-			if !part2 || r.carriesPart2() {
-				f.parts[i] = len(r.parts)
-				r.parts = append(r.parts, newPartSpool(f.dataset, part2, f.plan, r.spill, r.ranks != nil))
-			}
-		}
-	}
-	if r.opt.DryRun {
-		r.books, err = openBooks(nil, nil, nil, r.files)
-		return err
-	}
-	return r.openBuilder(ctx)
-}
-
-func (r *run) openBuilder(ctx context.Context) error {
+// openDrop begins the next drop of the exchange in a folder of its own.
+func (r *run) openDrop(ctx context.Context, job *build.Job) error {
 	var err error
 	if r.indexKey, err = age.GenerateX25519Identity(); err != nil {
 		return err
 	}
-	r.dropDir = fmt.Sprintf("%s.%06d.%d", r.x.config.ID, r.number, r.lease.Fence)
+	job.Number = r.lease.Head + 1
+	r.dropDir = fmt.Sprintf("%s.%06d.%d", r.x.config.ID, job.Number, r.lease.Fence)
 	path := filepath.Join(r.agent.dropsDir(), r.dropDir)
 	if err := durable.MkdirAll(path, 0o700); err != nil {
 		return err
@@ -330,7 +186,7 @@ func (r *run) openBuilder(ctx context.Context) error {
 	}
 	spec := transfer.DropSpec{
 		Dir: path, Sender: r.agent.Config.Organization.ID, Recipient: r.x.config.Recipient,
-		Exchange: r.x.config.ID, Sequence: r.number, Previous: previous, Voids: voids,
+		Exchange: r.x.config.ID, Sequence: job.Number, Previous: previous, Voids: voids,
 		Code: r.agent.Config.Organization.Code, Archive: r.agent.archive.Key, Signer: r.agent.signer,
 		PolicySHA256: r.policy.Digest(),
 	}
@@ -344,16 +200,18 @@ func (r *run) openBuilder(ctx context.Context) error {
 	if r.builder, err = transfer.NewDrop(spec); err != nil {
 		return err
 	}
-	r.books, err = openBooks(r.builder, r.agent.archive.Key, r.indexKey.Recipient(), r.files)
-	return err
+	job.Drop, job.Archive, job.Indexed, job.Ledger = drop{r.builder}, r.agent.archive.Key, r.indexKey.Recipient(), r.ledgerBefore
+	job.Account = map[string]any{
+		"applies": policies.Applies(r.x.recipient.Kind, r.policy.Basis, r.policy.Standard),
+		"inputs":  r.inputs,
+	}
+	return nil
 }
 
-func (r *run) checkBalance(context.Context) error {
-	if err := r.sheet.close(); err != nil {
-		return err
-	}
-	return r.sheet.tolerate(r.policy.Tolerate.Rejected, r.rejected)
-}
+// drop is a builder as package build sees it.
+type drop struct{ *transfer.Builder }
+
+func (d drop) Part(p transfer.PartInfo) (build.Part, error) { return d.Builder.Part(p) }
 
 // clean removes what only this run needed; of a failed run also its drop,
 // unless its commit was tried: a commit that was reported as failed may have
@@ -361,11 +219,8 @@ func (r *run) checkBalance(context.Context) error {
 // asks the database, decides.
 func (r *run) clean(failed bool) error {
 	var err error
-	if r.rowKeys != nil {
-		r.rowKeys.close()
-	}
-	if r.spill != nil {
-		err = r.spill.close()
+	if r.built != nil {
+		err = r.built.Close()
 	}
 	if failed && r.builder != nil && !r.committing {
 		r.builder.Discard()
@@ -377,37 +232,38 @@ func (r *run) clean(failed bool) error {
 	return err
 }
 
-// at writes a place for an error message.
-func (r *run) at(p extract.Place) string {
-	text := fmt.Sprintf("%s:%d", r.files[p.File].Name, p.Line)
-	if p.Entry > 0 {
-		text += fmt.Sprintf(" (entry %d)", p.Entry)
-	}
-	return text
+// ledgerBefore is the ledger's signed head before this drop, with the proof
+// that it continues the one in the last drop that the recipient has. Both are
+// read in one transaction: another exchange may append at this moment.
+func (r *run) ledgerBefore(ctx context.Context) (transfer.Ledger, error) {
+	var l transfer.Ledger
+	err := inTx(ctx, r.agent.db, func(tx *sql.Tx) error {
+		size, _, err := ledger.Head(ctx, tx)
+		if err != nil {
+			return err
+		}
+		checkpoint, err := ledger.Checkpoint(ctx, tx, r.agent.checkpoint, r.agent.checkpoint.Name())
+		if err != nil {
+			return err
+		}
+		if l.From, err = lastLedgerSize(ctx, tx, r.x.name); err != nil {
+			return err
+		}
+		l.Checkpoint, r.ledgerSize = string(checkpoint), size
+		if l.From == 0 {
+			return nil
+		}
+		proof, err := ledger.Consistency(ctx, tx, l.From, size)
+		l.Proof = proof.Strings()
+		return err
+	})
+	return l, err
 }
 
-// progress tells how many bytes a stage has behind it.
-func (r *run) progress(stage string, bytes int) {
-	if r.stage != stage {
-		r.stage, r.done = stage, 0
-	}
-	r.done += int64(bytes)
-	if r.opt.Progress != nil {
-		r.opt.Progress(stage, r.done)
-	}
-}
-
-func (r *run) outcome() *Outcome {
-	o := &Outcome{
-		Exchange: r.x.name, Recipient: r.x.config.Recipient, Number: r.number,
-		AsOf: r.opt.AsOf.String(), DecidedAt: r.opt.DecidedAt, Source: r.sheet.Source(), Balances: r.sheet.Balances(),
-		People: r.people.n, Released: r.sheet.Total(extract.Released), Withheld: r.sheet.Total(extract.Withheld), Stages: r.stages, Rejected: r.rejected,
-	}
-	if r.sealed != nil {
-		o.Manifest = r.sealed.ManifestSHA256
-	}
-	for _, f := range r.files {
-		o.Bytes += f.Size
-	}
-	return o
+// lastLedgerSize is the size of the checkpoint in the last drop that was not
+// voided: the one that the recipient has seen.
+func lastLedgerSize(ctx context.Context, tx *sql.Tx, exchange string) (int64, error) {
+	var size int64
+	err := tx.QueryRowContext(ctx, `SELECT coalesce(max(ledger), 0) FROM delivery WHERE exchange = ? AND state <> ?`, exchange, stateVoided).Scan(&size)
+	return size, err
 }

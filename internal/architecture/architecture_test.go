@@ -28,23 +28,24 @@ const (
 
 // rule says which other rooms a room may import, and why no others. Packages
 // within a room may import each other, except that deid and deid/gate are two
-// rooms. Any room may import internal, which imports none.
+// rooms, and agent and agent/build. Any room may import internal, which imports none.
 type rule struct {
 	may []string
 	why string
 }
 
 var rules = map[string]rule{
-	"internal":  {nil, "internal packages are leaves that any room may import: they import no room"},
-	"extract":   {nil, "extract reads records and knows nothing of policies or of what becomes of them"},
-	"policies":  {[]string{"extract"}, "policies know the classes of fields, not the engines that carry them out"},
-	"consent":   {[]string{"extract", "policies"}, "consent decides without knowing how a record is transformed or sent"},
-	"deid":      {[]string{"extract", "policies"}, "deid transforms without knowing who consented, and shares no code with the gate"},
-	"deid/gate": {nil, "the gate checks the engine's output, so it shares no parsing and no plan code with it"},
-	"transfer":  {nil, "transfer moves sealed bytes and must not know what is in them"},
-	"ledger":    {nil, "the ledger records events and must not know about records"},
-	"agent":     {[]string{"extract", "policies", "consent", "deid", "deid/gate", "transfer", "ledger"}, "agent composes the rooms; only cmd stands above it"},
-	"cmd":       {[]string{"extract", "policies", "consent", "deid", "deid/gate", "transfer", "ledger", "agent"}, "cmd is words and flags on top of everything"},
+	"internal":    {nil, "internal packages are leaves that any room may import: they import no room"},
+	"extract":     {nil, "extract reads records and knows nothing of policies or of what becomes of them"},
+	"policies":    {[]string{"extract"}, "policies know the classes of fields, not the engines that carry them out"},
+	"consent":     {[]string{"extract", "policies"}, "consent decides without knowing how a record is transformed or sent"},
+	"deid":        {[]string{"extract", "policies"}, "deid transforms without knowing who consented, and shares no code with the gate"},
+	"deid/gate":   {nil, "the gate checks the engine's output, so it shares no parsing and no plan code with it"},
+	"transfer":    {nil, "transfer moves sealed bytes and must not know what is in them"},
+	"ledger":      {nil, "the ledger records events and must not know about records"},
+	"agent/build": {[]string{"extract", "policies", "consent", "deid", "deid/gate", "transfer"}, "a build makes a drop of what it is given, and knows neither configuration nor state"},
+	"agent":       {[]string{"extract", "policies", "consent", "deid", "deid/gate", "transfer", "ledger", "agent/build"}, "agent composes the rooms; only cmd stands above it"},
+	"cmd":         {[]string{"extract", "policies", "consent", "deid", "deid/gate", "transfer", "ledger", "agent/build", "agent"}, "cmd is words and flags on top of everything"},
 }
 
 var vagueNames = []string{"util", "utils", "common", "helper", "helpers", "types", "model", "models"}

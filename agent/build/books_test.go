@@ -1,4 +1,4 @@
-package agent
+package build
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ type page struct{ bytes.Buffer }
 func (*page) Close() error { return nil }
 
 func openPages(t interface{ Fatal(...any) }, files []extract.File) (b *books, dispositions, rows *page) {
-	b, err := openBooks(nil, nil, nil, files)
+	b, err := openBooks(&Job{Files: files})
 	if err != nil {
 		t.Fatal(err)
 	}

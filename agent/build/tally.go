@@ -1,4 +1,4 @@
-package agent
+package build
 
 import (
 	"github.com/posternhealth/postern/consent"
@@ -13,7 +13,7 @@ type peopleSet struct {
 }
 
 func (p *peopleSet) add(s consent.Subject) {
-	if s == noSubject {
+	if s == consent.NoSubject {
 		return
 	}
 	for int(s/64) >= len(p.bits) {
@@ -32,8 +32,8 @@ type ranks struct {
 	stream *keyring.Stream
 }
 
-func newRanks(e *epoch, exchange string, number int64) *ranks {
-	return &ranks{map[consent.Subject]uint64{}, e.stream("shuffle", exchange, number)}
+func newRanks(stream *keyring.Stream) *ranks {
+	return &ranks{map[consent.Subject]uint64{}, stream}
 }
 
 func (r *ranks) of(s consent.Subject) uint64 {

@@ -1,25 +1,25 @@
-package agent
+package build
 
 import (
 	"bufio"
 	"context"
-	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/posternhealth/postern/deid"
 	"github.com/posternhealth/postern/deid/gate"
-	"github.com/posternhealth/postern/ledger"
+	"github.com/posternhealth/postern/internal/failure"
 	"github.com/posternhealth/postern/policies"
 	"github.com/posternhealth/postern/transfer"
+	"maps"
 )
 
 // seal is one pass over the very bytes to be sent: references are settled, the
 // gate judges each row, and what it passed is hashed, compressed and encrypted
 // to the recipient and to the archive. A hit stops the drop.
-func (r *run) seal(ctx context.Context) error {
-	totals := newTotals(r.policy.Totals)
+func (r *Run) seal(ctx context.Context) error {
+	totals := newTotals(r.Policy.Totals)
 	for at, part := range r.parts {
 		if err := r.sealPart(ctx, at, part, totals); err != nil {
 			return err
@@ -32,21 +32,21 @@ func (r *run) seal(ctx context.Context) error {
 	if err := r.books.close(r.clinicBook()); err != nil {
 		return err
 	}
-	r.sealed, err = r.builder.Seal(book)
+	r.Sealed, err = r.Drop.Seal(book)
 	return err
 }
 
-func (r *run) sealPart(ctx context.Context, at int, part *partSpool, totals *totals) error {
+func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *totals) error {
 	release := r.releaseOf(part.dataset)
 	spec, err := r.gateSpec(release)
 	if err != nil {
-		return fail(PolicyRefused, err, "", "dataset %s cannot be judged by the gate", part.dataset)
+		return failure.New(failure.PolicyRefused, err, "", "dataset %s cannot be judged by the gate", part.dataset)
 	}
-	guards := newQueue[*gate.Gate](r.opt.Workers)
-	for range r.opt.Workers {
+	guards := newQueue[*gate.Gate](r.Workers)
+	for range r.Workers {
 		guard, err := gate.New(spec, r.index.roster)
 		if err != nil {
-			return fail(PolicyRefused, err, "", "dataset %s cannot be judged by the gate", part.dataset)
+			return failure.New(failure.PolicyRefused, err, "", "dataset %s cannot be judged by the gate", part.dataset)
 		}
 		guards <- guard
 	}
@@ -58,7 +58,7 @@ func (r *run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 			info.Columns = append(info.Columns, p.Path)
 		}
 	}
-	w, err := r.builder.Part(info)
+	w, err := r.Drop.Part(info)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (r *run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 			return err
 		}
 	}
-	err = inOrder(ctx, r.opt.Workers, func() func(*sealBatch) error {
+	err = inOrder(ctx, r.Workers, func() func(*sealBatch) error {
 		next := part.reader()
 		return func(b *sealBatch) error { return next(&b.rowBatch) }
 	}(), func() func(*sealBatch) error {
@@ -89,10 +89,10 @@ func (r *run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 	return w.Close(s.lines, s.people.n)
 }
 
-func (r *run) releaseOf(dataset string) *policies.Release {
-	for i := range r.policy.Release {
-		if r.policy.Release[i].Dataset == dataset {
-			return &r.policy.Release[i]
+func (r *Run) releaseOf(dataset string) *policies.Release {
+	for i := range r.Policy.Release {
+		if r.Policy.Release[i].Dataset == dataset {
+			return &r.Policy.Release[i]
 		}
 	}
 	return nil
@@ -109,7 +109,7 @@ type sealBatch struct {
 // judge settles the references of each row and has the gate judge what is to
 // be sent of it, up to the first hit. It runs on several goroutines: the gate,
 // and nothing else of it, has a memory.
-func (b *sealBatch) judge(r *run, guard *gate.Gate) {
+func (b *sealBatch) judge(r *Run, guard *gate.Gate) {
 	b.cut, b.hit = 0, nil
 	for n := range b.rows {
 		row := &b.rows[n]
@@ -134,7 +134,7 @@ func (b *sealBatch) judge(r *run, guard *gate.Gate) {
 
 // sealer seals the rows of one part.
 type sealer struct {
-	run    *run
+	run    *Run
 	part   int
 	spool  *partSpool
 	out    *bufio.Writer
@@ -180,14 +180,14 @@ func (s *sealer) row(row *row) error {
 
 // quarantined stops the drop: what the gate stopped is discarded with the run,
 // and position and rule are told, never the value.
-func (r *run) quarantined(dataset string, line int64, hit *gate.Hit) error {
-	return fail(Unbalanced, hit, "nothing was sent; see what the policy releases at this position",
+func (r *Run) quarantined(dataset string, line int64, hit *gate.Hit) error {
+	return failure.New(failure.Unbalanced, hit, "nothing was sent; see what the policy releases at this position",
 		"the drop was stopped by the gate at row %d of dataset %s", line, dataset)
 }
 
 // book is the recipient's book: what is in the drop and nothing else.
-func (r *run) book(ctx context.Context, totals *totals) (*transfer.Book, error) {
-	book := &transfer.Book{Standard: string(r.policy.Standard), People: r.people.n, Totals: totals.list(r.people.n)}
+func (r *Run) book(ctx context.Context, totals *totals) (*transfer.Book, error) {
+	book := &transfer.Book{Standard: string(r.Policy.Standard), People: r.people.n, Totals: totals.list(r.people.n)}
 	if r.carriesPart2() {
 		texts, err := r.notices()
 		if err != nil {
@@ -195,61 +195,29 @@ func (r *run) book(ctx context.Context, totals *totals) (*transfer.Book, error) 
 		}
 		book.Notices = texts
 	}
+	if r.Ledger == nil {
+		return book, nil
+	}
 	var err error
-	book.Ledger, err = r.ledgerBefore(ctx)
+	book.Ledger, err = r.Ledger(ctx)
 	return book, err
-}
-
-// ledgerBefore is the ledger's signed head before this drop, with the proof
-// that it continues the one in the last drop that the recipient has. Both are
-// read in one transaction: another exchange may append at this moment.
-func (r *run) ledgerBefore(ctx context.Context) (transfer.Ledger, error) {
-	var l transfer.Ledger
-	return l, inTx(ctx, r.agent.db, func(tx *sql.Tx) error {
-		size, _, err := ledger.Head(ctx, tx)
-		if err != nil {
-			return err
-		}
-		checkpoint, err := ledger.Checkpoint(ctx, tx, r.agent.checkpoint, r.agent.checkpoint.Name())
-		if err != nil {
-			return err
-		}
-		if l.From, err = lastLedgerSize(ctx, tx, r.x.name); err != nil {
-			return err
-		}
-		l.Checkpoint, r.ledgerSize = string(checkpoint), size
-		if l.From == 0 {
-			return nil
-		}
-		proof, err := ledger.Consistency(ctx, tx, l.From, size)
-		l.Proof = proof.Strings()
-		return err
-	})
 }
 
 // notices are the texts that travel with Part 2 rows (42 CFR 2.32). They
 // stand in every book of an exchange that could carry such rows.
-func (r *run) notices() ([]transfer.Notice, error) {
-	if r.policy.Notices.Part2 == "" {
+func (r *Run) notices() ([]transfer.Notice, error) {
+	if r.Policy.Notices.Part2 == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(r.policy.File), r.policy.Notices.Part2))
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(r.Policy.File), r.Policy.Notices.Part2))
 	if err != nil {
-		return nil, fail(PolicyRefused, err, "", "notice of 42 CFR 2.32")
+		return nil, failure.New(failure.PolicyRefused, err, "", "notice of 42 CFR 2.32")
 	}
 	return []transfer.Notice{{Kind: "42 CFR 2.32", Text: string(text)}}, nil
 }
 
-// lastLedgerSize is the size of the checkpoint in the last drop that was not
-// voided: the one that the recipient has seen.
-func lastLedgerSize(ctx context.Context, tx *sql.Tx, exchange string) (int64, error) {
-	var size int64
-	err := tx.QueryRowContext(ctx, `SELECT coalesce(max(ledger), 0) FROM delivery WHERE exchange = ? AND state <> ?`, exchange, stateVoided).Scan(&size)
-	return size, err
-}
-
 // clinicBook is the summary of the clinic's book.
-func (r *run) clinicBook() any {
+func (r *Run) clinicBook() any {
 	type source struct {
 		File   string `json:"file"`
 		SHA256 string `json:"sha256"`
@@ -258,16 +226,16 @@ func (r *run) clinicBook() any {
 	for _, s := range r.index.sums {
 		sources = append(sources, source{s.Name, s.SHA256})
 	}
-	return map[string]any{
-		"outcome":           r.outcome(),
-		"applies":           policies.Applies(r.x.recipient.Kind, r.policy.Basis, r.policy.Standard),
-		"policy_sha256":     r.policy.Digest(),
+	book := map[string]any{
+		"outcome":           r.Outcome(),
+		"policy_sha256":     r.Policy.Digest(),
 		"source":            sources,
-		"inputs":            r.inputs,
 		"paths":             r.counts,
 		"references_cut":    r.cutReferences,
 		"gate":              "clean",
 		"decision_index_to": "destroyed when delivery ends",
-		"epoch":             fmt.Sprintf("%s (code and row key length %d)", r.epoch.name, deid.CodeLen),
+		"epoch":             fmt.Sprintf("%s (code and row key length %d)", r.Epoch.Name, deid.CodeLen),
 	}
+	maps.Copy(book, r.Account)
+	return book
 }

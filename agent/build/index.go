@@ -1,4 +1,4 @@
-package agent
+package build
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/posternhealth/postern/deid"
 	"github.com/posternhealth/postern/deid/gate"
 	"github.com/posternhealth/postern/extract"
+	"slices"
 )
 
 // index is what the index pass keeps of an extract: bounded tables of people
@@ -124,7 +125,7 @@ type startClue struct { // a record that may begin a person's window
 
 // indexWorker reads chunks for the index pass.
 type indexWorker struct {
-	run     *run
+	run     *Run
 	again   bool // a second reading, for the cohort's starts alone
 	scanner *extract.Scanner
 	rec     extract.Record
@@ -190,7 +191,7 @@ func (w *indexWorker) note(c *clues) {
 		w.noteStart(c, rec.Facts.Subjects[0])
 	}
 	if rec.Dataset == "Encounter" {
-		if met, ok := w.run.tables.Encounters.Weigh(&rec.Facts); ok {
+		if met, ok := w.run.Tables.Encounters.Weigh(&rec.Facts); ok {
 			for _, patient := range rec.Facts.Subjects {
 				c.visits = append(c.visits, visitClue{c.put(rec.Facts.ID), c.put(patient), met})
 			}
@@ -205,7 +206,7 @@ func (w *indexWorker) noteStart(c *clues, subject []byte) {
 	if flow == nil || w.rec.Dataset != flow.dataset || !w.rec.Facts.Date.Known() || flow.plan.InScope(&w.rec) != extract.NoReason {
 		return
 	}
-	withheld := w.again && w.run.decider.Decide(&w.rec.Facts).Reasons != 0 // the tables are full by then, and only read
+	withheld := w.again && !w.run.engine && w.run.Decider.Decide(&w.rec.Facts).Reasons != 0 // the tables are full by then, and only read
 	c.starts = append(c.starts, startClue{id: c.put(subject), day: w.rec.Facts.Date.From, ordinal: w.rec.Ordinal, withheld: withheld})
 }
 
@@ -218,9 +219,9 @@ func (c *clues) put(b []byte) [2]int {
 func (c *clues) get(at [2]int) []byte { return c.arena[at[0]:at[1]] }
 
 // indexPass reads the extract once, before any decision.
-func (r *run) indexPass(ctx context.Context) error {
+func (r *Run) indexPass(ctx context.Context) error {
 	x := r.index
-	finder := newDuplicateFinder(r.scratchDir)
+	finder := newDuplicateFinder(r.Scratch)
 	hash := newIdentityHash()
 	starts, err := r.readIndex(ctx, finder, hash)
 	if err != nil {
@@ -229,7 +230,7 @@ func (r *run) indexPass(ctx context.Context) error {
 	if x.repeats, err = finder.finish(x.records); err != nil {
 		return err
 	}
-	if r.cohort != nil && (x.repeats.conflicts > 0 || r.decider.TellsRecordsApart() || r.x.schemas[r.cohort.dataset] == nil) {
+	if r.cohort != nil && (x.repeats.conflicts > 0 || r.Decider.TellsRecordsApart() || r.Schemas[r.cohort.dataset] == nil) {
 		// A record that is rejected as a conflict must not begin a window, nor
 		// one that is withheld: the intervals from it would tell of it. Whether
 		// it is can be decided when all people and encounters are known.
@@ -240,8 +241,8 @@ func (r *run) indexPass(ctx context.Context) error {
 	for s, begun := range starts {
 		x.known(s).start = begun
 	}
-	for _, name := range r.rosterInputs() {
-		if err := r.tables.Rosters[name].Members(func(s consent.Subject, member []byte) error {
+	for _, name := range slices.Sorted(maps.Keys(r.Tables.Rosters)) {
+		if err := r.Tables.Rosters[name].Members(func(s consent.Subject, member []byte) error {
 			return x.roster.Add(uint32(s), gate.MemberNumber, member)
 		}); err != nil {
 			return err
@@ -253,11 +254,11 @@ func (r *run) indexPass(ctx context.Context) error {
 
 // readIndex reads every chunk into the tables. Without a finder it is a second
 // reading, for the cohort's starts alone, with conflicts known.
-func (r *run) readIndex(ctx context.Context, finder *duplicateFinder, hash identityHash) (map[consent.Subject]start, error) {
+func (r *Run) readIndex(ctx context.Context, finder *duplicateFinder, hash identityHash) (map[consent.Subject]start, error) {
 	x := r.index
 	starts := map[consent.Subject]start{}
 	base := int64(0)
-	sums, err := pass(ctx, r.files, r.opt.Workers,
+	sums, err := pass(ctx, r.Files, r.Workers,
 		func() func(*extract.Chunk, *clues) (*clues, error) {
 			w := &indexWorker{run: r, again: finder == nil, scanner: extract.NewScanner(), hash: hash}
 			return w.work
@@ -283,7 +284,7 @@ func (r *run) readIndex(ctx context.Context, finder *duplicateFinder, hash ident
 			x.plain = append(x.plain, c.plain)
 			r.progress("index", chunk.Size())
 			if len(x.bases)%64 == 0 {
-				r.holdMemory()
+				holdMemory(r.Tables)
 			}
 			return r.merge(finder, base, c)
 		})
@@ -291,7 +292,7 @@ func (r *run) readIndex(ctx context.Context, finder *duplicateFinder, hash ident
 		return nil, err
 	}
 	for i, sum := range sums {
-		if finder == nil && sum.SHA256 != x.sums[i].SHA256 {
+		if finder == nil && !r.engine && sum.SHA256 != x.sums[i].SHA256 {
 			return nil, r.changed(sum.Name)
 		}
 	}
@@ -300,7 +301,7 @@ func (r *run) readIndex(ctx context.Context, finder *duplicateFinder, hash ident
 }
 
 // merge takes the clues of one chunk into the tables, in file order.
-func (r *run) merge(finder *duplicateFinder, base int64, c *clues) error {
+func (r *Run) merge(finder *duplicateFinder, base int64, c *clues) error {
 	x := r.index
 	for dataset, n := range maps.All(c.datasets) {
 		r.sheet.of(dataset).Source += n
@@ -339,7 +340,7 @@ func (r *run) merge(finder *duplicateFinder, base int64, c *clues) error {
 		x.people.Link(x.people.Intern(c.get(id)))
 	}
 	for _, v := range c.visits {
-		r.tables.Encounters.Add(c.get(v.id), v.met, c.get(v.patient))
+		r.Tables.Encounters.Add(c.get(v.id), v.met, c.get(v.patient))
 	}
 	return nil
 }

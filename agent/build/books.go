@@ -1,4 +1,4 @@
-package agent
+package build
 
 import (
 	"bufio"
@@ -13,7 +13,6 @@ import (
 	"filippo.io/age"
 
 	"github.com/posternhealth/postern/extract"
-	"github.com/posternhealth/postern/transfer"
 )
 
 // books writes what stays at the clinic beside a drop: the clinic's book
@@ -22,12 +21,10 @@ import (
 // judge everything again before delivery). The first three are encrypted to
 // the archive key, the last to a key of this agent that ends with delivery.
 type books struct {
-	files        []extract.File
+	job          *Job
 	dispositions sink
 	rows         sink
 	decisions    sink
-	builder      *transfer.Builder
-	archive      age.Recipient
 
 	open    dispositionRange
 	last    []byte // facts written last: runs of equal facts are written once
@@ -52,18 +49,18 @@ type dispositionRange struct {
 	detail  string
 }
 
-// openBooks begins the books in a builder; nil writes them nowhere.
-func openBooks(builder *transfer.Builder, archive, decisions age.Recipient, files []extract.File) (*books, error) {
-	b := &books{files: files, builder: builder, archive: archive}
+// openBooks begins the books; without a drop they are written nowhere.
+func openBooks(job *Job) (*books, error) {
+	b := &books{job: job}
 	for _, f := range []struct {
 		sink *sink
 		name string
 		to   age.Recipient
-	}{{&b.dispositions, "dispositions", archive}, {&b.rows, "row-index", archive}, {&b.decisions, "decision-index", decisions}} {
+	}{{&b.dispositions, "dispositions", job.Archive}, {&b.rows, "row-index", job.Archive}, {&b.decisions, "decision-index", job.Indexed}} {
 		var under io.WriteCloser = nowhere{}
-		if builder != nil {
+		if job.Drop != nil {
 			var err error
-			if under, err = builder.Private(f.name, f.to); err != nil {
+			if under, err = job.Drop.Private(f.name, f.to); err != nil {
 				return nil, err
 			}
 		}
@@ -106,7 +103,7 @@ func (b *books) flushRange() error {
 	if o.to == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(b.dispositions, "%s,%d,%d,%d,%s,%s,%s,%s\n", csvCell(b.files[o.place.File].Name), o.place.Line, o.to, o.place.Entry,
+	_, err := fmt.Fprintf(b.dispositions, "%s,%d,%d,%d,%s,%s,%s,%s\n", csvCell(b.job.Files[o.place.File].Name), o.place.Line, o.to, o.place.Entry,
 		o.dataset, o.reasons.First().Disposition(), csvCell(o.reasons.Names()), csvCell(o.detail))
 	o.to = 0
 	return err
@@ -139,7 +136,7 @@ func (b *books) row(part int, line int64, r *row, dataset string, subject []byte
 	s := b.scratch[:0]
 	s = strconv.AppendInt(s, int64(part), 10)
 	s = strconv.AppendInt(append(s, ','), line, 10)
-	s = appendCell(append(s, ','), b.files[r.place.File].Name)
+	s = appendCell(append(s, ','), b.job.Files[r.place.File].Name)
 	s = strconv.AppendInt(append(s, ','), r.place.Line, 10)
 	s = strconv.AppendInt(append(s, ','), int64(r.place.Entry), 10)
 	s = append(append(s, ','), dataset...)
@@ -172,10 +169,10 @@ func (b *books) close(summary any) error {
 		return err
 	}
 	err := errors.Join(b.dispositions.close(), b.rows.close(), b.decisions.close())
-	if err != nil || b.builder == nil {
+	if err != nil || b.job.Drop == nil {
 		return err
 	}
-	w, err := b.builder.Private("clinic-book", b.archive)
+	w, err := b.job.Drop.Private("clinic-book", b.job.Archive)
 	if err != nil {
 		return err
 	}

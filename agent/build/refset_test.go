@@ -1,4 +1,4 @@
-package agent
+package build
 
 import (
 	"testing"
@@ -47,7 +47,7 @@ func TestPeopleAreCountedOnce(t *testing.T) {
 			set.add(consent.Subject(s))
 			want[consent.Subject(s)] = true
 		}
-		set.add(noSubject)
+		set.add(consent.NoSubject)
 		if set.n != int64(len(want)) {
 			t.Fatalf("%d people, want %d", set.n, len(want))
 		}

@@ -1,4 +1,4 @@
-package agent
+package build
 
 import (
 	"testing"
@@ -12,7 +12,7 @@ import (
 // day from a measurement: of de-identified data the size must.
 func TestNumbersOfDeidentifiedData(t *testing.T) {
 	for standard, most := range map[policies.Standard]string{policies.SafeHarbor: "9999999", policies.Identified: "123456789012"} {
-		r := &run{policy: &policies.Policy{Standard: standard}}
+		r := &Run{Job: Job{Policy: &policies.Policy{Standard: standard}}}
 		grammar, err := r.keptGrammar(extract.Number, false)
 		if err != nil {
 			t.Fatal(err)
@@ -40,7 +40,7 @@ func TestNumbersOfDeidentifiedData(t *testing.T) {
 // stop its drops; of de-identified data only published ones may.
 func TestSystemsOfAClinicsOwn(t *testing.T) {
 	for standard, own := range map[policies.Standard]bool{policies.SafeHarbor: false, policies.Identified: true} {
-		grammar, err := (&run{policy: &policies.Policy{Standard: standard}}).keptGrammar(extract.CodeSystem, false)
+		grammar, err := (&Run{Job: Job{Policy: &policies.Policy{Standard: standard}}}).keptGrammar(extract.CodeSystem, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +69,7 @@ func TestSystemsOfAClinicsOwn(t *testing.T) {
 // What a roster tells of a member beside the number is scanned, not refused; a
 // column of dates holds no time of day.
 func TestCellsOfRosterAndDates(t *testing.T) {
-	r := &run{policy: &policies.Policy{Standard: policies.Identified}}
+	r := &Run{Job: Job{Policy: &policies.Policy{Standard: policies.Identified}}}
 	schema := &extract.Schema{Fields: []extract.Field{{Name: "day", Type: extract.TypeDate, Class: extract.Date}}}
 	roster := gate.NewRoster(0)
 	roster.Freeze()

@@ -1,4 +1,4 @@
-package agent
+package build
 
 import (
 	"bufio"
@@ -38,7 +38,7 @@ func TestManyDispositionsAreWrittenAsEachOfThem(t *testing.T) {
 		files := []extract.File{{Name: "a.ndjson"}, {Name: "b.csv"}}
 		book := func() (*books, *bytes.Buffer) {
 			var out bytes.Buffer
-			return &books{files: files, dispositions: sink{bufio.NewWriter(&out), nowhere{}}}, &out
+			return &books{job: &Job{Files: files}, dispositions: sink{bufio.NewWriter(&out), nowhere{}}}, &out
 		}
 		one, first := book()
 		all, second := book()

@@ -1,4 +1,4 @@
-package agent
+package build
 
 import (
 	"cmp"
@@ -15,7 +15,7 @@ import (
 
 // row is one released row on its way from the release pass to the seal pass.
 type row struct {
-	subject consent.Subject // noSubject for a resource about no patient, or about several
+	subject consent.Subject // consent.NoSubject for a resource about no patient, or about several
 	several []consent.Subject
 	place   extract.Place
 	self    uint64 // deid.RefHash of its own Type/id; 0 when it has none
@@ -25,11 +25,9 @@ type row struct {
 	holes   []deid.Hole
 }
 
-const noSubject = ^consent.Subject(0)
-
 // people are all whom the row is about.
 func (r *row) people() []consent.Subject {
-	if r.subject != noSubject {
+	if r.subject != consent.NoSubject {
 		return []consent.Subject{r.subject}
 	}
 	return r.several

@@ -1,11 +1,14 @@
-package agent
+package build
 
 import (
 	"os"
 	"testing"
 )
 
-func runTests(m *testing.M) {
+// tempDir is where the properties spill: one folder for all of their rounds.
+var tempDir string
+
+func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "postern-agent-")
 	if err != nil {
 		panic(err)

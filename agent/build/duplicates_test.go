@@ -1,4 +1,4 @@
-package agent
+package build
 
 import (
 	"testing"
@@ -48,7 +48,3 @@ func TestRepeatsMatchBruteForce(t *testing.T) {
 		}
 	})
 }
-
-var tempDir string
-
-func TestMain(m *testing.M) { runTests(m) }

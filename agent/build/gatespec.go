@@ -1,4 +1,4 @@
-package agent
+package build
 
 import (
 	"fmt"
@@ -13,10 +13,10 @@ import (
 
 // gateSpec tells the gate, from the policy alone and not from the engine's
 // plan, what may stand at each position of a dataset's part.
-func (r *run) gateSpec(release *policies.Release) (gate.Spec, error) {
-	exact := r.policy.Standard == policies.Identified
+func (r *Run) gateSpec(release *policies.Release) (gate.Spec, error) {
+	exact := r.Policy.Standard == policies.Identified
 	spec := gate.Spec{Format: gate.NDJSON, ExactDates: exact}
-	schema := r.x.schemas[release.Dataset]
+	schema := r.Schemas[release.Dataset]
 	if schema == nil {
 		return spec, r.fhirPositions(release, &spec)
 	}
@@ -29,13 +29,13 @@ func (r *run) gateSpec(release *policies.Release) (gate.Spec, error) {
 		}
 		spec.Positions = append(spec.Positions, gate.Position{Path: f.Name, Grammar: g})
 	}
-	if r.policy.Output.RowKey {
+	if r.Policy.Output.RowKey {
 		spec.Positions = append(spec.Positions, gate.Position{Path: "row_key", Grammar: gate.RowKey(deid.CodeLen)})
 	}
 	return spec, nil
 }
 
-func (r *run) cellGrammar(release *policies.Release, f *policies.Field, schema *extract.Schema) (gate.Grammar, error) {
+func (r *Run) cellGrammar(release *policies.Release, f *policies.Field, schema *extract.Schema) (gate.Grammar, error) {
 	if f.Do == policies.Keep {
 		for i := range schema.Fields {
 			column := &schema.Fields[i]
@@ -48,12 +48,12 @@ func (r *run) cellGrammar(release *policies.Release, f *policies.Field, schema *
 			if values := column.Enum(); len(values) > 0 {
 				return gate.Closed(values...), nil
 			}
-			if column.Class == extract.Date && column.Type == extract.TypeDate && r.policy.Standard == policies.Identified {
+			if column.Class == extract.Date && column.Type == extract.TypeDate && r.Policy.Standard == policies.Identified {
 				return gate.Date(), nil
 			}
 			return r.keptGrammar(column.Class, column.Type == extract.TypeInteger)
 		}
-		if l, err := splitLookup(f.From); err == nil && l.column != "member_id" {
+		if _, column, ok := strings.Cut(f.From, "."); ok && column != "member_id" {
 			return gate.Any(), nil // whatever else the roster tells of a member: all of it is scanned
 		}
 		return gate.OwnIdentifier(gate.MemberNumber), nil
@@ -73,12 +73,12 @@ func wanted(release *policies.Release, path string) []string {
 }
 
 // transformed is the grammar of what a transform gives.
-func (r *run) transformed(f *policies.Field) (gate.Grammar, error) {
-	last := r.opt.AsOf.Year()
+func (r *Run) transformed(f *policies.Field) (gate.Grammar, error) {
+	last := r.AsOf.Year()
 	switch f.Do {
 	case policies.Year:
 		first := 1
-		if r.policy.Standard != policies.Identified {
+		if r.Policy.Standard != policies.Identified {
 			first = last - 90
 		}
 		return gate.Year(first, last+1), nil
@@ -88,13 +88,13 @@ func (r *run) transformed(f *policies.Field) (gate.Grammar, error) {
 		return gate.ZIP3(), nil
 	case policies.RelativeTime:
 		most := 36525
-		if c := r.policy.Cohort; c != nil {
+		if c := r.Policy.Cohort; c != nil {
 			most = c.FollowDays
 		}
 		if f.Unit == "weeks" {
 			most /= 7
 		}
-		if r.policy.Cohort != nil {
+		if r.Policy.Cohort != nil {
 			return gate.Interval(0, most), nil
 		}
 		return gate.Interval(-most, most), nil
@@ -111,7 +111,7 @@ const mostDeidentified = 9_999_999
 
 // keptGrammar is what a kept value of a class may be. Under Safe Harbor the
 // prover lets only classes through that identify nobody.
-func (r *run) keptGrammar(class extract.Class, integer bool) (gate.Grammar, error) {
+func (r *Run) keptGrammar(class extract.Class, integer bool) (gate.Grammar, error) {
 	switch class {
 	case extract.State:
 		return gate.State(), nil
@@ -120,12 +120,12 @@ func (r *run) keptGrammar(class extract.Class, integer bool) (gate.Grammar, erro
 	case extract.Race, extract.Ethnicity, extract.Language:
 		return gate.Term(), nil
 	case extract.CodeSystem, extract.WebAddress:
-		if r.policy.Standard == policies.Identified {
+		if r.Policy.Standard == policies.Identified {
 			return gate.System(knownSystems...), nil
 		}
 		return gate.URI(knownSystems...), nil
 	case extract.Number:
-		if r.policy.Standard != policies.Identified {
+		if r.Policy.Standard != policies.Identified {
 			return gate.Number(-mostDeidentified, mostDeidentified, integer), nil
 		}
 		return gate.Number(-1e12, 1e12, integer), nil
@@ -134,8 +134,8 @@ func (r *run) keptGrammar(class extract.Class, integer bool) (gate.Grammar, erro
 	case extract.Boolean:
 		return gate.Boolean(), nil
 	}
-	if r.policy.Standard != policies.Identified {
-		return gate.Grammar{}, fmt.Errorf("class %s cannot be kept under %s", class, r.policy.Standard)
+	if r.Policy.Standard != policies.Identified {
+		return gate.Grammar{}, fmt.Errorf("class %s cannot be kept under %s", class, r.Policy.Standard)
 	}
 	switch class {
 	case extract.Date, extract.DeathDate:
@@ -160,7 +160,7 @@ func (r *run) keptGrammar(class extract.Class, integer bool) (gate.Grammar, erro
 }
 
 // fhirPositions declares the leaves that the release names, and nothing else.
-func (r *run) fhirPositions(release *policies.Release, spec *gate.Spec) error {
+func (r *Run) fhirPositions(release *policies.Release, spec *gate.Spec) error {
 	dataset := release.Dataset
 	spec.Positions = append(spec.Positions, gate.Position{Path: gate.Path(dataset, "resourceType"), Grammar: gate.Closed(dataset)})
 	for i := range release.Fields {
@@ -182,7 +182,7 @@ func (r *run) fhirPositions(release *policies.Release, spec *gate.Spec) error {
 // writtenByEngine tells of leaves that stand in a field but are no position of
 // their own: an extension's URL is part of the path, and of a coded field only
 // the code leaves.
-func (r *run) writtenByEngine(release *policies.Release, f *policies.Field, leaf *policies.Leaf) bool {
+func (r *Run) writtenByEngine(release *policies.Release, f *policies.Field, leaf *policies.Leaf) bool {
 	last := leaf.Path[len(leaf.Path)-1]
 	if last == "url" && len(leaf.Path) > 1 {
 		return true
@@ -198,7 +198,7 @@ func isPatientID(release *policies.Release, leaf *policies.Leaf) bool {
 	return release.Dataset == "Patient" && len(leaf.Path) == 1 && leaf.Path[0] == "id"
 }
 
-func (r *run) leafGrammar(release *policies.Release, f *policies.Field, leaf *policies.Leaf) (gate.Grammar, error) {
+func (r *Run) leafGrammar(release *policies.Release, f *policies.Field, leaf *policies.Leaf) (gate.Grammar, error) {
 	switch {
 	case f.Do == policies.CodePerson && isLink(leaf):
 		return gate.CodeReference("Patient", deid.CodeLen), nil

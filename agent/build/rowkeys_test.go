@@ -1,7 +1,6 @@
-package agent
+package build
 
 import (
-	"context"
 	"testing"
 
 	"github.com/posternhealth/postern/internal/keyring"
@@ -10,14 +9,10 @@ import (
 // Exchanges of one recipient and purpose share an epoch. Their rows must not
 // share keys: a void names a row by its key alone.
 func TestRowKeysOfTwoExchangesDiffer(t *testing.T) {
-	db := stateFor(t)
-	e := &epoch{name: "payer/HOPERAT/1", secret: keyring.NewSecret()}
+	e := &Epoch{Name: "payer/HOPERAT/1", Secret: keyring.NewSecret()}
 	drawn := map[string]string{}
 	for _, exchange := range []string{"scores", "visits"} {
-		keys, err := openRowKeys(context.Background(), db, e, exchange, 1, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		keys := newRowKeys(nil, e.stream("row-key", exchange, 1), nil)
 		for range 20 {
 			key, err := keys.key([16]byte{}, false)
 			if err != nil {
@@ -28,6 +23,5 @@ func TestRowKeysOfTwoExchangesDiffer(t *testing.T) {
 			}
 			drawn[key] = exchange
 		}
-		keys.close()
 	}
 }

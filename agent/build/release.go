@@ -1,13 +1,15 @@
-package agent
+package build
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/deid"
 	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/failure"
 	"github.com/posternhealth/postern/internal/phi"
 )
 
@@ -27,7 +29,7 @@ type outcome struct {
 	holes   [2]int // in the batch's holes
 	several [2]int // in the batch's people, of a record about more than one
 	part2   bool
-	facts   [2]int // in the batch's arena: for the decision index
+	facts   [2]int // in the batch's arena: for the decision index; of the engine alone, the person's id
 }
 
 // batch is the work done on one chunk. It is reused for later chunks.
@@ -37,13 +39,12 @@ type batch struct {
 	arena    []byte
 	holes    []deid.Hole
 	people   []consent.Subject
-	ids      []byte // of the filter: people's ids
 }
 
 // releaseWorker decides and transforms the records of chunks. It has all its
 // scratch space to itself; what it shares is read-only by now.
 type releaseWorker struct {
-	run     *run
+	run     *Run
 	scanner *extract.Scanner
 	rec     extract.Record
 	engines map[string]*deid.Engine
@@ -59,14 +60,18 @@ func (w *releaseWorker) work(chunk *extract.Chunk, old *batch) (*batch, error) {
 		b = new(batch)
 	}
 	b.plain, b.outcomes, b.arena, b.holes, b.people = nil, b.outcomes[:0], b.arena[:0], b.holes[:0], b.people[:0]
-	if x := w.run.index; chunk.Index >= len(x.bases) {
-		return nil, w.run.changed(chunk.File().Name)
-	} else if p := &x.plain[chunk.Index]; p.n > 0 && x.repeats.none(x.bases[chunk.Index], p.n) {
-		b.plain = p
-		return b, nil
+	base := int64(0)
+	if x := w.run.index; !w.run.engine {
+		if chunk.Index >= len(x.bases) {
+			return nil, w.run.changed(chunk.File().Name)
+		}
+		base = x.bases[chunk.Index]
+		if p := &x.plain[chunk.Index]; p.n > 0 && x.repeats.none(base, p.n) {
+			b.plain = p
+			return b, nil
+		}
 	}
 	w.scanner.Reset(chunk)
-	base := w.run.index.bases[chunk.Index]
 	for w.scanner.Next(&w.rec) {
 		w.rec.Ordinal += base
 		b.outcomes = append(b.outcomes, outcome{})
@@ -81,7 +86,7 @@ func (w *releaseWorker) work(chunk *extract.Chunk, old *batch) (*batch, error) {
 // earlier one has decided, so that the clinic's book shows every reason.
 func (w *releaseWorker) one(b *batch, o *outcome) error {
 	rec := &w.rec
-	o.dataset, o.place, o.part, o.subject = rec.Dataset, rec.Place, -1, noSubject
+	o.dataset, o.place, o.part, o.subject = rec.Dataset, rec.Place, -1, consent.NoSubject
 	if rec.Reject != extract.NoReason {
 		o.reasons, o.detail = o.reasons.With(rec.Reject), rec.Detail
 		return nil
@@ -93,7 +98,10 @@ func (w *releaseWorker) one(b *batch, o *outcome) error {
 		return nil
 	}
 	w.fillSubject(flow, o)
-	decision := w.run.decider.Decide(&rec.Facts)
+	var decision consent.Decision
+	if !w.run.engine {
+		decision = w.run.Decider.Decide(&rec.Facts)
+	}
 	if decision.Reasons != 0 {
 		w.subject.Index = w.seen
 	}
@@ -121,7 +129,7 @@ func (w *releaseWorker) fillSubject(flow *flow, o *outcome) {
 	w.seen = known.seen
 	for _, l := range flow.lookups {
 		var value phi.Bytes
-		if roster := w.run.tables.Rosters[l.roster]; roster != nil {
+		if roster := w.run.Tables.Rosters[l.roster]; roster != nil {
 			value = roster.Value(s, l.column, w.rec.Facts.Date)
 		}
 		w.subject.Lookup = append(w.subject.Lookup, value)
@@ -151,6 +159,15 @@ func (w *releaseWorker) transform(b *batch, o *outcome, flow *flow, part2 bool) 
 		b.holes = append(b.holes, h)
 	}
 	o.holes = [2]int{firstHole, len(b.holes)}
+	if w.run.engine {
+		o.part = 0
+		if len(w.rec.Facts.Subjects) == 1 {
+			start = len(b.arena)
+			b.arena = append(b.arena, w.rec.Facts.Subjects[0]...)
+			o.facts = [2]int{start, len(b.arena)}
+		}
+		return nil
+	}
 	o.part, o.part2 = flow.part(part2), part2
 	o.only = len(w.rec.Facts.Subjects) == 0
 	w.fillSeveral(b, o)
@@ -185,50 +202,37 @@ func (w *releaseWorker) identify(o *outcome) {
 	o.hasID = true
 	w.id = append(append(append(w.id[:0], w.rec.Dataset...), '/'), w.rec.Facts.ID...)
 	o.self = deid.RefHash(w.id)
-	if w.run.policy.Output.RowKey {
-		o.record, _ = w.run.epoch.keyed("record", w.id)
+	if w.run.Policy.Output.RowKey {
+		o.record, _ = w.run.Epoch.keyed("record", w.id)
 	}
 }
 
 // releasePass decides and transforms every record, fills the spool and writes
 // the clinic's book. The files must still be what the index pass read.
-func (r *run) releasePass(ctx context.Context) error {
-	var workers []*releaseWorker
-	sums, err := pass(ctx, r.files, r.opt.Workers,
-		func() func(*extract.Chunk, *batch) (*batch, error) {
-			w := &releaseWorker{run: r, scanner: extract.NewScanner(), engines: map[string]*deid.Engine{}}
-			r.mu.Lock()
-			workers = append(workers, w)
-			r.mu.Unlock()
-			return w.work
-		},
-		func(chunk *extract.Chunk, b *batch) error {
-			if p := b.plain; p != nil {
-				if err := r.settlePlain(p); err != nil {
-					return err
-				}
+func (r *Run) releasePass(ctx context.Context) error {
+	sums, counts, err := r.readRelease(ctx, func(chunk *extract.Chunk, b *batch) error {
+		if p := b.plain; p != nil {
+			if err := r.settlePlain(p); err != nil {
+				return err
 			}
-			if r.policy.Output.RowKey {
-				if err := r.rowKeys.lookUp(ctx, b.outcomes); err != nil {
-					return err
-				}
+		}
+		if r.Policy.Output.RowKey {
+			if err := r.rowKeys.lookUp(ctx, b.outcomes); err != nil {
+				return err
 			}
-			for i := range b.outcomes {
-				if err := r.settle(ctx, b, &b.outcomes[i]); err != nil {
-					return err
-				}
+		}
+		for i := range b.outcomes {
+			if err := r.settle(b, &b.outcomes[i]); err != nil {
+				return err
 			}
-			r.progress("release", chunk.Size())
-			return nil
-		})
+		}
+		r.progress("release", chunk.Size())
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	for _, w := range workers {
-		for dataset, engine := range w.engines {
-			r.counts.merge(dataset, engine.Counts())
-		}
-	}
+	r.counts = counts
 	for i, sum := range sums {
 		if sum.SHA256 != r.index.sums[i].SHA256 {
 			return r.changed(sum.Name)
@@ -237,25 +241,57 @@ func (r *run) releasePass(ctx context.Context) error {
 	return r.settleConditional()
 }
 
+// readRelease has several workers make batches of the chunks, and gives them to
+// settle in their order. The counts are of what was done to each path.
+func (r *Run) readRelease(ctx context.Context, settle func(*extract.Chunk, *batch) error) ([]extract.FileSum, pathCounts, error) {
+	var mu sync.Mutex
+	var workers []*releaseWorker
+	sums, err := pass(ctx, r.Files, r.Workers,
+		func() func(*extract.Chunk, *batch) (*batch, error) {
+			w := &releaseWorker{run: r, scanner: extract.NewScanner(), engines: map[string]*deid.Engine{}}
+			mu.Lock()
+			defer mu.Unlock()
+			workers = append(workers, w)
+			return w.work
+		}, settle)
+	counts := pathCounts{}
+	for _, w := range workers {
+		for dataset, engine := range w.engines {
+			counts.merge(dataset, engine.Counts())
+		}
+	}
+	return sums, counts, err
+}
+
 // changed is the failure of a run whose source is no longer what the index
 // pass read.
-func (r *run) changed(file string) error {
-	return fail(Altered, nil, "let the extract be written before its completeness rule holds, then run again",
+func (r *Run) changed(file string) error {
+	return failure.New(failure.Altered, nil, "let the extract be written before its completeness rule holds, then run again",
 		"source file %s changed while it was being read; nothing was sent", file)
 }
 
 // settlePlain takes the outcome of a chunk of records that no one asked for.
-func (r *run) settlePlain(p *plainChunk) error {
+func (r *Run) settlePlain(p *plainChunk) error {
 	reasons := extract.ReasonSet(0).With(extract.NotNamed)
 	r.sheet.of(p.dataset).countAll(reasons.First(), p.n)
+	if r.Observe != nil {
+		r.Observe(p.n, consent.NoSubject, reasons.First())
+	}
 	return r.books.dispositionOf(p.n, p.place, p.dataset, reasons, "")
 }
 
 // settle takes one outcome in source order: here, and only here, codes, row
 // keys and shuffled ranks are drawn.
-func (r *run) settle(ctx context.Context, b *batch, o *outcome) error {
+func (r *Run) settle(b *batch, o *outcome) error {
 	reason := o.reasons.First()
-	if o.part >= 0 && o.only {
+	only := o.part >= 0 && o.only
+	if only {
+		reason = extract.Population // until a released record refers to it
+	}
+	if r.Observe != nil {
+		r.Observe(1, o.subject, reason)
+	}
+	if only {
 		return r.postpone(b, o)
 	}
 	r.sheet.of(o.dataset).count(reason)
@@ -272,7 +308,7 @@ func (r *run) settle(ctx context.Context, b *batch, o *outcome) error {
 		subject: o.subject, several: b.people[o.several[0]:o.several[1]], place: o.place, self: o.self,
 		bytes: b.arena[o.bytes[0]:o.bytes[1]], holes: b.holes[o.holes[0]:o.holes[1]],
 	}
-	if err := r.fill(ctx, o, &row); err != nil {
+	if err := r.fill(o, &row); err != nil {
 		return err
 	}
 	if err := r.books.decided(b.arena[o.facts[0]:o.facts[1]], o.part2); err != nil {
@@ -286,12 +322,12 @@ func (r *run) settle(ctx context.Context, b *batch, o *outcome) error {
 
 // fill writes the late values into the row's holes; references stay for the
 // seal pass, when all that is released is known.
-func (r *run) fill(ctx context.Context, o *outcome, row *row) error {
+func (r *Run) fill(o *outcome, row *row) error {
 	kept := row.holes[:0]
 	for _, h := range row.holes {
 		switch h.Kind {
 		case deid.PersonCode:
-			if o.subject == noSubject {
+			if o.subject == consent.NoSubject {
 				return errors.New("a row about no single person asks for a person's code")
 			}
 			code := r.crosswalk.code(o.subject, r.index.people.ID(o.subject))
@@ -316,17 +352,17 @@ func (r *run) fill(ctx context.Context, o *outcome, row *row) error {
 
 // refer notes that a released row refers to a record, if that is one of those
 // that go out only when one does.
-func (r *run) refer(ref uint64) {
+func (r *Run) refer(ref uint64) {
 	if _, conditional := r.referred[ref]; conditional {
 		r.referred[ref] = true
 	}
 }
 
-func (r *run) spoolRow(part int, row *row) error {
+func (r *Run) spoolRow(part int, row *row) error {
 	if row.self != 0 && r.tracksReferences {
 		r.releasedRefs.add(row.self)
 	}
-	if r.opt.DryRun {
+	if r.Drop == nil {
 		return nil
 	}
 	return r.parts[part].add(row)
@@ -340,8 +376,8 @@ type postponed struct {
 	row     row
 }
 
-func (r *run) postpone(b *batch, o *outcome) error {
-	p := postponed{dataset: o.dataset, part: o.part, row: row{subject: noSubject, place: o.place, self: o.self, only: true}}
+func (r *Run) postpone(b *batch, o *outcome) error {
+	p := postponed{dataset: o.dataset, part: o.part, row: row{subject: consent.NoSubject, place: o.place, self: o.self, only: true}}
 	p.row.bytes = append([]byte(nil), b.arena[o.bytes[0]:o.bytes[1]]...)
 	p.row.holes = append([]deid.Hole(nil), b.holes[o.holes[0]:o.holes[1]]...)
 	r.postponed = append(r.postponed, p)
@@ -350,7 +386,7 @@ func (r *run) postpone(b *batch, o *outcome) error {
 
 // settleConditional decides the postponed resources. One that is referred to
 // may refer to others in turn, so it goes round until nothing is added.
-func (r *run) settleConditional() error {
+func (r *Run) settleConditional() error {
 	taken := make([]bool, len(r.postponed))
 	for again := true; again; {
 		again = false

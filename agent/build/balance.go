@@ -1,10 +1,11 @@
-package agent
+package build
 
 import (
 	"fmt"
 	"slices"
 
 	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/failure"
 )
 
 // Balance accounts for the source records of one dataset.
@@ -30,16 +31,16 @@ func (b *Balance) countAll(reason extract.Reason, n int64) {
 // Count is the number of records with a disposition.
 func (b *Balance) Count(d extract.Disposition) int64 { return b.counts[d] }
 
-// Sheet is the balance of a run, per dataset in the order first met.
-type Sheet struct {
+// sheet is the balance of a run, per dataset in the order first met.
+type sheet struct {
 	datasets []*Balance
 	byName   map[string]*Balance
 	last     *Balance
 }
 
-func newSheet() *Sheet { return &Sheet{byName: map[string]*Balance{}} }
+func newSheet() *sheet { return &sheet{byName: map[string]*Balance{}} }
 
-func (s *Sheet) of(dataset string) *Balance {
+func (s *sheet) of(dataset string) *Balance {
 	if s.last != nil && s.last.Dataset == dataset {
 		return s.last
 	}
@@ -55,7 +56,7 @@ func (s *Sheet) of(dataset string) *Balance {
 
 // close fills the printable counts and checks the invariant: every source
 // record that the index pass counted has exactly one disposition.
-func (s *Sheet) close() error {
+func (s *sheet) close() error {
 	slices.SortFunc(s.datasets, func(a, b *Balance) int {
 		if a.Dataset < b.Dataset {
 			return -1
@@ -75,15 +76,15 @@ func (s *Sheet) close() error {
 			}
 		}
 		if sum != b.Source {
-			return fail(Unbalanced, nil, "nothing was sent; please report this with the clinic's book",
+			return failure.New(failure.Unbalanced, nil, "nothing was sent; please report this with the clinic's book",
 				"dataset %s does not balance: %d records in the source, %d accounted for", b.Dataset, b.Source, sum)
 		}
 	}
 	return nil
 }
 
-// Total sums a disposition over all datasets.
-func (s *Sheet) Total(d extract.Disposition) int64 {
+// total sums a disposition over all datasets.
+func (s *sheet) total(d extract.Disposition) int64 {
 	var n int64
 	for _, b := range s.datasets {
 		n += b.counts[d]
@@ -91,17 +92,14 @@ func (s *Sheet) Total(d extract.Disposition) int64 {
 	return n
 }
 
-// Source sums the source records of all datasets.
-func (s *Sheet) Source() int64 {
+// source sums the source records of all datasets.
+func (s *sheet) source() int64 {
 	var n int64
 	for _, b := range s.datasets {
 		n += b.Source
 	}
 	return n
 }
-
-// Balances lists the datasets by name.
-func (s *Sheet) Balances() []*Balance { return s.datasets }
 
 // Rejection is where a record stands that could not be used, and why. It
 // holds no value of the record.
@@ -127,8 +125,8 @@ const (
 
 // tolerate refuses a run in which more records were rejected than the policy
 // tolerates, and tells where the first of them stand.
-func (s *Sheet) tolerate(share float64, first []Rejection) error {
-	rejected, source := s.Total(extract.Rejected), s.Source()
+func (s *sheet) tolerate(share float64, first []Rejection) error {
+	rejected, source := s.total(extract.Rejected), s.source()
 	if source == 0 || float64(rejected) <= share*float64(source) {
 		return nil
 	}
@@ -136,5 +134,5 @@ func (s *Sheet) tolerate(share float64, first []Rejection) error {
 	for _, r := range first[:min(len(first), toldRejections)] {
 		text += "\n  " + r.String()
 	}
-	return fail(Unbalanced, nil, "", "%s", text)
+	return failure.New(failure.Unbalanced, nil, "", "%s", text)
 }

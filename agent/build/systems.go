@@ -1,4 +1,4 @@
-package agent
+package build
 
 // knownSystems are the code systems that a release may name. A URI that ends
 // in a slash stands for all that HL7 publishes below it. Of de-identified data

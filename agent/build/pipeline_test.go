@@ -1,7 +1,8 @@
-package agent
+package build
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -158,7 +159,7 @@ func TestPassReadsEveryRecord(t *testing.T) {
 		}
 		for i, sum := range sums {
 			raw, err := os.ReadFile(files[i].Path)
-			if err != nil || sum.SHA256 != hexSum(raw) {
+			if err != nil || sum.SHA256 != fmt.Sprintf("%x", sha256.Sum256(raw)) {
 				t.Errorf("file %d: %s, %v", i, sum.SHA256, err)
 			}
 		}

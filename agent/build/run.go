@@ -1,0 +1,297 @@
+// Package build turns an extract into a drop: it reads every record twice, has
+// consent decide and deid transform, accounts for each, and has the gate judge
+// the very bytes that it seals. What comes out is sealed but not committed; of
+// a dry run, only the account.
+//
+// It promises that each source record has exactly one disposition, that nothing
+// is sealed of a run that does not balance or whose source changed while it was
+// read, and that input, keys, memory and clocks fix every byte of plaintext. It
+// knows records and rules, but no configuration, database or destination: those
+// are agent's, which gives it a Job. DESIGN "Life of a record", 0 to 6, is its
+// specification.
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/posternhealth/postern/consent"
+	"github.com/posternhealth/postern/deid"
+	"github.com/posternhealth/postern/deid/gate"
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/failure"
+	"github.com/posternhealth/postern/policies"
+	"github.com/posternhealth/postern/transfer"
+)
+
+// Job is all that a run stands on.
+type Job struct {
+	Exchange, Recipient string
+	Number              int64 // of the drop; 0 of a dry run
+
+	Policy    *policies.Policy // checked
+	Schemas   map[string]*extract.Schema
+	Files     []extract.File
+	Tables    *consent.Tables // holding the protective inputs; the run adds people and encounters
+	Decider   *consent.Decider
+	AsOf      extract.Day
+	DecidedAt time.Time
+
+	Epoch   Epoch
+	Memory  Memory // nil when nothing went before
+	Scratch string // a folder of this run's own
+	Drop    Drop   // nil of a dry run: nothing is spooled, gated or sealed
+	Archive age.Recipient
+	Indexed age.Recipient                                  // to whom the decision index is encrypted
+	Ledger  func(context.Context) (transfer.Ledger, error) // what the recipient's book says of it
+	Account map[string]any                                 // what else the clinic's book says
+
+	Workers  int
+	Stages   *Stages
+	Progress func(stage string, bytes int64) // may be nil
+	// Observe, unless nil, is told in source order of n records at a time with
+	// their counted reason, and of one record whom it is about.
+	Observe func(n int64, about consent.Subject, reason extract.Reason)
+}
+
+// Drop is where parts and books go; transfer.Builder is one.
+type Drop interface {
+	Part(transfer.PartInfo) (Part, error)
+	Private(name string, to age.Recipient) (io.WriteCloser, error)
+	Seal(*transfer.Book) (*transfer.Sealed, error)
+}
+
+// Part takes the lines of one part. Close is told what was counted.
+type Part interface {
+	io.Writer
+	Close(rows, people int64) error
+}
+
+// Outcome is what a run did.
+type Outcome struct {
+	Exchange  string      `json:"exchange"`
+	Recipient string      `json:"recipient"`
+	Number    int64       `json:"number,omitempty"` // of the committed drop; 0 of a dry run
+	AsOf      string      `json:"as_of"`
+	DecidedAt time.Time   `json:"decided_at"`
+	Source    int64       `json:"source_records"`
+	Bytes     int64       `json:"source_bytes"`
+	Balances  []*Balance  `json:"balances"`
+	People    int64       `json:"people"`
+	Released  int64       `json:"released"`
+	Withheld  int64       `json:"withheld"`
+	Rejected  []Rejection `json:"rejected,omitempty"` // the first of them
+	Manifest  string      `json:"manifest_sha256,omitempty"`
+	Stages    []StageTime `json:"stages"`
+	State     string      `json:"state,omitempty"` // of the delivery, once it was tried
+}
+
+// flow is the compiled release of one dataset.
+type flow struct {
+	dataset string
+	plan    *deid.Plan
+	lookups []lookup
+	parts   [2]int // index of the part of general rows, and of Part 2 rows
+}
+
+type lookup struct{ roster, column string }
+
+func (f *flow) part(part2 bool) int {
+	if part2 {
+		return f.parts[1]
+	}
+	return f.parts[0]
+}
+
+// Run is one execution of a job. Close it.
+type Run struct {
+	Job
+	Sealed *transfer.Sealed // once Execute has sealed a drop
+
+	index    *index
+	flows    map[string]*flow
+	ordered  []*flow
+	cohort   *flow
+	rowClues map[string][]rowClue
+	engine   bool // the engine alone: nothing is decided, see Filter
+
+	sheet     *sheet
+	rejected  []Rejection
+	counts    pathCounts
+	crosswalk *crosswalk
+	rowKeys   *rowKeys
+	ranks     *ranks
+	spill     *spill
+	parts     []*partSpool
+	people    peopleSet
+	books     *books
+
+	tracksReferences bool
+	referred         map[uint64]bool // of records about no patient: whether a released row refers to it
+	releasedRefs     refSet          // records that are in the drop
+	postponed        []postponed
+	cutReferences    int64
+
+	stage string
+	done  int64
+}
+
+func newRun(job *Job) *Run {
+	return &Run{
+		Job: *job, sheet: newSheet(), flows: map[string]*flow{}, rowClues: map[string][]rowClue{},
+		index: &index{people: job.Tables.People, roster: gate.NewRoster(0)}, referred: map[uint64]bool{},
+	}
+}
+
+// New opens everything that can fail before the first record is read.
+func New(ctx context.Context, job *Job) (*Run, error) {
+	r := newRun(job)
+	err := r.compile()
+	if err == nil {
+		err = r.openOutputs(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// Execute reads, decides and accounts for every record, and seals the drop.
+func (r *Run) Execute(ctx context.Context) error {
+	for _, stage := range []struct {
+		name string
+		work func(context.Context) error
+	}{{"index", r.indexPass}, {"release", r.releasePass}, {"balance", r.checkBalance}, {"seal", r.seal}} {
+		if stage.name == "seal" && r.Drop == nil {
+			continue
+		}
+		if err := r.Stages.Do(ctx, stage.name, r.Tables, stage.work); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compile makes the plan of each released dataset.
+func (r *Run) compile() error {
+	for _, release := range r.Policy.Release {
+		plan, err := deid.Compile(r.Policy, release.Dataset, deid.Options{AsOf: r.AsOf, Schema: r.Schemas[release.Dataset]})
+		if err != nil {
+			return failure.New(failure.PolicyRefused, err, "", "")
+		}
+		f := &flow{dataset: release.Dataset, plan: plan}
+		for _, name := range plan.Lookups() {
+			roster, column, _ := strings.Cut(name, ".")
+			f.lookups = append(f.lookups, lookup{roster, column})
+		}
+		r.add(f)
+		r.tracksReferences = r.tracksReferences || r.Schemas[release.Dataset] == nil
+	}
+	for dataset, schema := range r.Schemas {
+		for at, field := range schema.Fields {
+			if _, identifies := rosterKinds[field.Class]; identifies {
+				r.rowClues[dataset] = append(r.rowClues[dataset], rowClue{at, field.Class})
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Run) add(f *flow) {
+	r.flows[f.dataset] = f
+	r.ordered = append(r.ordered, f)
+	if r.Policy.Cohort != nil && r.Policy.Cohort.Dataset == f.dataset {
+		r.cohort = f
+	}
+}
+
+// carriesPart2 tells whether rows of a Part 2 program may be in this drop. If
+// so, parts of their own are always there, empty or not, so that their absence
+// says nothing.
+func (r *Run) carriesPart2() bool {
+	return !r.Policy.People.Part2LeaveOut && r.Policy.Standard != policies.SafeHarbor && r.Policy.Standard != policies.Aggregate
+}
+
+// openOutputs opens codes, spool and books.
+func (r *Run) openOutputs(ctx context.Context) error {
+	var err error
+	if r.crosswalk, err = r.openCrosswalk(ctx); err != nil {
+		return err
+	}
+	if r.Policy.Output.Shuffle == "people" {
+		r.ranks = newRanks(r.Epoch.stream("shuffle", r.Exchange, r.Number))
+	}
+	if r.spill, err = newSpill(r.Scratch); err != nil {
+		return err
+	}
+	r.rowKeys = newRowKeys(r.Memory, r.Epoch.stream("row-key", r.Exchange, r.Number), r.spill)
+	for _, f := range r.ordered {
+		for i, part2 := range []bool{false, true} {
+			f.parts[i] = f.parts[0]
+			if !part2 || r.carriesPart2() {
+				f.parts[i] = len(r.parts)
+				r.parts = append(r.parts, newPartSpool(f.dataset, part2, f.plan, r.spill, r.ranks != nil))
+			}
+		}
+	}
+	r.books, err = openBooks(&r.Job)
+	return err
+}
+
+func (r *Run) checkBalance(context.Context) error {
+	if err := r.sheet.close(); err != nil {
+		return err
+	}
+	return r.sheet.tolerate(r.Policy.Tolerate.Rejected, r.rejected)
+}
+
+// Close gives up what the run alone needed. The drop is its maker's to keep.
+func (r *Run) Close() error {
+	if r.spill == nil {
+		return nil
+	}
+	return r.spill.close()
+}
+
+// at writes a place for an error message.
+func (r *Run) at(p extract.Place) string {
+	text := fmt.Sprintf("%s:%d", r.Files[p.File].Name, p.Line)
+	if p.Entry > 0 {
+		text += fmt.Sprintf(" (entry %d)", p.Entry)
+	}
+	return text
+}
+
+// progress tells how many bytes a stage has behind it.
+func (r *Run) progress(stage string, bytes int) {
+	if r.stage != stage {
+		r.stage, r.done = stage, 0
+	}
+	r.done += int64(bytes)
+	if r.Progress != nil {
+		r.Progress(stage, r.done)
+	}
+}
+
+// Outcome is what the run has done so far.
+func (r *Run) Outcome() *Outcome {
+	o := &Outcome{
+		Exchange: r.Exchange, Recipient: r.Recipient, Number: r.Number,
+		AsOf: r.AsOf.String(), DecidedAt: r.DecidedAt, Source: r.sheet.source(), Balances: r.sheet.datasets,
+		People: r.people.n, Released: r.sheet.total(extract.Released), Withheld: r.sheet.total(extract.Withheld),
+		Stages: r.Stages.Times, Rejected: r.rejected,
+	}
+	if r.Sealed != nil {
+		o.Manifest = r.Sealed.ManifestSHA256
+	}
+	for _, f := range r.Files {
+		o.Bytes += f.Size
+	}
+	return o
+}
