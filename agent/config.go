@@ -22,6 +22,7 @@ import (
 // Config is postern.yaml. Relative paths in it are relative to the file.
 type Config struct {
 	Version      string                             `yaml:"postern,required"`
+	Demo         bool                               `yaml:"demo"` // sample texts may stand for an officer's, and nothing goes to another machine
 	Organization Organization                       `yaml:"organization,required"`
 	State        string                             `yaml:"state,required"`
 	Keys         KeyRefs                            `yaml:"keys,required"`
@@ -253,6 +254,9 @@ func (c *Config) check(errs configErrors) {
 	}
 	for name, r := range c.Recipients {
 		checkRecipient("recipients."+name, r, errs)
+		if s := r.Destination.SFTP; c.Demo && s != nil && s.Host != "127.0.0.1" {
+			errs.add("recipients."+name+".destination.sftp.host", "remove demo: true, which takes sample texts for legal ones", "a demo sends nothing to another machine")
+		}
 	}
 	c.checkExchanges(errs)
 }

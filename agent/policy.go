@@ -93,7 +93,7 @@ func (c *Config) schemasOf(exchange string) (map[string]*extract.Schema, error) 
 // policyEnv is what policies are checked against at a moment.
 func (c *Config) policyEnv(schemas map[string]*extract.Schema, now time.Time) policies.Env {
 	env := policies.Env{Schemas: schemas, Inputs: map[string]policies.InputInfo{}, Recipients: map[string]string{},
-		Today: extract.DayOf(now.In(c.Zone))}
+		Today: extract.DayOf(now.In(c.Zone)), Demo: c.Demo}
 	for input, in := range c.Inputs {
 		env.Inputs[input] = policies.InputInfo{Kind: policyKinds[in.Kind], Columns: inputColumns(c.Path(in.File), in.Kind)}
 	}

@@ -54,6 +54,7 @@ type sharedClinic struct {
 }
 
 const sharedConfig = `postern: config/v1
+demo: true
 organization: {name: Clearview Behavioral Health, id: clearview, code: cv, time_zone: America/Chicago}
 state: state
 keys:

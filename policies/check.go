@@ -19,6 +19,7 @@ type Env struct {
 	Schemas    map[string]*extract.Schema // of the delimited datasets, by name
 	Inputs     map[string]InputInfo       // protective inputs, by name
 	Recipients map[string]string          // kind of each recipient, by name
+	Demo       bool                       // sample texts may stand for an officer's
 	Today      extract.Day
 }
 
@@ -57,7 +58,7 @@ func Check(p *Policy, env Env) (*Proof, error) {
 // nor today's date are asked for, and delimited datasets without a schema here
 // are not looked at. What passes is fit to be compiled, and no release.
 func CheckRelease(p *Policy, schemas map[string]*extract.Schema) (*Proof, error) {
-	c := newChecking(p, Env{Schemas: schemas})
+	c := newChecking(p, Env{Schemas: schemas, Demo: true})
 	c.alone = true
 	return c.release()
 }
@@ -66,7 +67,11 @@ func newChecking(p *Policy, env Env) *checking {
 	c := &checking{Policy: p, env: env, mistakes: mistakes{source: p.source, errs: &strictyaml.Errors{File: p.File}}}
 	if p.source != nil {
 		c.errs = p.source.NewErrors()
-		for _, m := range append(p.source.Placeholders(), p.unfilled...) {
+		open := append(p.source.Placeholders(), p.unfilled...)
+		if !env.Demo {
+			open = append(open, p.samples...)
+		}
+		for _, m := range open {
 			c.errs.AddCause(strictyaml.Pos{Line: m.Line, Column: m.Column}, m.Path, m.Message, m.Hint, m.Cause)
 		}
 	}

@@ -306,11 +306,7 @@ func (r *reading) notices() {
 	}
 	sum := sha256.Sum256(text)
 	r.policy.includes = append(r.policy.includes, include{f.Part2, hex.EncodeToString(sum[:])})
-	if strings.Contains(string(text), strictyaml.PlaceholderPrefix) {
-		at := r.source.At(path)
-		r.policy.unfilled = append(r.policy.unfilled, strictyaml.Mistake{File: r.policy.File, Line: at.Line, Column: at.Column, Path: path,
-			Message: "the text in " + f.Part2 + " is still to be filled in", Hint: "the officer supplies the wording of 42 CFR 2.32", Cause: ErrPlaceholder})
-	}
+	r.legal(path, f.Part2, text)
 }
 
 // Digest is the SHA-256 of the policy's closure, hex: of the lines that

@@ -67,6 +67,7 @@ type Policy struct {
 	includes []include
 	source   *strictyaml.Source   // nil when the policy was not made by Load
 	unfilled []strictyaml.Mistake // texts that are still to be filled in
+	samples  []strictyaml.Mistake // texts that stand for the officer's, in the demo and in tests
 }
 
 // Agreement is the paper the release stands on.
