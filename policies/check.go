@@ -50,6 +50,8 @@ func Check(p *Policy, env Env) (*Proof, error) {
 	c.recipient()
 	c.inputs()
 	c.attested()
+	c.reaches()
+	c.obey(c.add)
 	return c.release()
 }
 
@@ -82,6 +84,7 @@ func (c *checking) release() (*Proof, error) {
 	for i := range c.Release {
 		c.dataset(&c.Release[i])
 	}
+	c.dimensions()
 	if err := c.errs.Err(); err != nil {
 		return nil, err
 	}
@@ -189,11 +192,10 @@ func (c *checking) delimited(path string, rel *Release, schema *extract.Schema) 
 // total refuses sums of what is no number, and counts by what differs from
 // person to person: the book would list them.
 func (c *checking) total(path string, t Total, f *Field) {
-	_, identifies := identifier(f.Class)
 	switch {
 	case t.Kind == "sum" && (f.Class != extract.Number || f.Do != Keep):
 		c.add(path, "take the rows", "%s holds no numbers, so it has no sum", t.Column)
-	case t.Kind == "rows-by" && identifies && (f.Do == Keep || f.Do == CodePerson):
+	case t.Kind == "rows-by" && identifies(f.Class) && slices.Contains([]Transform{Keep, CodePerson, Token, Ordinal}, f.Do):
 		c.add(path, "count rows by a code, a year or a band", "%s is a %s: counting by it would list people", t.Column, f.Class)
 	}
 }

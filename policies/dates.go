@@ -2,24 +2,105 @@ package policies
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/strictyaml"
 )
 
-// dates refuses what tells when something happened more finely than the
-// standard allows: by the period, or by what one drop adds to the last.
+// This file holds what tells when something happened, beside the dates that
+// leave: the period, the cohort, what one drop adds to the last (LAW: (C) covers
+// what the selection, a file name or the difference between two drops reveals).
+
+// eachPeriod visits the conditions on a date.
+func (p *Policy) eachPeriod(visit func(path string, c Condition)) {
+	each := func(path string, list []Condition) {
+		for _, c := range list {
+			if c.Period != "" {
+				visit(strictyaml.Join(path, c.Path), c)
+			}
+		}
+	}
+	for _, rel := range p.Release {
+		each(strictyaml.Join("release", rel.Dataset)+".only", rel.Only)
+	}
+	for _, t := range p.Tables {
+		path := strictyaml.Join("tables", t.Name)
+		each(path+".denominator", t.Denominator)
+		each(path+".numerator", t.Numerator)
+	}
+}
+
+// tellsWholeYears refuses periods that tell a date finer than its year, and
+// years that are not over: the difference of two drops would tell the date.
+func (p *Policy) tellsWholeYears(say saying) {
+	if p.judgedBy() != SafeHarbor {
+		return
+	}
+	p.eachPeriod(func(path string, c Condition) {
+		if !wholeYears(c.Period) {
+			say(path, "write last-closed-year, or a range of whole past years such as 2024-01-01..2024-12-31",
+				"the period %s tells a date finer than a calendar year that is over (45 CFR 164.514(b)(2)(i)(C))", c.Period)
+		}
+	})
+}
+
+func wholeYears(period string) bool {
+	first, last, ok := ClosedRange(period)
+	return period == LastClosedYear ||
+		ok && strings.HasSuffix(first.String(), "-01-01") && strings.HasSuffix(last.String(), "-12-31")
+}
+
+// tellsOneYearBesideIntervals: from an interval and the year at its other end a
+// day can be told that lies near a new year.
+func (p *Policy) tellsOneYearBesideIntervals(say saying) {
+	intervals := ""
+	p.eachField(func(_ string, f *Field) {
+		if f.Do == RelativeTime {
+			intervals = f.Name
+		}
+	})
+	p.eachField(func(path string, f *Field) {
+		if intervals != "" && f.Do == Year && f.From != FromIndex {
+			say(path+".do", "remove the field, or release do: age-band at: index; only {from: index, do: year} may stand beside intervals",
+				"beside the intervals of %q the year of another event tells its date more finely (45 CFR 164.514(b)(2)(i)(C))", intervals)
+		}
+	})
+}
+
+// leavesInFull: a drop that holds only what changed tells when it changed.
+func (p *Policy) leavesInFull(say saying) {
+	if p.Output.Mode == "delta" {
+		say("output.mode", "write mode: full", "a drop of changes tells when each record changed (45 CFR 164.514(b)(2)(i)(C))")
+	}
+}
+
+// namesNoDay: a constant is the same in every row, and may still be a month.
+func (p *Policy) namesNoDay(say saying) {
+	p.eachField(func(path string, f *Field) {
+		span, dated := extract.ParseSpan([]byte(f.To))
+		if f.Do == Constant && dated && !(strings.HasSuffix(span.From.String(), "-01-01") && strings.HasSuffix(span.To.String(), "-12-31")) {
+			say(path+".value", "write the year alone", "the constant tells a date finer than its year (45 CFR 164.514(b)(2)(i)(C))")
+		}
+	})
+}
+
+// dates refuses a dataset that tells dates by being followed: a Safe Harbor one
+// that goes on, and shifted dates in steps narrower than their shift.
 func (c *checking) dates(path string, rel *Release, typ *extract.TypeDef, schema *extract.Schema) {
-	if c.Standard == SafeHarbor {
-		c.closedCohort(path, rel, typ, schema)
+	dated := typ == nil && (find(schema, withRole(extract.RoleDate)) != nil || find(schema, withClass(extract.Date)) != nil) ||
+		typ != nil && typ.Name != "Patient" && len(extract.Compartment(typ.Name)) > 0
+	switch {
+	case c.Standard == SafeHarbor:
+		c.closedCohort(path, rel, dated)
+	case c.Standard == ExpertDetermination && dated && c.Cohort == nil && !(c.Certificate != nil && c.Certificate.FineDates):
+		c.coarseSteps(path, rel)
 	}
 }
 
 // closedCohort refuses a Safe Harbor release that goes on: what one drop adds
 // to the last would tell when it happened.
-func (c *checking) closedCohort(path string, rel *Release, typ *extract.TypeDef, schema *extract.Schema) {
-	dated := typ == nil && (find(schema, withRole(extract.RoleDate)) != nil || find(schema, withClass(extract.Date)) != nil) ||
-		typ != nil && typ.Name != "Patient" && len(extract.Compartment(typ.Name)) > 0
+func (c *checking) closedCohort(path string, rel *Release, dated bool) {
 	closed := slices.ContainsFunc(rel.Only, func(o Condition) bool { return o.Period != "" })
 	for _, o := range rel.Only {
 		if _, last, ok := ClosedRange(o.Period); ok && !c.alone && last >= c.env.Today {
@@ -31,4 +112,41 @@ func (c *checking) closedCohort(path string, rel *Release, typ *extract.TypeDef,
 		c.add(path+".only", "add cohort:, or only: {date: last-closed-year}",
 			"%s is followed without end: what one drop adds to the last tells the date of care (45 CFR 164.514(b)(2)(i)(C))", rel.Dataset)
 	}
+}
+
+// coarseSteps refuses drops that each hold a shorter time than dates are shifted
+// by: the drop a row first stands in then tells its date better than the shift
+// hides it (DESIGN, De-identification and keys).
+func (c *checking) coarseSteps(path string, rel *Release) {
+	shift, step := 0, 0
+	c.eachField(func(_ string, f *Field) {
+		if f.Do == ShiftDate {
+			shift = max(shift, f.Days)
+		}
+	})
+	for _, o := range rel.Only {
+		step = max(step, c.lengthOf(o.Period))
+	}
+	if c.Output.Mode == "delta" {
+		step = 0
+	}
+	if step < shift {
+		c.add(path+".only", "write date: last-closed-year and mode: full, or fine_dates: true if the certificate says so",
+			"drops of %s hold less than the %d days that dates are shifted by, and tell them more finely (45 CFR 164.514(b)(1))", rel.Dataset, shift)
+	}
+}
+
+// lengthOf is how many days a period has at least, that is over when it is
+// released; 0 for one that runs, and grows from drop to drop.
+func (c *checking) lengthOf(period string) int {
+	first, last, ok := ClosedRange(period)
+	switch {
+	case period == LastClosedYear:
+		return 365
+	case period == LastClosedMonth:
+		return 28
+	case ok && (c.alone || last < c.env.Today):
+		return int(last-first) + 1
+	}
+	return 0
 }

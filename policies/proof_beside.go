@@ -1,0 +1,227 @@
+package policies
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// besideFields is what could tell of a person without being a field, and how it
+// is seen what a policy does about it.
+var besideFields = []struct {
+	subject, law string
+	answer       func(p *Policy) string
+}{
+	{"codes for people and records", "45 CFR 164.514(c)", tellsOfCodes},
+	{"whom the selection picks", "45 CFR 164.514(b)(2)(i)", tellsOfSelection},
+	{"the period and the cohort", "45 CFR 164.514(b)(2)(i)(C)", tellsOfPeriods},
+	{"what one drop adds to the last", "45 CFR 164.514(b)(2)(i)(C)", tellsOfSteps},
+	{"the moment of sending", "45 CFR 164.514(b)(2)(i)(C)", tellsOfSending},
+	{"small groups", "CMS cell size policy", tellsOfGroups},
+	{"records of Part 2 programs", "42 CFR 2.31, 2.32", tellsOfPart2},
+	{"psychotherapy and counseling notes", "45 CFR 164.508(a)(2), 42 CFR 2.31(b)", func(*Policy) string {
+		return "never sent; a document of that kind is withheld, whatever the policy says"
+	}},
+	{"what the layout adds", "45 CFR 164.514(d)", tellsOfLayout},
+	{"row keys", "45 CFR 164.514(c)", tellsOfRowKeys},
+	{"totals", "45 CFR 164.514(d)", tellsOfTotals},
+	{"look-ups in rosters and value sets", "45 CFR 164.514(d)", tellsOfLookUps},
+}
+
+func besides(p *Policy) []Beside {
+	list := make([]Beside, len(besideFields))
+	for i, b := range besideFields {
+		list[i] = Beside{b.subject, b.law, b.answer(p)}
+	}
+	return list
+}
+
+// fieldsThat lists the released fields that are treated so, as DATASET.FIELD.
+func (p *Policy) fieldsThat(fits func(*Field) bool) string {
+	var names []string
+	for _, rel := range p.Release {
+		for i := range rel.Fields {
+			if fits(&rel.Fields[i]) {
+				names = append(names, rel.Dataset+"."+rel.Fields[i].Name)
+			}
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+func doing(list ...Transform) func(*Field) bool {
+	return func(f *Field) bool { return slices.Contains(list, f.Do) }
+}
+
+func tellsOfCodes(p *Policy) string {
+	var parts []string
+	for _, c := range []struct {
+		do   Transform
+		what string
+	}{
+		{CodePerson, "drawn at random and kept in the clinic's crosswalk, not derived from the person"},
+		{Token, "keyed by a secret of this recipient and epoch: derived from the clinic's number, and no code of Safe Harbor"},
+		{Ordinal, "counted within the drop, and of no use beyond it"},
+	} {
+		if names := p.fieldsThat(doing(c.do)); names != "" {
+			parts = append(parts, names+": "+c.what)
+		}
+	}
+	if parts == nil {
+		return "none leave"
+	}
+	return strings.Join(parts, "; ")
+}
+
+// conditions are all that choose records, as DATASET.PATH.
+func (p *Policy) conditions() (names []string) {
+	add := func(dataset string, list []Condition) {
+		for _, c := range list {
+			if name := dataset + "." + c.Path; !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	for _, rel := range p.Release {
+		add(rel.Dataset, rel.Only)
+	}
+	for _, t := range p.Tables {
+		add(t.Dataset, slices.Concat(t.Denominator, t.Numerator))
+	}
+	return names
+}
+
+func tellsOfSelection(p *Policy) string {
+	names := strings.Join(p.conditions(), ", ")
+	if names == "" {
+		names = "nothing; all records of the datasets are in question"
+	}
+	if p.judgedBy() == Identified {
+		return "records are chosen by " + names
+	}
+	return "records are chosen by " + names + "; no identifier chooses them"
+}
+
+func tellsOfPeriods(p *Policy) string {
+	var parts []string
+	p.eachPeriod(func(path string, c Condition) { parts = append(parts, path+": "+c.Period) })
+	for _, t := range p.Tables {
+		parts = append(parts, "table "+t.Name+": "+t.Period)
+	}
+	if c := p.Cohort; c != nil {
+		parts = append(parts, fmt.Sprintf("a closed cohort by index year (%s), each person followed for %d days", c.IndexYear, c.FollowDays))
+	}
+	if parts == nil {
+		parts = append(parts, "none is named")
+	}
+	if p.judgedBy() == SafeHarbor {
+		return strings.Join(parts, "; ") + "; nothing is told more finely than by calendar year"
+	}
+	return strings.Join(parts, "; ")
+}
+
+func tellsOfSteps(p *Policy) string {
+	switch {
+	case p.judgedBy() == SafeHarbor && p.Cohort != nil:
+		return "nothing: a drop holds a cohort whose last window has closed"
+	case p.judgedBy() == SafeHarbor:
+		return "nothing finer than a year: a drop holds years that are over"
+	case p.fieldsThat(doing(ShiftDate)) == "":
+		return "no date is hidden that a drop could tell"
+	case p.Certificate.FineDates:
+		return "increments narrower than the date shift, which the certificate allows"
+	}
+	return "nothing finer than the shift of the dates: each drop holds a longer time that is over"
+}
+
+func tellsOfSending(p *Policy) string {
+	names := "the names of the files and the clear manifest hold a number and no period"
+	if p.Cohort != nil {
+		return "no drop leaves before the last window of the cohort has closed; " + names
+	}
+	return names
+}
+
+func tellsOfGroups(p *Policy) string {
+	g := p.Protect
+	switch {
+	case g == nil:
+		return "no control is asked for"
+	case p.Standard == Aggregate:
+		return fmt.Sprintf("people are counted, not rows; no count of 1 to %d shows, and none can be reckoned from %s; an audit proves it for each drop",
+			g.Smallest-1, strings.ReplaceAll(orList(g.Against), "-", " "))
+	}
+	return fmt.Sprintf("at least %d people share %s, or they do not leave", g.K, andList(g.Over))
+}
+
+func tellsOfPart2(p *Policy) string {
+	switch {
+	case !p.StaysProtected() && p.People.Part2LeaveOut:
+		return "left out by the clinic's choice"
+	case !p.StaysProtected():
+		return "de-identified like all others; no row is marked as one"
+	case !p.ReleasesPart2():
+		return "withheld: the policy lets none leave"
+	case p.Output.Part2Rows == "same-file":
+		return "leave with consent on an accepted form only (" + strings.Join(p.People.AcceptForms, ", ") + "), among the other rows, with the notice " + p.Notices.Part2
+	}
+	return "leave with consent on an accepted form only (" + strings.Join(p.People.AcceptForms, ", ") + "), in files of their own that are always sent, empty or not, with the notice " + p.Notices.Part2
+}
+
+func tellsOfLayout(p *Policy) string {
+	layouts := p.Output.Layout
+	if p.Output.Also != "" {
+		layouts += " and " + p.Output.Also
+	}
+	answer := layouts + ": the names of the released fields, and nothing else"
+	if p.Standard == Aggregate {
+		answer = layouts + ": the names of the dimensions and what is shown, and nothing else"
+	}
+	if names := p.fieldsThat(doing(Constant)); names != "" {
+		answer += "; the same in every row: " + names
+	}
+	if p.Output.Shuffle == "" && p.Standard != Aggregate {
+		return answer + "; rows keep the order of the source"
+	}
+	return answer
+}
+
+func tellsOfRowKeys(p *Policy) string {
+	if p.Output.RowKey {
+		return "random, stable for this exchange, not derived from the person or the record"
+	}
+	return "none leave"
+}
+
+func tellsOfTotals(p *Policy) string {
+	var parts []string
+	for _, t := range p.Totals {
+		parts = append(parts, strings.TrimSpace(map[string]string{"sum": "sum of ", "rows-by": "rows by "}[t.Kind]+t.Column))
+		if t.Column == "" {
+			parts[len(parts)-1] = t.Kind
+		}
+	}
+	for _, t := range p.Tables {
+		if t.Totals {
+			parts = append(parts, "of the table "+t.Name+", under the same rules as its cells")
+		}
+	}
+	if parts == nil {
+		return "none are asked for"
+	}
+	return strings.Join(parts, ", ") + "; over what leaves only, sealed in the recipient's book"
+}
+
+func tellsOfLookUps(p *Policy) string {
+	looked := p.fieldsThat(func(f *Field) bool { input, _, ok := strings.Cut(f.From, "."); return ok && p.isInput(input) })
+	mapped := p.fieldsThat(doing(Map))
+	switch {
+	case looked == "" && mapped == "":
+		return "none"
+	case mapped == "":
+		return looked + ": from the recipient's own roster"
+	case looked == "":
+		return mapped + ": from codes to codes of an included file"
+	}
+	return looked + ": from the recipient's own roster; " + mapped + ": from codes to codes of an included file"
+}

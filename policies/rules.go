@@ -1,0 +1,194 @@
+package policies
+
+import (
+	"strings"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+// saying notes a mistake at a key path, with what to do about it.
+type saying func(path, hint, format string, args ...any)
+
+// rules are what a standard asks of a policy as a whole, each once.
+var rules = []struct {
+	standards []Standard // nil: all
+	ask       func(p *Policy, say saying)
+}{
+	{nil, (*Policy).standsOnBasis},
+	{nil, (*Policy).saysWhatHoldsWithoutDirective},
+	{nil, (*Policy).carriesNotice},
+	{[]Standard{SafeHarbor}, (*Policy).isAttested},
+	{[]Standard{SafeHarbor}, (*Policy).hasNoRowKey},
+	{[]Standard{SafeHarbor}, (*Policy).leavesInFull},
+	{[]Standard{SafeHarbor, Aggregate}, (*Policy).tellsWholeYears},
+	{[]Standard{SafeHarbor}, (*Policy).tellsOneYearBesideIntervals},
+	{[]Standard{SafeHarbor, ExpertDetermination}, (*Policy).namesNoDay},
+	{[]Standard{LimitedDataSet, SafeHarbor, ExpertDetermination}, (*Policy).looksNothingUp},
+	{[]Standard{ExpertDetermination, Aggregate}, (*Policy).isCertified},
+	{[]Standard{Aggregate}, (*Policy).standsOnGround},
+	{[]Standard{Aggregate}, (*Policy).hidesSmallCells},
+}
+
+// keysOfStandards are keys that bind some standards only, and what is to be done
+// where they stand in a policy of another.
+var keysOfStandards = []struct {
+	key       string
+	standards func(p *Policy) bool
+	why, hint string
+}{
+	{"attest", func(p *Policy) bool { return p.judgedBy() == SafeHarbor }, "an attestation of actual knowledge belongs to safe-harbor", "remove attest:"},
+	{"certificate", func(p *Policy) bool { return p.judgedBy() == ExpertDetermination }, "a certificate belongs to expert-determination", "remove certificate:"},
+	{"aggregate_ground", isAggregate, "a ground belongs to aggregate", "remove aggregate_ground:"},
+	{"tables", isAggregate, "tables belong to aggregate", "remove tables:, or write standard: aggregate"},
+	{"release", notAggregate, "aggregates let no rows out", "name what is counted under tables:"},
+	{"cohort", notAggregate, "aggregates count by calendar year", "remove cohort:"},
+	{"totals", notAggregate, "aggregates say their totals in the table, under the same rules as its cells", "remove totals:"},
+	{"output.row_key", notAggregate, "a table has no rows of people", "remove row_key:"},
+	{"people.relationship", func(p *Policy) bool { return isAggregate(p) || p.StaysProtected() }, notBinding, leavePeopleOut},
+	{"people.consent", (*Policy).StaysProtected, notBinding, leavePeopleOut},
+	{"notices", (*Policy).StaysProtected, notBinding, "remove it"},
+	{"output.part2_rows", (*Policy).StaysProtected, notBinding, "remove it; a clinic may leave Part 2 records out under people.clinic_choice"},
+}
+
+const (
+	notBinding     = "does not apply to de-identified data (45 CFR 164.502(d))"
+	leavePeopleOut = "remove it; a clinic may leave people out under people.clinic_choice"
+)
+
+func isAggregate(p *Policy) bool  { return p.Standard == Aggregate }
+func notAggregate(p *Policy) bool { return p.Standard != Aggregate }
+
+// standard checks what the standard asks, and resolves FHIR paths, whose classes
+// need no schema.
+func (r *reading) standard() {
+	p := r.policy
+	if p.Standard == "" {
+		return
+	}
+	for _, k := range keysOfStandards {
+		r.must(k.standards(p), k.key, k.hint, "%s", k.why)
+	}
+	if p.StaysProtected() && p.Output.Part2Rows == "" && !r.source.Has("output.part2_rows") {
+		p.Output.Part2Rows = "own-file"
+	}
+	p.obey(r.add)
+	for i := range p.Release {
+		if resourceType(p.Release[i].Dataset) != nil {
+			r.fhir(&p.Release[i])
+		}
+	}
+}
+
+// obey holds a policy against every rule of its standard.
+func (p *Policy) obey(say saying) {
+	for _, rule := range rules {
+		if rule.standards == nil || p.is(rule.standards) {
+			rule.ask(p, say)
+		}
+	}
+}
+
+func (p *Policy) is(standards []Standard) bool {
+	for _, s := range standards {
+		if s == p.Standard {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Policy) saysWhatHoldsWithoutDirective(say saying) {
+	if p.StaysProtected() && p.People.General == "" && !p.wrote("people.consent.general") {
+		say("people.consent.general", "add people: consent: general: {without_directive: permit} or deny",
+			"a release of protected information says what holds for people without a directive")
+	}
+}
+
+// wrote tells whether the file holds a key: what is wrong with its value has
+// been said.
+func (p *Policy) wrote(path string) bool { return p.source != nil && p.source.Has(path) }
+
+func (p *Policy) carriesNotice(say saying) {
+	if p.ReleasesPart2() && p.Notices.Part2 == "" {
+		say("notices.part2", "name the file with the officer's notice, or write output: {part2_rows: leave-out}",
+			"Part 2 records that leave with consent carry a notice (42 CFR 2.32)")
+	}
+}
+
+func (p *Policy) isAttested(say saying) {
+	if p.Attest == nil {
+		say("attest.actual_knowledge", "add attest: actual_knowledge: {none_known: true, by: …, on: …, review_by: …}",
+			"Safe Harbor needs the officer's dated statement that nothing else is known to identify a person (45 CFR 164.514(b)(2)(ii))")
+	}
+}
+
+func (p *Policy) hasNoRowKey(say saying) {
+	if p.Output.RowKey {
+		say("output.row_key", "remove row_key:", "a row key is another unique code of a record (45 CFR 164.514(b)(2)(i)(R))")
+	}
+}
+
+// looksNothingUp refuses roster columns: they hold the health plan's own numbers.
+func (p *Policy) looksNothingUp(say saying) {
+	p.eachField(func(path string, f *Field) {
+		if input, _, ok := strings.Cut(f.From, "."); ok && p.isInput(input) {
+			form := forms[p.Standard]
+			say(path+".from", "remove the field; do: code gives the rows of one person a common code",
+				"a look-up in a roster gives a member's own number (%s%s)", form.law, letterOf(form.names, extract.MemberNumber))
+		}
+	})
+}
+
+func (p *Policy) isInput(name string) bool {
+	_, known := p.Inputs[name]
+	return known || name != "" && name == p.People.Roster
+}
+
+func (p *Policy) eachField(visit func(path string, f *Field)) {
+	for i := range p.Release {
+		rel := &p.Release[i]
+		path := strictyaml.Join("release", rel.Dataset) + ".fields"
+		for j := range rel.Fields {
+			visit(strictyaml.Join(path, rel.Fields[j].Name), &rel.Fields[j])
+		}
+	}
+}
+
+// isCertified asks for the expert's determination, all of it.
+func (p *Policy) isCertified(say saying) {
+	const path = "certificate"
+	switch c := p.Certificate; {
+	case p.judgedBy() != ExpertDetermination:
+	case c == nil:
+		say(path, "add certificate: {expert: …, on: …, method: …, conditions: […], expires: …}",
+			"an expert's determination leaves by certificate only: who, when, by which method, under which conditions, until when (45 CFR 164.514(b)(1))")
+	default:
+		for key, missing := range map[string]bool{
+			"expert": c.Expert == "", "method": c.Method == "", "conditions": len(c.Conditions) == 0,
+			"on": c.On == extract.NoDay, "expires": c.Expires == extract.NoDay,
+		} {
+			if missing {
+				say(strictyaml.Join(path, key), "take it from the certificate", "the certificate does not say its %s (45 CFR 164.514(b)(1))", key)
+			}
+		}
+	}
+}
+
+// needed notes the protective inputs that a release cannot do without.
+func (c *checking) needed(kinds map[string]bool) {
+	need := func(kind, why string) {
+		if !kinds[kind] {
+			c.add("inputs", "add the input that holds the "+kind+", with max_age and shrink_limit", "%s, and no input of kind %s is named", why, kind)
+		}
+	}
+	if c.StaysProtected() {
+		need("consents", "a release of protected information reads consents and denials")
+	}
+	if c.StaysProtected() && c.env.Recipients[c.Recipient] == "health-plan" {
+		need("restrictions", "a patient who paid out of pocket may restrict what a health plan learns (45 CFR 164.522(a)(1)(vi))")
+	}
+	if c.People.RegistryOptOut {
+		need("consents", "people.clinic_choice leaves out who opted out of registries")
+	}
+}
