@@ -204,7 +204,7 @@ func (r *reading) people() {
 	r.oneOf(related+".covered", f.Relationship.Covered, "at-service")
 	r.oneOf(related+".if_ambiguous", f.Relationship.IfAmbiguous, "withhold")
 	p.People = People{
-		Roster: f.Relationship.Roster, Covered: f.Relationship.Covered, Part2: DenyWithout, AcceptForms: f.Consent.Part2.AcceptForms,
+		Roster: f.Relationship.Roster, Covered: f.Relationship.Covered, IfAmbiguous: f.Relationship.IfAmbiguous, ChoiceBecause: f.ClinicChoice.Because, Part2: DenyWithout, AcceptForms: f.Consent.Part2.AcceptForms,
 		RegistryOptOut: r.oneOf(choice+".registry_opt_out", f.ClinicChoice.RegistryOptOut, "leave-out"),
 		Part2LeaveOut:  r.oneOf(choice+".part2_program", f.ClinicChoice.Part2Program, "leave-out"),
 	}

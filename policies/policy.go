@@ -107,6 +107,7 @@ type People struct {
 	Minors         string   // rules of a jurisdiction, such as us-ca; "" when none are named
 	RegistryOptOut bool     // clinic_choice.registry_opt_out: leave-out
 	Part2LeaveOut  bool     // clinic_choice.part2_program: leave-out
+	ChoiceBecause  string   // clinic_choice.because
 }
 
 // ConsentRule is what holds for a person when no directive is on file.
@@ -142,10 +143,11 @@ type Release struct {
 // Condition restricts the records of a dataset: the code at Path must be in
 // Codes, its number in Range, or its date in Period. Exactly one is there.
 type Condition struct {
-	Path   string
-	Codes  CodeSet
-	Range  *Range
-	Period string // measure-year, last-closed-year, last-closed-month, or "YYYY-MM-DD..YYYY-MM-DD"
+	Path     string
+	Codes    CodeSet
+	Range    *Range
+	ValueSet string // the included set that Codes came from; "" when they are written out
+	Period   string // measure-year, last-closed-year, last-closed-month, or "YYYY-MM-DD..YYYY-MM-DD"
 }
 
 // Range is a closed range of numbers.
