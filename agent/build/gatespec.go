@@ -14,8 +14,7 @@ import (
 // gateSpec tells the gate, from the policy alone and not from the engine's
 // plan, what may stand at each position of a dataset's part.
 func (r *Run) gateSpec(release *policies.Release) (gate.Spec, error) {
-	exact := r.Policy.Standard == policies.Identified
-	spec := gate.Spec{Format: gate.NDJSON, ExactDates: exact}
+	spec := gate.Spec{Format: gate.NDJSON, ExactDates: r.showsDates()}
 	schema := r.Schemas[release.Dataset]
 	if schema == nil {
 		return spec, r.fhirPositions(release, &spec)
@@ -35,6 +34,11 @@ func (r *Run) gateSpec(release *policies.Release) (gate.Spec, error) {
 	return spec, nil
 }
 
+// showsDates tells whether dates finer than a year may leave.
+func (r *Run) showsDates() bool {
+	return r.Policy.Standard == policies.Identified || r.Policy.Standard == policies.LimitedDataSet
+}
+
 func (r *Run) cellGrammar(release *policies.Release, f *policies.Field, schema *extract.Schema) (gate.Grammar, error) {
 	if f.Do == policies.Keep {
 		for i := range schema.Fields {
@@ -48,10 +52,13 @@ func (r *Run) cellGrammar(release *policies.Release, f *policies.Field, schema *
 			if values := column.Enum(); len(values) > 0 {
 				return gate.Closed(values...), nil
 			}
-			if column.Class == extract.Date && column.Type == extract.TypeDate && r.Policy.Standard == policies.Identified {
+			if column.Class == extract.Date && column.Type == extract.TypeDate && r.showsDates() {
 				return gate.Date(), nil
 			}
 			return r.keptGrammar(column.Class, column.Type == extract.TypeInteger)
+		}
+		if r.Policy.Standard != policies.Identified {
+			return gate.Grammar{}, fmt.Errorf("a look-up cannot leave under %s", r.Policy.Standard)
 		}
 		if _, column, ok := strings.Cut(f.From, "."); ok && column != "member_id" {
 			return gate.Any(), nil // whatever else the roster tells of a member: all of it is scanned
@@ -78,7 +85,7 @@ func (r *Run) transformed(f *policies.Field) (gate.Grammar, error) {
 	switch f.Do {
 	case policies.Year:
 		first := 1
-		if r.Policy.Standard != policies.Identified {
+		if !r.showsDates() {
 			first = last - 90
 		}
 		return gate.Year(first, last+1), nil
@@ -104,13 +111,14 @@ func (r *Run) transformed(f *policies.Field) (gate.Grammar, error) {
 	return gate.Grammar{}, fmt.Errorf("the gate knows no transform %s", f.Do)
 }
 
-// mostDeidentified is the largest number in de-identified data. A day written
+// mostDeidentified is the largest number in data without direct identifiers. A day written
 // as a number (YYYYMMDD), a telephone, social security or longer record number
 // is larger, and so is a time in seconds.
 const mostDeidentified = 9_999_999
 
 // keptGrammar is what a kept value of a class may be. Under Safe Harbor the
-// prover lets only classes through that identify nobody.
+// prover lets only classes through that identify nobody, and in a limited data
+// set dates and places too.
 func (r *Run) keptGrammar(class extract.Class, integer bool) (gate.Grammar, error) {
 	switch class {
 	case extract.State:
@@ -134,29 +142,41 @@ func (r *Run) keptGrammar(class extract.Class, integer bool) (gate.Grammar, erro
 	case extract.Boolean:
 		return gate.Boolean(), nil
 	}
-	if r.Policy.Standard != policies.Identified {
-		return gate.Grammar{}, fmt.Errorf("class %s cannot be kept under %s", class, r.Policy.Standard)
-	}
-	switch class {
-	case extract.Date, extract.DeathDate:
+	switch {
+	case !r.showsDates():
+	case class == extract.Date || class == extract.DeathDate:
 		return gate.DateTime(), nil
-	case extract.BirthDate:
+	case class == extract.BirthDate:
 		return gate.OwnIdentifier(gate.BirthDate), nil
-	case extract.ProviderKey:
+	case class == extract.ProviderKey:
 		return gate.ProviderNumber(), nil
+	case r.Policy.Standard == policies.Identified:
+		return identifiedGrammar(class), nil
+	case class == extract.Town:
+		return gate.OwnTown(), nil
+	case class == extract.Postcode:
+		return gate.OwnPostcode(), nil
+	}
+	return gate.Grammar{}, fmt.Errorf("class %s cannot be kept under %s", class, r.Policy.Standard)
+}
+
+// identifiedGrammar is what a kept value may be of a class that leaves in
+// identified form only.
+func identifiedGrammar(class extract.Class) gate.Grammar {
+	switch class {
 	case extract.SubjectKey, extract.RecordNumber:
-		return gate.OwnIdentifier(gate.RecordNumber, gate.Other), nil
+		return gate.OwnIdentifier(gate.RecordNumber, gate.Other)
 	case extract.RecordKey:
-		return gate.CodeToken(), nil
+		return gate.CodeToken()
 	case extract.Town:
-		return gate.OwnIdentifier(gate.City), nil
+		return gate.OwnIdentifier(gate.City)
 	case extract.Geography:
-		return gate.OwnIdentifier(gate.StreetAddress, gate.City), nil
+		return gate.OwnIdentifier(gate.StreetAddress, gate.City)
 	}
 	if kind, ok := rosterKinds[class]; ok {
-		return gate.OwnIdentifier(kind, gate.Other), nil
+		return gate.OwnIdentifier(kind, gate.Other)
 	}
-	return gate.Any(), nil
+	return gate.Any()
 }
 
 // fhirPositions declares the leaves that the release names, and nothing else.

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/posternhealth/postern/deid/gate"
@@ -63,6 +64,62 @@ func TestSystemsOfAClinicsOwn(t *testing.T) {
 				t.Errorf("%s: %s: %v", standard, value, hit)
 			}
 		}
+	}
+}
+
+// A limited data set shows its own person's town and ZIP code and any date, and
+// nothing else that the roster has of anybody: 45 CFR 164.514(e)(2).
+func TestCellsOfALimitedDataSet(t *testing.T) {
+	r := &Run{Job: Job{Policy: &policies.Policy{Standard: policies.LimitedDataSet}}}
+	roster := gate.NewRoster(2)
+	for i, values := range []map[gate.Kind]string{
+		{gate.Name: "Eastlake", gate.City: "Harbor Falls", gate.Postcode: "02601", gate.StreetAddress: "12 Mill Road", gate.BirthDate: "1951-03-02", gate.RecordNumber: "CV-104233", gate.MemberNumber: "00112", gate.Phone: "413-555-0134"},
+		{gate.City: "Eastlake", gate.Postcode: "06103", gate.BirthDate: "1960-07-04"},
+	} {
+		for kind, value := range values {
+			if err := roster.Add(uint32(i), kind, []byte(value)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	roster.Freeze()
+	for class, values := range map[extract.Class][2]string{ // what passes, what does not
+		extract.Town:        {"Harbor Falls|HARBOR FALLS", "Eastlake|12 Mill Road|Millbrook|CV-104233|413-555-0134"},
+		extract.Postcode:    {"02601", "06103|00112|CV-104233|1951"},
+		extract.State:       {"MA|Vermont", "Harbor Falls|02601|Eastlake"},
+		extract.Date:        {"2026-05-03|2026-05-03T08:15:00-05:00", "CV-104233|413-555-0134|3 May"},
+		extract.DeathDate:   {"2026-05-03", "Eastlake"},
+		extract.BirthDate:   {"1951-03-02", "1960-07-04|2026-05-03"},
+		extract.AgeYears:    {"93", "1951"},
+		extract.Number:      {"27", "4135550134|20260503"},
+		extract.Code:        {"crisis|44261-6", "CV-104233|413-555-0134"},
+		extract.Race:        {"Asian", "Eastlake|CV-104233|413-555-0134"},
+		extract.ProviderKey: {"1234567893", "1234567890|CV-104233"},
+	} {
+		grammar, err := r.keptGrammar(class, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		guard, err := gate.New(gate.Spec{Format: gate.CSV, ExactDates: r.showsDates(), Positions: []gate.Position{{Path: "v", Grammar: grammar}}}, roster)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range values {
+			for value := range strings.SplitSeq(values[i], "|") {
+				if hit := guard.Row([]byte(value+"\n"), []uint32{0}); (hit == nil) != (i == 0) {
+					t.Errorf("%s %q: %v", class, value, hit)
+				}
+			}
+		}
+	}
+	for class := range extract.Class(extract.Classes) {
+		_, err := r.keptGrammar(class, false)
+		if err == nil && !policies.Permits(policies.LimitedDataSet, class, policies.Keep) && class != extract.CodeSystem && class != extract.WebAddress {
+			t.Errorf("the gate has a grammar for a %s, which no limited data set holds", class)
+		}
+	}
+	if _, err := r.cellGrammar(&policies.Release{}, &policies.Field{From: "acme-roster.plan", Do: policies.Keep}, &extract.Schema{}); err == nil {
+		t.Error("the gate has a grammar for a look-up in a roster")
 	}
 }
 
