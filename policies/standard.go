@@ -181,12 +181,13 @@ func transformsFor(std Standard, class extract.Class) string {
 }
 
 // judgedBy is the standard by whose classes a policy is judged: its own, or
-// that of the ground on which an aggregate stands.
+// that of the ground on which an aggregate stands, Safe Harbor's where it names
+// none.
 func (p *Policy) judgedBy() Standard {
 	if p.Standard != Aggregate {
 		return p.Standard
 	}
-	return groundsOfAggregate[p.Ground].judgedBy
+	return cmp.Or(groundsOfAggregate[p.Ground].judgedBy, SafeHarbor)
 }
 
 // StaysProtected tells whether what leaves is protected health information

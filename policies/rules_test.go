@@ -1,0 +1,205 @@
+package policies
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+// made is a policy of each standard that Check finds right.
+func made(std Standard) *Policy {
+	p := &Policy{Name: "made", Version: 1, Standard: std, Recipient: "national-outcomes-registry", Purpose: "HRESCH", Basis: "45 CFR 164.502(d)",
+		Agreement: Agreement{"dua", "X-1", day("2026-01-01"), day("2027-12-31"), extract.NoDay},
+		Inputs:    map[string]Guard{"consents": {}}, Output: Output{Layout: "csv", Mode: "full", Part2Rows: "leave-out"},
+		Release: []Release{{Dataset: "scores", Only: []Condition{{Path: "service_date", Period: LastClosedYear}},
+			Fields: []Field{{Name: "total_score", From: "total_score", Do: Keep, Because: "the outcome"}}}}}
+	switch std {
+	case Identified:
+		p.Basis, p.Purpose, p.People.General = "45 CFR 164.512(b)", "PUBHLTH", DenyWithout
+	case LimitedDataSet:
+		p.Basis, p.People.General = "45 CFR 164.514(e)", PermitWithout
+	case SafeHarbor:
+		p.Attest = &Attestation{"the officer", day("2026-11-20"), day("2027-11-20")}
+	case ExpertDetermination:
+		p.Certificate = &Certificate{Expert: "an expert", On: day("2026-01-10"), Method: "k = 11", Conditions: []string{"no linking"}, Expires: day("2027-01-10")}
+	case Aggregate:
+		p.Release, p.Ground = nil, "safe-harbor-dimensions"
+		p.Tables = []Table{{Name: "strata", Dataset: "scores", Period: "calendar-year", Show: []string{"denominator"}, Totals: true,
+			By: []Dimension{{Path: "sex", Class: extract.Sex}, {Path: "birth_date", Class: extract.BirthDate, Bands: []string{"0-64", "65-89", "90+"}}, {Path: "race", Class: extract.Race, Coarsen: "omb"}}}}
+		p.Protect = &Protect{Smallest: 11, First: []string{"coarsen"}, Then: "suppress", Against: []string{"this-table", "linked-tables", "earlier-drops"}, Years: 5, Audit: true}
+	}
+	return p
+}
+
+func field(name string, do Transform) Field {
+	return Field{Name: name, From: name, Do: do, Because: "a test", Width: 5, Top: 90, Days: 365, Unit: "weeks"}
+}
+
+// what each standard asks, broken once: one edit, one mistake at its place.
+var broken = []struct {
+	name       string
+	std        Standard
+	edit       func(p *Policy)
+	path, says string
+}{
+	{"a purpose the basis does not cover", Identified, func(p *Policy) { p.Purpose = "HMARKT" }, "purpose", "does not cover"},
+	{"an unknown basis", Identified, func(p *Policy) { p.Basis = "45 CFR 1.1" }, "basis", "no legal basis"},
+	{"a basis of another standard", LimitedDataSet, func(p *Policy) { p.Basis = "45 CFR 164.512(b)" }, "basis", "no basis for the standard limited-data-set"},
+	{"no authorization", Identified, func(p *Policy) { p.Basis, p.People.General = "45 CFR 164.508", PermitWithout }, "people.consent.general.without_directive", "authorization"},
+	{"no relationship", Identified, func(p *Policy) {
+		p.Basis, p.Purpose, p.Recipient = "45 CFR 164.506(c)(4)", "HOPERAT", "valley-care-group"
+	}, "people.relationship.roster", "164.506(c)(4) needs a relationship"},
+	{"a recipient the basis does not reach", Identified, func(p *Policy) { p.Basis, p.Purpose = "45 CFR 164.506(c)(2)", "TREAT" }, "basis", "nothing leaves to a recipient of kind registry"},
+	{"no rule without directive", LimitedDataSet, func(p *Policy) { p.People.General = "" }, "people.consent.general", "without a directive"},
+	{"no notice", LimitedDataSet, func(p *Policy) { p.People.AcceptForms, p.Output.Part2Rows = []string{"f"}, "own-file" }, "notices.part2", "42 CFR 2.32"},
+	{"no consents", LimitedDataSet, func(p *Policy) { p.Inputs = nil }, "inputs", "consents"},
+	{"no restrictions", LimitedDataSet, func(p *Policy) { p.Recipient = "acme-health-plan" }, "inputs", "164.522(a)(1)(vi)"},
+	{"opted out, and nobody knows", SafeHarbor, func(p *Policy) { p.Inputs, p.People.RegistryOptOut = nil, true }, "inputs", "opted out"},
+
+	{"a limited data set for marketing", LimitedDataSet, func(p *Policy) { p.Purpose = "HMARKT" }, "purpose", "164.514(e) does not cover"},
+	{"a limited data set for treatment", LimitedDataSet, func(p *Policy) { p.Purpose = "TREAT" }, "purpose", "164.514(e) does not cover"},
+	{"a limited data set without data use agreement", LimitedDataSet, func(p *Policy) { p.Agreement.Kind = "participation" }, "agreement.kind", "164.514(e)(4)"},
+	{"a member id in a limited data set", LimitedDataSet, func(p *Policy) {
+		p.People.Roster, p.Inputs = "acme-roster", map[string]Guard{"acme-roster": {}, "consents": {}}
+		p.Release[0].Fields = append(p.Release[0].Fields, Field{Name: "member_id", From: "acme-roster.member_id", Do: Keep})
+	}, "release.scores.fields.member_id.from", "164.514(e)(2)(viii)"},
+	{"selected by name in a limited data set", LimitedDataSet, func(p *Policy) {
+		p.Release[0].Only = append(p.Release[0].Only, Condition{Path: "patient_name", Codes: Codes("x")})
+	}, "release.scores.only.patient_name", "164.514(e)(2)(i)"},
+
+	{"no attestation", SafeHarbor, func(p *Policy) { p.Attest = nil }, "attest.actual_knowledge", "164.514(b)(2)(ii)"},
+	{"an expired attestation", SafeHarbor, func(p *Policy) { p.Attest.ReviewBy = day("2026-11-30") }, "attest.actual_knowledge.review_by", "164.514(b)(2)(ii)"},
+	{"a row key", SafeHarbor, func(p *Policy) { p.Output.RowKey = true }, "output.row_key", "164.514(b)(2)(i)(R)"},
+	{"changes only", SafeHarbor, func(p *Policy) { p.Output.Mode = "delta" }, "output.mode", "164.514(b)(2)(i)(C)"},
+	{"a month", SafeHarbor, func(p *Policy) { p.Release[0].Only[0].Period = LastClosedMonth }, "release.scores.only.service_date", "164.514(b)(2)(i)(C)"},
+	{"a year that runs", SafeHarbor, func(p *Policy) { p.Release[0].Only[0].Period = "2026-01-01..2026-12-31" }, "release.scores.only.service_date", "164.514(b)(2)(i)(C)"},
+	{"followed without end", SafeHarbor, func(p *Policy) { p.Release[0].Only = nil }, "release.scores.only", "164.514(b)(2)(i)(C)"},
+	{"a second year beside intervals", SafeHarbor, func(p *Policy) {
+		p.Cohort = &Cohort{"scores", "last-closed", 364}
+		p.Release[0].Fields = []Field{field("service_date", RelativeTime), {Name: "born", From: "birth_date", Do: Year}, {Name: "index_year", From: FromIndex, Do: Year}}
+	}, "release.scores.fields.born.do", "164.514(b)(2)(i)(C)"},
+	{"a constant month", SafeHarbor, func(p *Policy) {
+		p.Release[0].Fields = append(p.Release[0].Fields, Field{Name: "sex", From: "sex", Do: Constant, To: "2025-03"})
+	}, "release.scores.fields.sex.value", "164.514(b)(2)(i)(C)"},
+	{"a token", SafeHarbor, func(p *Policy) { p.Release[0].Fields = []Field{field("patient_id", Token)} }, "release.scores.fields.patient_id.do", "164.514(c)"},
+	{"a shifted date", SafeHarbor, func(p *Policy) { p.Release[0].Fields = []Field{field("service_date", ShiftDate)} }, "release.scores.fields.service_date.do", "164.514(c)"},
+	{"a shifted date in a limited data set", LimitedDataSet, func(p *Policy) { p.Release[0].Fields = []Field{field("service_date", ShiftDate)} }, "release.scores.fields.service_date.do", "164.514(b)(1)"},
+	{"counted by token", LimitedDataSet, func(p *Policy) {
+		p.Release[0].Fields, p.Totals = []Field{field("patient_id", Token)}, []Total{{"rows-by", "patient_id"}}
+	}, "totals[0]", "list people"},
+
+	{"no certificate", ExpertDetermination, func(p *Policy) { p.Certificate = nil }, "certificate", "164.514(b)(1)"},
+	{"a certificate without method", ExpertDetermination, func(p *Policy) { p.Certificate.Method = "" }, "certificate.method", "164.514(b)(1)"},
+	{"steps within the shift", ExpertDetermination, func(p *Policy) {
+		p.Release[0].Fields, p.Release[0].Only[0].Period = []Field{field("service_date", ShiftDate)}, LastClosedMonth
+	}, "release.scores.only", "164.514(b)(1)"},
+	{"steps of changes", ExpertDetermination, func(p *Policy) {
+		p.Release[0].Fields, p.Output.Mode = []Field{field("service_date", ShiftDate)}, "delta"
+	}, "release.scores.only", "164.514(b)(1)"},
+	{"a year that runs, with shifted dates", ExpertDetermination, func(p *Policy) {
+		p.Release[0].Fields, p.Release[0].Only[0].Period = []Field{field("service_date", ShiftDate)}, MeasureYear
+	}, "release.scores.only", "164.514(b)(1)"},
+	{"years to come, with shifted dates", ExpertDetermination, func(p *Policy) {
+		p.Release[0].Fields, p.Release[0].Only[0].Period = []Field{field("service_date", ShiftDate)}, "2026-01-01..2026-12-31"
+	}, "release.scores.only", "164.514(b)(1)"},
+
+	{"no ground", Aggregate, func(p *Policy) { p.Ground = "" }, "aggregate_ground", "no standard of HIPAA"},
+	{"an unknown ground", Aggregate, func(p *Policy) { p.Ground = "trust" }, "aggregate_ground", "no ground for aggregates"},
+	{"a ground on another basis", Aggregate, func(p *Policy) { p.Ground, p.People.General = "contract", PermitWithout }, "basis", "164.506(c)(4)"},
+	{"an aggregate by expert, without one", Aggregate, func(p *Policy) { p.Ground = "expert-determination" }, "certificate", "164.514(b)(1)"},
+	{"no protection", Aggregate, func(p *Policy) { p.Protect = nil }, "protect", "small cells"},
+	{"small cells", Aggregate, func(p *Policy) { p.Protect.Smallest = 10 }, "protect.smallest_count", "1 to 10"},
+	{"no suppression", Aggregate, func(p *Policy) { p.Protect.Then = "" }, "protect.then", "suppressed"},
+	{"reckoned from earlier drops", Aggregate, func(p *Policy) { p.Protect.Against = p.Protect.Against[:2] }, "protect.against", "earlier drops"},
+	{"no audit", Aggregate, func(p *Policy) { p.Protect.Audit = false }, "protect.audit", "proved"},
+	{"a table by ZIP code", Aggregate, func(p *Policy) { p.Tables[0].By[0] = Dimension{Path: "zip", Class: extract.Postcode} }, "tables.strata.by[0]", "164.514(b)(2)(i)(B)"},
+	{"a table by name, by contract", Aggregate, func(p *Policy) {
+		byContract(p)
+		p.Tables[0].By[0] = Dimension{Path: "patient_name", Class: extract.Name}
+	}, "tables.strata.by[0]", "one by one"},
+	{"ages over 89 apart", Aggregate, func(p *Policy) { p.Tables[0].By[1].Bands = []string{"0-89", "90-94", "95+"} }, "tables.strata.by[1]", "164.514(b)(2)(i)(C)"},
+	{"ages up to 90 apart", Aggregate, func(p *Policy) { p.Tables[0].By[1].Bands = []string{"0-90", "91+"} }, "tables.strata.by[1]", "164.514(b)(2)(i)(C)"},
+	{"a table of a month", Aggregate, func(p *Policy) {
+		p.Tables[0].Denominator = []Condition{{Path: "service_date", Period: LastClosedMonth}}
+	}, "tables.strata.denominator.service_date", "164.514(b)(2)(i)(C)"},
+}
+
+// byContract puts an aggregate on the ground of a contract.
+func byContract(p *Policy) {
+	p.Ground, p.Basis, p.Purpose, p.Recipient = "contract", "45 CFR 164.506(c)(4)", "HOPERAT", "valley-care-group"
+	p.People = People{Roster: "acme-roster", General: PermitWithout}
+	p.Inputs = map[string]Guard{"acme-roster": {}, "consents": {}}
+}
+
+func TestWhatStandardsAsk(t *testing.T) {
+	for _, c := range broken {
+		p := made(c.std)
+		c.edit(p)
+		_, err := Check(p, testEnv(t))
+		var mistakes *strictyaml.Errors
+		if !errors.As(err, &mistakes) || len(mistakes.List) != 1 || mistakes.List[0].Path != c.path || !strings.Contains(mistakes.List[0].Message, c.says) {
+			t.Errorf("%s, %s: got %v", c.std, c.name, err)
+		}
+	}
+}
+
+// What the rules above leave open is right.
+func TestWhatStandardsAllow(t *testing.T) {
+	for name, p := range allowed() {
+		if _, err := Check(p, testEnv(t)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func allowed() map[string]*Policy {
+	list := map[string]*Policy{}
+	for _, std := range []Standard{Identified, LimitedDataSet, SafeHarbor, ExpertDetermination, Aggregate} {
+		list[string(std)] = made(std)
+	}
+	edit := func(name string, std Standard, edit func(p *Policy)) {
+		list[name] = made(std)
+		edit(list[name])
+	}
+	edit("aggregate by contract", Aggregate, func(p *Policy) {
+		byContract(p)
+		p.Tables[0].By = append(p.Tables[0].By, Dimension{Path: "zip", Class: extract.Postcode})
+		p.Tables[0].Denominator = []Condition{{Path: "service_date", Period: LastClosedMonth}}
+	})
+	edit("aggregate by an expert", Aggregate, func(p *Policy) { p.Ground, p.Certificate = "expert-determination", made(ExpertDetermination).Certificate })
+	shifted := func(p *Policy) {
+		p.Release[0].Fields = []Field{field("service_date", ShiftDate), field("patient_id", Token), field("score_id", Ordinal)}
+	}
+	edit("shifted dates of whole years", ExpertDetermination, shifted)
+	edit("shifted dates of two years", ExpertDetermination, func(p *Policy) {
+		shifted(p)
+		p.Release[0].Only[0].Period = "2024-01-01..2025-12-31"
+	})
+	edit("shifted dates in fine steps", ExpertDetermination, func(p *Policy) {
+		shifted(p)
+		p.Release[0].Only, p.Certificate.FineDates = nil, true
+	})
+	edit("shifted dates of a cohort", ExpertDetermination, func(p *Policy) {
+		shifted(p)
+		p.Release[0].Only, p.Cohort = nil, &Cohort{"scores", "last-closed", 364}
+	})
+	edit("a constant year", SafeHarbor, func(p *Policy) {
+		p.Release[0].Fields = append(p.Release[0].Fields, Field{Name: "sex", From: "sex", Do: Constant, To: "2025"})
+	})
+	edit("a limited data set with Part 2", LimitedDataSet, func(p *Policy) {
+		p.People.AcceptForms, p.Output = []string{"tpo-2026"}, Output{Layout: "csv", Mode: "full", Part2Rows: "same-file", RowKey: true}
+		p.Notices.Part2 = "notice.txt"
+		p.Release[0].Fields = []Field{field("service_date", Keep), field("zip", Keep), field("birth_date", Age), field("provider_npi", Keep), field("race", Map)}
+	})
+	edit("an identified look-up", Identified, func(p *Policy) {
+		p.People.Roster, p.Inputs = "acme-roster", map[string]Guard{"acme-roster": {}, "consents": {}}
+		p.Release[0].Fields = append(p.Release[0].Fields, Field{Name: "member_id", From: "acme-roster.member_id", Do: Keep, Because: "match"}, field("race", Map))
+	})
+	edit("groups of 11", SafeHarbor, func(p *Policy) {
+		p.Protect, p.People.Part2LeaveOut = &Protect{K: 11, Over: []string{"sex", "race"}}, true
+	})
+	return list
+}
