@@ -51,7 +51,7 @@ func newCodeSet(spans []codeSpan) CodeSet {
 	for _, s := range spans {
 		last := len(out) - 1
 		switch {
-		case last < 0 || !out[last].holds(s.from):
+		case last < 0 || !out[last].holds(s.from) && !(out[last].deep && out[last].after() == s.from):
 			out = append(out, s)
 		case endsBefore(out[last], s):
 			out[last].to, out[last].deep = s.to, s.deep
@@ -73,6 +73,32 @@ func endsBefore(a, b codeSpan) bool {
 
 func (s codeSpan) holds(code string) bool {
 	return s.from <= code && (code <= s.to || s.deep && strings.HasPrefix(code, s.to))
+}
+
+// after is the first code after the span, in byte order.
+func (s codeSpan) after() string {
+	if !s.deep {
+		return s.to + "\x00"
+	}
+	next := []byte(strings.TrimRight(s.to, "\xff"))
+	if len(next) == 0 {
+		return "" // every code lies in the span
+	}
+	next[len(next)-1]++
+	return string(next)
+}
+
+// says writes the span as policies do.
+func (s codeSpan) says() string {
+	switch {
+	case s.deep && s.from == s.to:
+		return s.from + "*"
+	case s.from == s.to:
+		return s.from
+	case s.deep:
+		return s.from + ".." + s.to
+	}
+	return s.from + ".." + s.to + " alone"
 }
 
 // Empty tells whether no code is in the set.

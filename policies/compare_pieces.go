@@ -1,0 +1,285 @@
+package policies
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/posternhealth/postern/extract"
+)
+
+// piece is what a policy lets out of each record that it admits: something that
+// is taken from one source in one form. Of a table it is a number that a record
+// counts in.
+type piece struct {
+	field   string // as the policy names it, for people
+	dataset string // or table
+	source  string
+	shape   shape
+	group   group
+}
+
+// shape is a form: what a transform makes of a value.
+type shape struct {
+	do      Transform
+	step    int               // of years, for bands; of numbers, for round; of days, for intervals; the range of a shift
+	top     int               // the age from which on there is one group
+	bands   []string          // of a table
+	codes   map[string]string // of a map
+	index   string            // the definition of the index date that it is counted from; "" for none
+	harbor  bool              // no year 90 years ago or more is shown
+	rate    bool              // of a table: the number shows in a rate only
+	coarser string            // it was coarsened, by this list of what is coarsened first
+}
+
+// What leaves beside fields.
+const (
+	rowKey   Transform = "row-key"
+	rowOrder Transform = "order"
+)
+
+// released are the pieces of a dataset.
+func (v *view) released(rel *Release) (list []piece) {
+	add := func(field, source string, f shape) {
+		list = append(list, piece{field: field, dataset: rel.Dataset, source: source, shape: f})
+	}
+	for i := range rel.Fields {
+		f := &rel.Fields[i]
+		for _, l := range f.Leaves {
+			add(f.Name, strings.Join(l.Path, "."), v.shapeOf(f, l.Class))
+		}
+		if f.Leaves == nil {
+			source, class := v.sourceOf(f)
+			add(f.Name, source, v.shapeOf(f, class))
+		}
+	}
+	if v.Output.RowKey {
+		add("row key", "", shape{do: rowKey})
+	}
+	if v.Output.Shuffle == "" {
+		add("order of the rows", "", shape{do: rowOrder})
+	}
+	return v.grouped(list)
+}
+
+// sourceOf is where a field's value comes from: a column, a roster's column,
+// the index date, or what is known of the person from other datasets.
+func (v *view) sourceOf(f *Field) (string, extract.Class) {
+	if f.From == FromIndex || v.schema == nil {
+		return f.From, extract.Date
+	}
+	col := find(v.schema, named(f.From))
+	if col == nil {
+		col = impliedColumn(f, v.schema)
+	}
+	switch {
+	case col != nil:
+		return col.Name, col.Class
+	case f.Do == AgeBand || f.Do == Age:
+		return "birth date of the person", extract.BirthDate
+	}
+	return f.From, f.Class
+}
+
+func (v *view) shapeOf(f *Field, class extract.Class) shape {
+	out := shape{do: f.Do}
+	if f.From == FromIndex || f.Do == RelativeTime || f.At == FromIndex && class != extract.AgeYears {
+		out.index = v.index
+	}
+	switch f.Do {
+	case Year:
+		out.harbor = v.Standard == SafeHarbor
+	case AgeBand:
+		out.step, out.top = f.Width, f.Top
+	case Age:
+		out.do, out.step, out.top = AgeBand, 1, oldestAge
+	case RelativeTime:
+		if out.step = 1; f.Unit == "weeks" {
+			out.step = 7
+		}
+	case ShiftDate, Round:
+		out.step = f.Days
+	case Map:
+		out.codes = v.mapNamed(f.To)
+	}
+	return out
+}
+
+// mapNamed is an included map, never nil.
+func (p *Policy) mapNamed(name string) map[string]string {
+	if set := p.ValueSets[name]; set != nil && set.Map != nil {
+		return set.Map
+	}
+	return map[string]string{}
+}
+
+// shown are the pieces of one part of a table: its denominator, or what it
+// counts of it as the numerator.
+func (v *view) shown(t *Table, part string) (list []piece) {
+	var forms []shape
+	if slices.Contains(t.Show, part) {
+		forms = append(forms, shape{})
+	}
+	if slices.Contains(t.Show, "rate") {
+		forms = append(forms, shape{rate: true})
+	}
+	for _, f := range forms {
+		add := func(path string, f shape) {
+			list = append(list, piece{field: path, dataset: t.Name, source: part + " by " + path + " and " + t.Period, shape: f})
+		}
+		if t.Totals {
+			add("everyone", f)
+		}
+		for _, d := range t.By {
+			by := f
+			if by.bands = d.Bands; d.Coarsen != "" {
+				by.codes = v.mapNamed(d.Coarsen)
+			}
+			add(d.Path, by)
+		}
+	}
+	return v.grouped(list)
+}
+
+// grouped says whose number counts for each piece, and adds what leaves of a
+// field that is coarsened first.
+func (v *view) grouped(list []piece) []piece {
+	p := v.Protect
+	if p == nil {
+		return list
+	}
+	var shared, all []piece
+	for _, x := range list {
+		if slices.Contains(p.Over, x.field) {
+			shared = append(shared, x)
+		}
+	}
+	first := strings.Join(p.First, ", ")
+	for _, x := range list {
+		g := group{smallest: p.K, by: shared, person: p.Then == "suppress-person"}
+		if len(v.Tables) > 0 {
+			g.smallest, g.by = p.Smallest, []piece{x}
+		}
+		x.group = g
+		coarsened := slices.Contains(p.First, "coarsen "+x.field) ||
+			slices.Contains(p.First, "coarsen") && (len(v.Tables) > 0 || slices.Contains(p.Over, x.field))
+		if first == "" || coarsened {
+			all = append(all, x)
+		}
+		if first != "" {
+			if x.group.first = first; coarsened {
+				x.shape.coarser = first
+			}
+			all = append(all, x)
+		}
+	}
+	return all
+}
+
+// covers tells whether a piece tells at least as much as another, whatever the
+// value is (docs/comparing-policies.md, "Which form tells at least as much").
+func (p *piece) covers(o *piece) bool {
+	switch {
+	case p.dataset != o.dataset:
+		return false
+	case o.shape.do == Constant:
+		return true
+	case p.source != o.source || p.shape.rate && !o.shape.rate:
+		return false
+	case o.shape.coarser != "" && o.shape.coarser == p.shape.coarser:
+		x, y := p.shape, o.shape
+		x.coarser, y.coarser = "", ""
+		return x.covers(&y) && y.covers(&x)
+	}
+	return p.shape.coarser == "" && p.shape.covers(&o.shape)
+}
+
+func (f *shape) covers(g *shape) bool {
+	switch {
+	case f.index != g.index:
+		return false
+	case f.do == Keep && g.do != rowKey && g.do != rowOrder:
+		return true
+	case slices.Contains(identities, f.do) && slices.Contains(identities, g.do):
+		return slices.Index(identities, f.do) <= slices.Index(identities, g.do)
+	case f.do != g.do:
+		return false
+	}
+	switch f.do {
+	case Year:
+		return g.harbor || !f.harbor
+	case AgeBand:
+		return refines(ages, f.band, g.band)
+	case RelativeTime:
+		return f.step <= g.step
+	case ShiftDate:
+		return f.step <= g.step
+	case Round:
+		return f.step > 0 && g.step%f.step == 0 && g.step/f.step%2 == 1
+	case Map:
+		return refines(slices.Concat(sortedNames(f.codes), sortedNames(g.codes), []string{"another code"}), f.code, g.code)
+	case "":
+		return f.coversCell(g)
+	}
+	return true
+}
+
+// identities are the forms that tell one from another, the more telling first.
+var identities = []Transform{Token, CodePerson, Ordinal}
+
+// coversCell compares the dimensions of tables.
+func (f *shape) coversCell(g *shape) bool {
+	switch plain := f.bands == nil && f.codes == nil; {
+	case plain:
+		return true
+	case f.bands != nil && g.bands != nil:
+		return refines(ages, f.inBands, g.inBands)
+	case f.codes != nil && g.codes != nil:
+		return refines(slices.Concat(sortedNames(f.codes), sortedNames(g.codes), []string{"another code"}), f.code, g.code)
+	}
+	return false
+}
+
+// refines tells whether what g makes of a value can be told from what f makes
+// of it.
+func refines[V any](values []V, f, g func(V) string) bool {
+	made := map[string]string{}
+	for _, v := range values {
+		x, y := f(v), g(v)
+		if was, met := made[x]; met && was != y {
+			return false
+		}
+		made[x] = y
+	}
+	return true
+}
+
+// ages are all that people reach, and the limits of bands beyond.
+var ages = func() (all []int) {
+	for years := range 200 {
+		all = append(all, years)
+	}
+	return all
+}()
+
+func (f *shape) code(c string) string { return f.codes[c] }
+
+func (f *shape) band(years int) string {
+	if years >= f.top {
+		return strconv.Itoa(f.top)
+	}
+	return strconv.Itoa(years - years%max(f.step, 1))
+}
+
+// inBands is the band of a table that an age lies in; "" for none.
+func (f *shape) inBands(years int) string {
+	for _, band := range f.bands {
+		from, to, _ := strings.Cut(strings.TrimSuffix(band, "+"), "-")
+		low, _ := strconv.Atoi(from)
+		high, err := strconv.Atoi(to)
+		if years >= low && (err != nil && strings.HasSuffix(band, "+") || years <= high) {
+			return band
+		}
+	}
+	return ""
+}
