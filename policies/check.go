@@ -21,6 +21,7 @@ type Env struct {
 	Recipients map[string]string          // kind of each recipient, by name
 	Demo       bool                       // sample texts may stand for an officer's
 	Today      extract.Day
+	Unbuilt    bool // what this version cannot carry out is let pass: to explain, prove and compare, never to run
 }
 
 // InputInfo tells about a protective input.
@@ -49,7 +50,7 @@ func Check(p *Policy, env Env) (*Proof, error) {
 	c := newChecking(p, env)
 	c.recipient()
 	c.inputs()
-	c.attested()
+	c.inForce()
 	c.reaches()
 	c.obey(c.add)
 	return c.release()
@@ -66,7 +67,7 @@ func CheckRelease(p *Policy, schemas map[string]*extract.Schema) (*Proof, error)
 }
 
 func newChecking(p *Policy, env Env) *checking {
-	c := &checking{Policy: p, env: env, mistakes: mistakes{source: p.source, errs: &strictyaml.Errors{File: p.File}}}
+	c := &checking{Policy: p, env: env, mistakes: mistakes{source: p.source, errs: &strictyaml.Errors{File: p.File}, broken: map[string]bool{}}}
 	if p.source != nil {
 		c.errs = p.source.NewErrors()
 		open := append(p.source.Placeholders(), p.unfilled...)
@@ -74,7 +75,12 @@ func newChecking(p *Policy, env Env) *checking {
 			open = append(open, p.samples...)
 		}
 		for _, m := range open {
-			c.errs.AddCause(strictyaml.Pos{Line: m.Line, Column: m.Column}, m.Path, m.Message, m.Hint, m.Cause)
+			c.errs.Note(m)
+		}
+	}
+	if !env.Unbuilt {
+		for _, m := range p.Unbuilt() {
+			c.errs.Note(m)
 		}
 	}
 	return c
@@ -83,6 +89,9 @@ func newChecking(p *Policy, env Env) *checking {
 func (c *checking) release() (*Proof, error) {
 	for i := range c.Release {
 		c.dataset(&c.Release[i])
+	}
+	for i := range c.Tables {
+		c.table(&c.Tables[i])
 	}
 	c.dimensions()
 	if err := c.errs.Err(); err != nil {
@@ -110,22 +119,6 @@ func (c *checking) inputs() {
 	c.needed(kinds)
 	if info, ok := c.env.Inputs[c.People.Roster]; ok && info.Kind != "roster" {
 		c.add("people.relationship.roster", "name an input of kind roster", "%q is of kind %s", c.People.Roster, info.Kind)
-	}
-}
-
-// attested refuses a statement of the officer that is not in force. The
-// agreement is judged when records are decided about, not here.
-func (c *checking) attested() {
-	a := c.Attest
-	if a == nil {
-		return
-	}
-	const path = "attest.actual_knowledge"
-	if a.On > c.env.Today {
-		c.add(path+".on", "", "the attestation lies in the future (today is %s)", c.env.Today)
-	}
-	if a.ReviewBy < c.env.Today && a.ReviewBy != extract.NoDay {
-		c.add(path+".review_by", "the officer reviews it and dates it anew", "the attestation had to be reviewed by %s (45 CFR 164.514(b)(2)(ii))", a.ReviewBy)
 	}
 }
 
@@ -210,6 +203,10 @@ func fieldNamed(rel *Release, name string) *Field {
 
 // field finds the column of a field and holds its class against the standard.
 func (c *checking) field(path string, f *Field, schema *extract.Schema) {
+	if f.Do == Constant {
+		f.Class = extract.Code // the policy's own word, the same in every row
+		return
+	}
 	if f.From == FromIndex {
 		f.Class = extract.Date
 		if find(schema, named(FromIndex)) != nil {
@@ -225,7 +222,7 @@ func (c *checking) field(path string, f *Field, schema *extract.Schema) {
 	if col == nil && f.From == f.Name {
 		col = impliedColumn(f, schema)
 	}
-	if col == nil && f.From == f.Name && f.Do == AgeBand {
+	if col == nil && f.From == f.Name && (f.Do == AgeBand || f.Do == Age) {
 		f.Class = extract.BirthDate // the person's own, from the index pass
 		return
 	}
@@ -253,7 +250,7 @@ func impliedColumn(f *Field, schema *extract.Schema) *extract.Field {
 	switch f.Do {
 	case CodePerson:
 		return find(schema, withRole(extract.RoleSubject))
-	case AgeBand:
+	case AgeBand, Age:
 		return find(schema, withClass(extract.BirthDate))
 	}
 	return nil
@@ -279,7 +276,7 @@ func (c *checking) condition(path string, only *Condition, schema *extract.Schem
 		return
 	}
 	only.Path = col.Name
-	if why, hint := conditionRefusal(c.Standard, *only, col.Class); why != "" {
+	if why, hint := only.settled(c.judgedBy(), col.Class); why != "" {
 		c.add(path, hint, "%s", why)
 	}
 }

@@ -45,8 +45,8 @@ func (r *reading) fhir(rel *Release) {
 			owner[joined] = f.Name
 		}
 	}
-	for _, c := range rel.Only {
-		r.fhirCondition(strictyaml.Join(path+".only", c.Path), rel.Dataset, c)
+	for i := range rel.Only {
+		r.fhirCondition(strictyaml.Join(path+".only", rel.Only[i].Path), rel.Dataset, &rel.Only[i])
 	}
 	if layout := r.policy.Output.Layout; layout == "csv" {
 		r.add("output.layout", "write layout: ndjson, or release a delimited dataset", "a FHIR dataset (%s) leaves as ndjson", rel.Dataset)
@@ -57,12 +57,12 @@ func (r *reading) fhir(rel *Release) {
 }
 
 func (r *reading) fhirField(path, resource string, f *Field) {
-	if f.From != f.Name {
+	if f.From != f.Name && f.Do != Constant {
 		r.add(path+".from", "remove from:", "an element of a FHIR resource is taken from itself")
 		return
 	}
-	if f.Do == AgeBand || f.Do == RelativeTime {
-		r.add(path+".do", "write do: year, or release a delimited dataset", "no FHIR element can hold what do: %s gives", f.Do)
+	if slices.Contains([]Transform{AgeBand, Age, RelativeTime, Constant}, f.Do) {
+		r.add(path+".do", "write do: keep or do: year, or release a delimited dataset", "no FHIR element can hold what do: %s gives", f.Do)
 		return
 	}
 	found, whole, ok := r.elements(path, resource, f.Name)
@@ -253,7 +253,7 @@ func leavesOf(leaves []Leaf, e *extract.Element, path []string, within map[strin
 }
 
 // fhirCondition checks that a condition compares something that can be told.
-func (r *reading) fhirCondition(path, resource string, c Condition) {
+func (r *reading) fhirCondition(path, resource string, c *Condition) {
 	if c.Period != "" && c.Path == "date" {
 		return // the date of the record, whatever its type calls it
 	}
@@ -267,8 +267,10 @@ func (r *reading) fhirCondition(path, resource string, c Condition) {
 		class = found[0].Class
 	case isCoded(found):
 		class = extract.Code
+	case c.ends[0] != "" && extract.TypeOf(resource).Element(c.Path) != nil && extract.TypeOf(resource).Element(c.Path).Type == "Quantity":
+		class = extract.Number // a quantity stands for its value
 	}
-	if why, hint := conditionRefusal(r.policy.Standard, c, class); why != "" {
+	if why, hint := c.settled(r.policy.Standard, class); why != "" {
 		r.add(path, hint, "%s", why)
 	}
 }

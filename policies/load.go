@@ -16,18 +16,9 @@ import (
 	"github.com/posternhealth/postern/internal/strictyaml"
 )
 
-// Format is the first line of every policy of this version of the language.
-const Format = "policy/v1"
-
 // SealedDropDefault is how long the archive ciphertext stays when a policy
 // says nothing: six years (45 CFR 164.316(b)(2)(i)).
 const SealedDropDefault = 6 * 366 * 24 * time.Hour
-
-// include is a file that a policy names, as it was when the policy was loaded.
-type include struct {
-	name   string
-	sha256 string
-}
 
 // Load reads a policy file and the texts it names, and checks everything that
 // needs no environment. A file that cannot be read gives the error of the
@@ -54,14 +45,18 @@ type mistakes struct {
 // add notes a mistake at a key path, unless the value there could not be read,
 // or is still to be filled in: then Check says so.
 func (m *mistakes) add(path, hint, format string, args ...any) {
-	var at strictyaml.Pos
+	if m.broken[path] || m.source != nil && m.source.IsPlaceholder(path) {
+		return
+	}
+	m.errs.Add(m.place(path), path, fmt.Sprintf(format, args...), hint)
+}
+
+// place is where a key path stands; nowhere when the policy was not made by Load.
+func (m *mistakes) place(path string) (at strictyaml.Pos) {
 	if m.source != nil {
-		if m.broken[path] || m.source.IsPlaceholder(path) {
-			return
-		}
 		at = m.source.At(path)
 	}
-	m.errs.Add(at, path, fmt.Sprintf(format, args...), hint)
+	return at
 }
 
 // must notes a mistake when what stands at a key path is not right. A key that
@@ -87,17 +82,18 @@ type reading struct {
 
 func parse(path string, data []byte, open func(string) ([]byte, error)) (*Policy, error) {
 	sum := sha256.Sum256(data)
-	r := &reading{policy: &Policy{File: path, SHA256: hex.EncodeToString(sum[:])}, open: open}
-	source, _ := strictyaml.Decode(path, data, &r.file, strictyaml.Drafts)
-	r.mistakes, r.policy.source = mistakes{source, source.Errors(), map[string]bool{}}, source
-	for _, m := range r.errs.List {
-		r.broken[m.Path] = true
-	}
+	var f file
+	source, _ := strictyaml.Decode(path, data, &f, strictyaml.Drafts)
+	r := newReading(source, &Policy{File: path, SHA256: hex.EncodeToString(sum[:]), source: source})
+	r.file, r.open = f, open
 	if r.source.Has("") {
 		r.head()
+		r.includes()
 		r.people()
 		r.cohort()
 		r.release()
+		r.tables()
+		r.protect()
 		r.output()
 		r.standard()
 	}
@@ -107,45 +103,30 @@ func parse(path string, data []byte, open func(string) ([]byte, error)) (*Policy
 	return r.policy, nil
 }
 
-// oneOf notes a mistake unless the value at the path is one of the known ones.
-// Values of later versions are told apart from unknown ones. A required key
-// that is missing is noted by the decoder already.
-func (r *reading) oneOf(path, value string, known ...string) bool {
-	for _, k := range known {
-		if value == k {
-			return true
-		}
+// newReading begins to check a file by what the decoder made of it.
+func newReading(source *strictyaml.Source, p *Policy) *reading {
+	r := &reading{mistakes: mistakes{source, source.Errors(), map[string]bool{}}, policy: p}
+	for _, m := range r.errs.List {
+		r.broken[m.Path] = true
 	}
-	key := path[strings.LastIndexByte(path, '.')+1:]
-	switch why, later := laterWords[key][value]; {
-	case !r.source.Has(path) || r.broken[path] || r.source.IsPlaceholder(path):
-	case later || key == "layout" && strictyaml.Nearest(value, known) == "":
-		if !later {
-			why = "layout files; use layout: csv or layout: ndjson"
-		}
-		what, instead, _ := strings.Cut(why, "; ")
-		r.errs.AddCause(r.source.At(path), path, ErrNotInThisVersion.Error()+": "+what, instead, ErrNotInThisVersion)
-	default:
-		r.add(path, strictyaml.DidYouMean(value, known), "%q is no value of %s", value, key)
-	}
-	return false
+	return r
 }
 
 func (r *reading) head() {
 	p, f := r.policy, &r.file
 	p.Name, p.Version, p.Recipient = f.Policy, f.Version, f.Recipient
-	p.Purpose, p.Basis, p.Because = f.Purpose, f.Basis, f.Because
-	r.must(f.Postern == Format, "postern", "write postern: "+Format, "this version of Postern reads %s", Format)
+	p.Purpose, p.Basis, p.Because, p.Ground = f.Purpose, f.Basis, f.Because, f.AggregateGround
+	if !r.source.IsPlaceholder("standard") {
+		p.Standard = f.Standard
+	}
 	r.must(plainName(f.Policy), "policy", "write it like acme-phq9-gad7", "%q is no name: small letters, digits and hyphens, at most 64", f.Policy)
 	r.must(f.Version >= 1, "version", "the first version is 1", "versions count from 1")
-	if r.oneOf("standard", f.Standard, string(Identified), string(SafeHarbor)) {
-		p.Standard = Standard(f.Standard)
-	}
 	r.must(KnownPurpose(f.Purpose), "purpose", strictyaml.DidYouMean(f.Purpose, sortedNames(purposes)), "%q is no HL7 v3 PurposeOfUse code", f.Purpose)
 	r.text("because", f.Because)
 	r.text("recipient", f.Recipient)
 	r.agreement(&f.Agreement)
 	r.attest()
+	r.certificate()
 	p.Tolerate.Rejected = float64(f.Tolerate.Rejected)
 	p.Keep.SealedDrop = cmp.Or(time.Duration(f.Keep.SealedDrop), SealedDropDefault)
 }
@@ -156,7 +137,6 @@ func plainName(name string) bool {
 }
 
 func (r *reading) agreement(a *agreementFile) {
-	r.oneOf("agreement.kind", a.Kind, "provider-contract", "participation", "baa", "dua", "authorization", "law")
 	r.text("agreement.id", a.ID)
 	from, to, review := r.date("agreement.from", a.From), extract.NoDay, r.date("agreement.review_by", a.ReviewBy)
 	if !a.To.Open {
@@ -192,6 +172,23 @@ func (r *reading) attest() {
 	r.policy.Attest = at
 }
 
+func (r *reading) certificate() {
+	const path = "certificate"
+	if !r.source.Has(path) {
+		return
+	}
+	f := &r.file.Certificate
+	c := &Certificate{Expert: f.Expert, On: r.date(path+".on", f.On), Method: f.Method, Conditions: f.Conditions,
+		Expires: r.date(path+".expires", f.Expires), FineDates: f.FineDates}
+	r.text(path+".expert", f.Expert)
+	r.text(path+".method", f.Method)
+	for i, condition := range f.Conditions {
+		r.text(fmt.Sprintf("%s.conditions[%d]", path, i), condition)
+	}
+	r.must(c.Expires > c.On || c.Expires == extract.NoDay, path+".expires", "", "the certificate ends before it begins")
+	r.policy.Certificate = c
+}
+
 func (r *reading) people() {
 	p, f := r.policy, &r.file.People
 	p.Inputs = map[string]Guard{}
@@ -199,34 +196,29 @@ func (r *reading) people() {
 		p.Inputs[in.Key] = Guard{MaxAge: time.Duration(in.Value.MaxAge), ShrinkLimit: float64(in.Value.ShrinkLimit)}
 		r.must(in.Value.MaxAge != 0, in.Path+".max_age", "", "the greatest age must be longer than nothing")
 	}
-	const related, choice = "people.relationship", "people.clinic_choice"
-	r.input(related+".roster", f.Relationship.Roster)
-	r.oneOf(related+".covered", f.Relationship.Covered, "at-service")
-	r.oneOf(related+".if_ambiguous", f.Relationship.IfAmbiguous, "withhold")
+	related, consent, choice := &f.Relationship, &f.Consent, &f.ClinicChoice
+	r.input("people.relationship.roster", related.Roster)
 	p.People = People{
-		Roster: f.Relationship.Roster, Covered: f.Relationship.Covered, IfAmbiguous: f.Relationship.IfAmbiguous, ChoiceBecause: f.ClinicChoice.Because, Part2: DenyWithout, AcceptForms: f.Consent.Part2.AcceptForms,
-		RegistryOptOut: r.oneOf(choice+".registry_opt_out", f.ClinicChoice.RegistryOptOut, "leave-out"),
-		Part2LeaveOut:  r.oneOf(choice+".part2_program", f.ClinicChoice.Part2Program, "leave-out"),
+		Roster: related.Roster, Covered: related.Covered, IfAmbiguous: related.IfAmbiguous,
+		General: consent.General.WithoutDirective, Part2: DenyWithout, AcceptForms: consent.Part2.AcceptForms, Minors: consent.Minors.Rules,
+		RegistryOptOut: choice.RegistryOptOut == "leave-out", Part2LeaveOut: choice.Part2Program == "leave-out", ChoiceBecause: choice.Because,
 	}
-	r.text(choice+".because", f.ClinicChoice.Because)
-	r.consent(&f.Consent.General, &f.Consent.Part2)
+	if p.People.IfAmbiguous == "" && p.People.Roster != "" {
+		p.People.IfAmbiguous = "withhold"
+	}
+	r.text("people.clinic_choice.because", choice.Because)
+	r.jurisdiction("people.consent.minors.rules", consent.Minors.Rules)
+	for i, form := range consent.Part2.AcceptForms {
+		r.text(fmt.Sprintf("people.consent.part2.accept_forms[%d]", i), form)
+	}
 }
 
-func (r *reading) consent(general *consentFile, part2 *part2File) {
-	const path = "people.consent"
-	if r.oneOf(path+".general.without_directive", general.WithoutDirective, "permit", "deny") {
-		r.policy.People.General = ConsentRule(general.WithoutDirective)
-	}
-	r.oneOf(path+".general.if_unsure", general.IfUnsure, "withhold")
-	if part2.WithoutDirective == "permit" {
-		r.add(path+".part2.without_directive", "write without_directive: deny", "records of a Part 2 program leave only with consent (42 CFR 2.31)")
-	} else {
-		r.oneOf(path+".part2.without_directive", part2.WithoutDirective, "deny")
-	}
-	r.oneOf(path+".part2.if_unsure", part2.IfUnsure, "withhold")
-	for i, form := range part2.AcceptForms {
-		r.text(fmt.Sprintf("%s.part2.accept_forms[%d]", path, i), form)
-	}
+// states are the two letters of the United States' states, districts and territories.
+const states = " al ak az ar ca co ct de fl ga hi id il in ia ks ky la me md ma mi mn ms mo mt ne nv nh nj nm ny nc nd oh ok or pa ri sc sd tn tx ut vt va wa wv wi wy dc pr gu vi as mp "
+
+func (r *reading) jurisdiction(path, text string) {
+	state, ok := strings.CutPrefix(text, "us-")
+	r.must(ok && len(state) == 2 && strings.Contains(states, " "+state+" "), path, "write it like us-ca", "%q is no state whose rules are known by that name", text)
 }
 
 // input notes a mistake when a protective input has no guard under inputs.
@@ -241,14 +233,18 @@ func (r *reading) input(path, name string) {
 
 func (r *reading) output() {
 	f := &r.file.Output
-	r.oneOf("output.layout", f.Layout, "csv", "ndjson")
-	r.oneOf("output.mode", f.Mode, "full")
-	r.oneOf("output.part2_rows", f.Part2Rows, "own-file", "leave-out")
-	r.oneOf("output.shuffle", f.Shuffle, "people")
-	r.policy.Output = Output{Layout: f.Layout, Mode: f.Mode, RowKey: f.RowKey, Part2Rows: f.Part2Rows, Shuffle: f.Shuffle}
+	for key, name := range map[string]string{"layout": f.Layout, "also": f.Also} {
+		near := strictyaml.Nearest(name, plainLayouts)
+		r.must(plainName(name) && (near == "" || near == name), "output."+key, "write csv, ndjson, or the name of a layout", "%q is no layout", name)
+	}
+	r.must(f.Also != f.Layout, "output.also", "remove it", "the values are laid out like that already")
+	r.policy.Output = Output{Layout: f.Layout, Also: f.Also, Mode: f.Mode, RowKey: f.RowKey, Part2Rows: f.Part2Rows, Shuffle: f.Shuffle}
 	r.totals()
 	r.notices()
 }
+
+// plainLayouts are those that need no file of their own.
+var plainLayouts = []string{"csv", "ndjson"}
 
 func (r *reading) totals() {
 	for i, text := range r.file.Totals {
@@ -284,29 +280,24 @@ func (p *Policy) releases(name string) bool {
 
 func (r *reading) notices() {
 	f := r.file.Notices
-	r.policy.Notices = f
-	r.oneOf("notices.scope_of_consent", f.ScopeOfConsent, "per-row")
+	r.policy.Notices = Notices{Part2: f.Part2, ScopeOfConsent: f.ScopeOfConsent}
 	const path = "notices.part2"
 	if f.Part2 == "" || r.source.IsPlaceholder(path) {
 		r.text(path, f.Part2)
 		return
 	}
-	if !filepath.IsLocal(filepath.FromSlash(f.Part2)) {
-		r.add(path, "keep the text beside the policy and name it by a relative path", "%q leaves the policy's folder", f.Part2)
-		return
+	if text, ok := r.read(path, f.Part2); ok {
+		r.legal(path, f.Part2, text)
 	}
-	text, err := r.open(f.Part2)
-	if err != nil {
-		var at *os.PathError
-		if errors.As(err, &at) {
-			err = at.Err
-		}
-		r.add(path, "paths are relative to the policy file", "cannot read %q: %v", f.Part2, err)
-		return
+}
+
+// cause is what is wrong with a file, without its path.
+func cause(err error) error {
+	var at *os.PathError
+	if errors.As(err, &at) {
+		return at.Err
 	}
-	sum := sha256.Sum256(text)
-	r.policy.includes = append(r.policy.includes, include{f.Part2, hex.EncodeToString(sum[:])})
-	r.legal(path, f.Part2, text)
+	return err
 }
 
 // Digest is the SHA-256 of the policy's closure, hex: of the lines that

@@ -79,16 +79,6 @@ func TestPlaceholdersStopTheCheckOnly(t *testing.T) {
 	}
 }
 
-func TestLaterPartsAreTyped(t *testing.T) {
-	for _, name := range []string{"later-keys", "later-minors", "later-standard", "layout-file", "shift-date", "harbor-token"} {
-		_, err := Load("testdata/wrong/" + name + ".yaml")
-		var mistakes *strictyaml.Errors
-		if !errors.Is(err, ErrNotInThisVersion) || !errors.As(err, &mistakes) || !mistakes.Only(ErrNotInThisVersion) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 // The digest changes with the policy and with every text it names, and not
 // with where the folder lies.
 func TestDigest(t *testing.T) {

@@ -10,9 +10,9 @@
 // far as the classes that their schemas declare are true.
 //
 // All mistakes of a file are reported at once, each with file, line, column
-// and key path. Parts of the language that this version lacks are mistakes
-// (ErrNotInThisVersion), and so are values still to be filled in
-// (ErrPlaceholder); nothing is ignored.
+// and key path. Nothing is ignored: values still to be filled in are mistakes
+// (ErrPlaceholder), and so are parts of the language that this version can
+// explain, prove and compare but not carry out (ErrNotInThisVersion).
 package policies
 
 import (
@@ -148,6 +148,8 @@ type Condition struct {
 	Range    *Range
 	ValueSet string // the included set that Codes came from; "" when they are written out
 	Period   string // measure-year, last-closed-year, last-closed-month, or "YYYY-MM-DD..YYYY-MM-DD"
+
+	ends [2]string // of a range as written: of codes or of numbers, as the class of the path tells
 }
 
 // Range is a closed range of numbers.

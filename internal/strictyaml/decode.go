@@ -3,6 +3,7 @@ package strictyaml
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,16 +68,25 @@ type field struct {
 	name     string
 	index    int
 	required bool
+	words    []string // the only values there are; nil: any
+	why      string   // of the words, where that is not plain
+	about    string   // what the key says, for editors
 }
 
 // fields are the tagged fields of a struct type.
 func fields(t reflect.Type) []field {
 	var list []field
 	for i := range t.NumField() {
-		name, option, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
-		if name != "" && t.Field(i).IsExported() {
-			list = append(list, field{name, i, option == "required"})
+		tag := t.Field(i).Tag
+		name, option, _ := strings.Cut(tag.Get("yaml"), ",")
+		if name == "" || !t.Field(i).IsExported() {
+			continue
 		}
+		f := field{name: name, index: i, required: option == "required", why: tag.Get("why"), about: tag.Get("about")}
+		if words := tag.Get("words"); words != "" {
+			f.words = strings.Split(words, "|")
+		}
+		list = append(list, f)
 	}
 	return list
 }
@@ -93,23 +103,39 @@ func (n Node) intoStruct(v reflect.Value) {
 	present := map[string]bool{}
 	for _, e := range n.Entries() {
 		present[e.Key] = true
-		index := -1
-		for _, f := range known {
-			if f.name == e.Key {
-				index = f.index
-			}
-		}
-		if index < 0 {
+		i := slices.IndexFunc(known, func(f field) bool { return f.name == e.Key })
+		if i < 0 {
 			n.unknown(e, names)
-			continue
+		} else if e.Value.closed(&known[i]) {
+			e.Value.into(v.Field(known[i].index))
 		}
-		e.Value.into(v.Field(index))
 	}
 	for _, f := range known {
 		if f.required && !present[f.name] {
 			n.source.errs.Add(n.source.AtKey(n.path), Join(n.path, f.name), "the key is missing", "add "+f.name+":")
 		}
 	}
+}
+
+// closed holds a value, or each one of a list, against the words that there
+// are. It is false when one is none of them, which it notes.
+func (n Node) closed(f *field) bool {
+	ok := true
+	for _, item := range n.Items() {
+		ok = item.closed(f) && ok
+	}
+	if len(f.words) == 0 || !n.IsScalar() || n.IsEmpty() || n.isPlaceholder() || slices.Contains(f.words, n.Text()) {
+		return ok
+	}
+	why, hint := f.why, DidYouMean(n.Text(), f.words)
+	if len(f.words) == 1 {
+		hint = "write " + f.name + ": " + f.words[0]
+	}
+	if why == "" {
+		why = fmt.Sprintf("%q is no value of %s", n.Text(), f.name)
+	}
+	n.Fail(hint, "%s", why)
+	return false
 }
 
 // unknown notes a key that the target does not know. In {because: one, two}
@@ -191,7 +217,7 @@ func (n Node) intoScalar(v reflect.Value) {
 		v.SetInt(number)
 		n.refuseQuotes()
 	case reflect.Float64:
-		number, err := decimal(text)
+		number, err := Decimal(text)
 		if err != nil {
 			n.Fail("write a number such as 0.5", "%q is no number", text)
 			return
@@ -203,9 +229,9 @@ func (n Node) intoScalar(v reflect.Value) {
 	}
 }
 
-// decimal reads digits with at most one point: no exponents, infinities,
+// Decimal reads digits with at most one point: no exponents, infinities,
 // underscores or other bases, which people read differently.
-func decimal(text string) (float64, error) {
+func Decimal(text string) (float64, error) {
 	if text == "" || strings.Trim(text, "0123456789.-") != "" || strings.HasPrefix(text, ".") || strings.HasSuffix(text, ".") {
 		return 0, strconv.ErrSyntax
 	}

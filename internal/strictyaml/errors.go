@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -39,12 +40,12 @@ func (m Mistake) Error() string {
 // Unwrap gives the cause.
 func (m Mistake) Unwrap() error { return m.Cause }
 
-// Errors holds all mistakes of a file.
+// Errors holds all mistakes of a file, and of those it includes.
 type Errors struct {
-	File string
-	List []Mistake
-	text []byte // of the file, for Render
-	seen map[Mistake]bool
+	File  string
+	List  []Mistake
+	texts map[string][]byte // of the files, for Render
+	seen  map[Mistake]bool
 }
 
 // Add notes a mistake. The same mistake at the same place is noted once.
@@ -55,7 +56,22 @@ func (e *Errors) Add(pos Pos, path, message, hint string) {
 // AddCause notes a mistake that errors.Is can recognise by its cause, which
 // must be comparable.
 func (e *Errors) AddCause(pos Pos, path, message, hint string, cause error) {
-	m := Mistake{File: e.File, Line: pos.Line, Column: pos.Column, Path: path, Message: message, Hint: hint, Cause: cause}
+	e.Note(Mistake{File: e.File, Line: pos.Line, Column: pos.Column, Path: path, Message: message, Hint: hint, Cause: cause})
+}
+
+// Join takes over the mistakes of an included file.
+func (e *Errors) Join(included *Errors) {
+	if e.texts == nil {
+		e.texts = map[string][]byte{}
+	}
+	maps.Copy(e.texts, included.texts)
+	for _, m := range included.List {
+		e.Note(m)
+	}
+}
+
+// Note notes a mistake as it is.
+func (e *Errors) Note(m Mistake) {
 	if e.seen[m] {
 		return
 	}
@@ -67,13 +83,23 @@ func (e *Errors) AddCause(pos Pos, path, message, hint string, cause error) {
 }
 
 // Err is nil when there is no mistake, else e with its mistakes in the order
-// of the file.
+// of the file; those of included files come last.
 func (e *Errors) Err() error {
 	if len(e.List) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(e.List, func(a, b Mistake) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
+	slices.SortStableFunc(e.List, func(a, b Mistake) int {
+		return cmp.Or(e.rank(a)-e.rank(b), cmp.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column)
+	})
 	return e
+}
+
+// rank is 0 for a mistake of the file itself, 1 for one of an included file.
+func (e *Errors) rank(m Mistake) int {
+	if m.File == e.File {
+		return 0
+	}
+	return 1
 }
 
 // Error gives one line a mistake: file:line:col: key.path: message (hint).
@@ -106,13 +132,14 @@ func (e *Errors) Only(cause error) bool {
 
 // Render writes each mistake with the line it is in and a caret under it.
 func (e *Errors) Render(w io.Writer) error {
-	lines := bytes.Split(e.text, []byte("\n"))
 	var b strings.Builder
 	for _, m := range e.List {
+		text := e.texts[m.File]
+		lines := bytes.Split(text, []byte("\n"))
 		hint := m.Hint
 		m.Hint = ""
 		b.WriteString(m.Error() + "\n")
-		if m.Line >= 1 && m.Line <= len(lines) && len(e.text) > 0 {
+		if m.Line >= 1 && m.Line <= len(lines) && len(text) > 0 {
 			excerpt(&b, m, string(lines[m.Line-1]))
 		}
 		if hint != "" {

@@ -9,7 +9,10 @@
 // Keys that the target does not know are mistakes too: nothing is ignored.
 //
 // Struct fields carry a tag: `yaml:"name"` or `yaml:"name,required"`; a field
-// without one is not read. Targets may be string, int, int64, float64, bool
+// without one is not read. A second tag, `words:"keep|year"`, lists the only
+// values there are, and `why:"…"` says why where that is not plain; `about:"…"`
+// describes the key to people. From the same tags Schema makes a JSON Schema,
+// by which editors help while the file is being written. Targets may be string, int, int64, float64, bool
 // (true, false, yes, no), time.Time (RFC 3339), Percent, Duration, Date,
 // slices, map[string]T, Ordered[T], pointers, structs, Node, and any type
 // that has UnmarshalNode. A string takes a scalar as it is written, so that
@@ -67,7 +70,7 @@ type Source struct {
 // that what was understood can be checked further and reported with it.
 func Decode(file string, data []byte, into any, options ...Option) (*Source, error) {
 	s := &Source{File: file, values: map[string]Pos{}, keys: map[string]Pos{}}
-	s.errs = &Errors{File: file, text: data, seen: map[Mistake]bool{}}
+	s.errs = &Errors{File: file, texts: map[string][]byte{file: data}, seen: map[Mistake]bool{}}
 	for _, o := range options {
 		o(s)
 	}
@@ -210,7 +213,7 @@ func (s *Source) Has(path string) bool {
 func (s *Source) Errors() *Errors { return s.errs }
 
 // NewErrors is an empty list for mistakes of this file that are found later.
-func (s *Source) NewErrors() *Errors { return &Errors{File: s.File, text: s.errs.text} }
+func (s *Source) NewErrors() *Errors { return &Errors{File: s.File, texts: s.errs.texts} }
 
 // Placeholders lists the values that are still to be filled in; see Drafts.
 func (s *Source) Placeholders() []Mistake { return s.holes }

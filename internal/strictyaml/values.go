@@ -17,7 +17,7 @@ func (p *Percent) UnmarshalNode(n Node) {
 		return
 	}
 	digits, signed := strings.CutSuffix(n.Text(), "%")
-	share, err := decimal(strings.TrimSpace(digits))
+	share, err := Decimal(strings.TrimSpace(digits))
 	if !signed || err != nil || share < 0 || share > 100 {
 		n.Fail("write it as 10%", "%q is no percentage from 0%% to 100%%", n.Text())
 		return

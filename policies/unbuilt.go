@@ -1,0 +1,43 @@
+package policies
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+// ErrNotInThisVersion is the cause of a mistake that uses a part of the policy
+// language which this version of Postern loads, explains, proves and compares,
+// and cannot carry out. Such a part is never ignored: the policy would promise
+// what is not done.
+var ErrNotInThisVersion = errors.New("cannot be carried out by this version of Postern")
+
+// built are the transforms that are carried out.
+var built = []Transform{Keep, CodePerson, Year, AgeBand, ZIP3, RelativeTime}
+
+// Unbuilt lists what of the policy this version cannot carry out, each with its
+// place. Check refuses a policy for it unless Env.Unbuilt says otherwise.
+func (p *Policy) Unbuilt() []strictyaml.Mistake {
+	u := &mistakes{source: p.source, errs: &strictyaml.Errors{File: p.File}}
+	say := func(is bool, path, what, instead string) {
+		if is {
+			u.errs.AddCause(u.place(path), path, what+" "+ErrNotInThisVersion.Error(), instead, ErrNotInThisVersion)
+		}
+	}
+	say(p.Standard == ExpertDetermination, "standard", "an expert's determination", "use safe-harbor")
+	say(p.Standard == Aggregate, "standard", "an aggregate", "use safe-harbor")
+	say(p.Protect != nil, "protect", "disclosure control over the whole release", "remove protect:")
+	say(p.People.Covered == "any-day-of-period", "people.relationship.covered", "coverage on any day of the period", "use covered: at-service")
+	say(p.People.IfAmbiguous == "leave-out", "people.relationship.if_ambiguous", "leaving ambiguous members out uncounted", "use if_ambiguous: withhold")
+	say(p.People.Minors != "", "people.consent.minors", "a state's rules for minors", "remove minors:")
+	say(p.Output.Layout != "" && !slices.Contains(plainLayouts, p.Output.Layout), "output.layout", "a layout of its own", "use layout: csv or layout: ndjson")
+	say(p.Output.Also != "", "output.also", "a second layout", "remove also:")
+	say(p.Output.Mode == "delta", "output.mode", "a drop of changes", "use mode: full")
+	say(p.Output.Part2Rows == "same-file", "output.part2_rows", "Part 2 rows beside others", "use part2_rows: own-file")
+	p.eachField(func(path string, f *Field) {
+		say(f.Do != "" && !slices.Contains(built, f.Do), path+".do", fmt.Sprintf("do: %s", f.Do), "use another transform, or leave the field out")
+	})
+	return u.errs.List
+}
