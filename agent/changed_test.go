@@ -50,6 +50,10 @@ func TestPolicyChangedBeforeDelivery(t *testing.T) {
 				t.Fatal("nothing was changed")
 			}
 			c := h.copied()
+			if done, err := c.agent.Deliver(context.Background(), scores); classOf(err) != agent.PolicyRefused || len(done) != 0 {
+				t.Fatalf("nobody has approved the change: %v, %v", done, err)
+			}
+			c.approve(scores)
 			done, err := c.agent.Deliver(context.Background(), scores)
 			if err != nil || len(done) != 1 || done[0].State != "voided" {
 				t.Errorf("it was delivered: %v, %v", done, err)

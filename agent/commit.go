@@ -62,7 +62,7 @@ func (r *run) commit(ctx context.Context) error {
 	}
 	return inTx(ctx, r.agent.db, func(tx *sql.Tx) error {
 		for _, step := range []func(context.Context, *sql.Tx) error{
-			r.lease.holds, r.commitDelivery, r.commitMemory, r.acceptInputs, r.commitLedger,
+			r.lease.holds, r.commitApproved, r.commitDelivery, r.commitMemory, r.acceptInputs, r.commitLedger,
 		} {
 			if err := step(ctx, tx); err != nil {
 				return err
@@ -79,6 +79,10 @@ func (r *run) commit(ctx context.Context) error {
 		r.committing = true
 		return nil
 	})
+}
+
+func (r *run) commitApproved(ctx context.Context, tx *sql.Tx) error {
+	return r.agent.sealUnder(ctx, tx, r.x, r.built.Number)
 }
 
 func (r *run) commitDelivery(ctx context.Context, tx *sql.Tx) error {

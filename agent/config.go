@@ -30,6 +30,7 @@ type Config struct {
 	Inputs       map[string]InputConfig             `yaml:"inputs"`
 	Recipients   map[string]RecipientConfig         `yaml:"recipients,required"`
 	Others       []string                           `yaml:"other_organizations"` // that consents and restrictions may name, and nothing is sent to
+	Approvers    []ApproverConfig                   `yaml:"approvers,required"`
 	Exchanges    strictyaml.Ordered[ExchangeConfig] `yaml:"exchanges,required"`
 
 	File string
@@ -258,6 +259,7 @@ func (c *Config) check(errs configErrors) {
 			errs.add("recipients."+name+".destination.sftp.host", "remove demo: true, which takes sample texts for legal ones", "a demo sends nothing to another machine")
 		}
 	}
+	checkApprovers(c.Approvers, errs)
 	c.checkExchanges(errs)
 }
 
@@ -320,6 +322,9 @@ func (c *Config) checkExchanges(errs configErrors) {
 	ids := map[string]string{}
 	for _, e := range c.Exchanges {
 		path := "exchanges." + e.Key
+		if !namePattern.MatchString(e.Key) {
+			errs.add(path, "use small letters, digits and hyphens", "the name stands in what approvers sign")
+		}
 		if !codePattern.MatchString(e.Value.ID) {
 			errs.add(path+".id", "use one to eight small letters and digits that say nothing about the content", "the id stands in file names and manifests")
 		}

@@ -52,11 +52,11 @@ type pendingDrop struct {
 // the same sealed bytes as before, after everything in it was judged again. It
 // stops at the first that cannot be delivered now.
 func (a *Agent) Deliver(ctx context.Context, name string) ([]Delivered, error) {
-	if err := a.notHeld(ctx, name); err != nil {
-		return nil, err
-	}
 	x, err := a.load(name)
 	if err != nil {
+		return nil, err
+	}
+	if err := a.mayLeave(ctx, x); err != nil {
 		return nil, err
 	}
 	lease, err := takeLease(ctx, a.db, name+"/delivery", leaseOwner(), a.Now)
@@ -112,7 +112,7 @@ func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) 
 	reason := ""
 	if fallen != extract.NoReason {
 		reason = fallen.String()
-	} else if reason, err = a.sealedOtherwise(x, drop); err != nil {
+	} else if reason, err = a.sealedOtherwise(ctx, x, drop); err != nil {
 		return result, err
 	}
 	files := transfer.Deliverables(filepath.Join(a.dropsDir(), drop.dir), drop.files)
@@ -131,7 +131,7 @@ func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) 
 		result.State, result.Reason = stateVoided, reason
 		return result, a.void(ctx, x, drop, files, reason, disclosure)
 	}
-	if err := a.notHeld(ctx, x.name); err != nil { // the hold may have come while the drop was judged
+	if err := a.mayLeave(ctx, x); err != nil { // a hold, or another approval, may have come while the drop was judged
 		return result, err
 	}
 	destination, err := a.destination(ctx, x.recipient)

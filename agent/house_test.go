@@ -117,8 +117,16 @@ func day(text string) extract.Day {
 	return span.From
 }
 
+// approve lets both approvers sign what exchanges stand on now: a test that
+// changes a policy is about something else.
+func (h *house) approve(exchanges ...string) {
+	h.t.Helper()
+	h.must(demo.Approve(context.Background(), h.agent, h.world.ApproverKeys(), exchanges...))
+}
+
 func (h *house) run(exchange string, opt agent.RunOptions) *agent.Outcome {
 	h.t.Helper()
+	h.approve(exchange)
 	if opt.AsOf == 0 { // the day 1970-01-01, which no test asks about
 		opt.AsOf = demo.AsOf()
 	}

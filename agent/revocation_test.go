@@ -226,6 +226,7 @@ func (h *house) breaking(exchange string, o sftptest.Options) {
 	text = strings.Replace(text, r.HostKey, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(server.HostKey.PublicKey()))), 1)
 	h.write("postern.yaml", text)
 	h.open(hclog.NewNullLogger())
+	h.approve(exchange)
 }
 
 // TestRevocationAfterAllOfTheUpload: an agent that died between the end of an

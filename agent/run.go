@@ -65,10 +65,10 @@ func (a *Agent) Run(ctx context.Context, name string, opt RunOptions) (*Outcome,
 	if err != nil {
 		return nil, err
 	}
-	if held, by, err := a.Held(ctx, name); err != nil {
-		return nil, err
-	} else if held && !opt.DryRun {
-		return nil, fail(PolicyRefused, nil, "`postern release "+name+"` lifts it", "exchange %s is on hold (%s)", name, by)
+	if !opt.DryRun {
+		if err := a.mayLeave(ctx, x); err != nil {
+			return nil, err
+		}
 	}
 	r := a.newRun(x, opt)
 	if !opt.DryRun {

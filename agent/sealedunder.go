@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +16,7 @@ import (
 // be now: under another policy, or to other keys. Nothing else judges that
 // again before delivery, so a field taken out of the policy, or a key taken out
 // of use, would leave once more. "" means that nothing has changed.
-func (a *Agent) sealedOtherwise(x *exchange, drop *pendingDrop) (string, error) {
+func (a *Agent) sealedOtherwise(ctx context.Context, x *exchange, drop *pendingDrop) (string, error) {
 	altered := func(err error) (string, error) {
 		return "", fail(Altered, err, "restore the state from its backup", "manifest of drop %d of %s cannot be read", drop.number, x.name)
 	}
@@ -40,6 +43,29 @@ func (a *Agent) sealedOtherwise(x *exchange, drop *pendingDrop) (string, error) 
 		return "the policy was changed after it was sealed", nil
 	case manifest.Recipient != x.config.Recipient || !slices.Equal(manifest.RecipientKeys, keys):
 		return "the recipient or its keys were changed after it was sealed", nil
+	}
+	return a.shapedOtherwise(ctx, x, drop)
+}
+
+// shapedOtherwise asks the same of the approvals: whether the closure under
+// which the drop was sealed differs in what shapes a drop, such as a schema.
+func (a *Agent) shapedOtherwise(ctx context.Context, x *exchange, drop *pendingDrop) (string, error) {
+	var digest string
+	err := a.db.QueryRowContext(ctx, `SELECT closure FROM sealed_under WHERE exchange = ? AND number = ?`, x.name, drop.number).Scan(&digest)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "it was sealed before anything was approved", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	was, err := a.approvedClosure(digest)
+	if err != nil {
+		return "", err
+	}
+	for _, c := range changes(was, a.closure(x)) {
+		if shapes(c.Part) {
+			return c.Part + " was changed after it was sealed", nil
+		}
 	}
 	return "", nil
 }

@@ -81,6 +81,11 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runJob]) error {
 	if ExitCode(err) == int(Locked) {
 		return river.JobSnooze(shortestRetry) // another job of this occurrence, or a person, has it in hand
 	}
+	if ExitCode(err) == int(PolicyRefused) { // until a person approves, or lifts the hold; either wakes it
+		noteOccurrence(context.WithoutCancel(ctx), a.db, job.Args.Exchange, job.Args.Civil, err)
+		log.Warn("run refused, it waits for people", "error", err)
+		return river.JobSnooze(longestRetry)
+	}
 	if err != nil {
 		noteOccurrence(context.WithoutCancel(ctx), a.db, job.Args.Exchange, job.Args.Civil, err)
 		log.Error("run failed, it will be tried again", "error", err, "attempt", job.Attempt)
@@ -104,6 +109,10 @@ func (w *deliverWorker) Work(ctx context.Context, job *river.Job[deliverJob]) er
 	}
 	if ExitCode(err) == int(Locked) {
 		return river.JobSnooze(shortestRetry) // another delivers; what it leaves is looked at then
+	}
+	if ExitCode(err) == int(PolicyRefused) {
+		w.agent.Log.Warn("delivery refused, it waits for people", "exchange", job.Args.Exchange, "error", err)
+		return river.JobSnooze(longestRetry)
 	}
 	if err != nil {
 		w.agent.Log.Error("delivery failed, it will be tried again", "exchange", job.Args.Exchange, "error", err, "attempt", job.Attempt)

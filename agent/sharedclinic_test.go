@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/agent/demo"
 	"github.com/posternhealth/postern/internal/sshsig"
 	"github.com/posternhealth/postern/ledger"
 	"github.com/posternhealth/postern/transfer"
@@ -67,7 +68,8 @@ sources:
 %s
 inputs:
   consents: {kind: consent-registry, file: consents.csv, max_age: 7 days, shrink_limit: 1%%}
-recipients:
+approvers:
+%srecipients:
   partner-hie:
     kind: hie
     name: Partner Health Information Exchange
@@ -93,16 +95,24 @@ func newSharedClinic(t testing.TB, source string, policies map[string]string, re
 	c.archive = keys.ArchiveIdentity
 	c.identity, err = age.GenerateX25519Identity()
 	must(t, err)
-	exchanges := ""
+	approvers, err := demo.NewApprovers(c.approvers())
+	must(t, err)
+	people, exchanges := "", ""
+	for _, p := range approvers {
+		people += fmt.Sprintf("  - {name: %q, key: %s}\n", p.Name, p.Key)
+	}
 	for i, name := range slices.Sorted(maps.Keys(policies)) {
 		policy, err := filepath.Abs(filepath.Join("testdata", policies[name]))
 		must(t, err)
 		exchanges += fmt.Sprintf("  %s: {id: e%d, source: ehr, policy: %s, recipient: partner-hie}\n", name, i+1, policy)
 	}
 	must(t, os.WriteFile(filepath.Join(c.dir, "consents.csv"), []byte(registry), 0o600))
-	must(t, os.WriteFile(c.config, fmt.Appendf(nil, sharedConfig, keys.Archive, source, c.identity.Recipient(), c.inbox, receipts, exchanges), 0o600))
+	must(t, os.WriteFile(c.config, fmt.Appendf(nil, sharedConfig, keys.Archive, source, people, c.identity.Recipient(), c.inbox, receipts, exchanges), 0o600))
+	must(t, demo.Confirm(t.Context(), c.config, approvers))
 	return c
 }
+
+func (c *sharedClinic) approvers() string { return filepath.Join(c.dir, "..", "approvers") }
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -118,6 +128,9 @@ func (c *sharedClinic) open(t testing.TB, log io.Writer) {
 	must(t, err)
 	t.Cleanup(func() { must(t, a.Close()) })
 	c.agent = a
+	for _, e := range a.Config.Exchanges {
+		must(t, demo.Approve(t.Context(), a, c.approvers(), e.Key))
+	}
 }
 
 // receive does what the recipient does, and gives the plaintext of each part.

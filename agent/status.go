@@ -7,6 +7,7 @@ type ExchangeStatus struct {
 	Exchange  string `json:"exchange"`
 	Recipient string `json:"recipient"`
 	HeldBy    string `json:"held_by,omitempty"`
+	Approval  string `json:"approval"` // "approved", or what is awaited
 	Drops     int    `json:"drops"`
 	Newest    int64  `json:"newest,omitempty"` // number of the newest drop
 	State     string `json:"state,omitempty"`  // of the newest drop
@@ -25,6 +26,11 @@ func (a *Agent) Status(ctx context.Context) ([]ExchangeStatus, error) {
 		s := ExchangeStatus{Exchange: e.Key, Recipient: e.Value.Recipient}
 		if _, s.HeldBy, err = a.Held(ctx, e.Key); err != nil {
 			return nil, err
+		}
+		if approval, err := a.Approval(ctx, e.Key); err != nil {
+			s.Approval = "policy refused"
+		} else {
+			s.Approval = approval.String()
 		}
 		drops, err := a.Drops(ctx, e.Key)
 		if err != nil {

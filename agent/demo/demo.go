@@ -104,12 +104,25 @@ func New(ctx context.Context, dir string, opt synthetic.Options, log hclog.Logge
 			return w, fmt.Errorf("recipient %s: %w", r.Name, err)
 		}
 	}
-	if err := w.writeClinic(keys.Archive); err != nil {
+	approvers, err := NewApprovers(w.ApproverKeys())
+	if err != nil {
 		return w, err
 	}
-	w.Agent, err = agent.Open(ctx, filepath.Join(w.Clinic, "postern.yaml"), log)
-	return w, err
+	if err := w.writeClinic(keys.Archive, approvers); err != nil {
+		return w, err
+	}
+	config := filepath.Join(w.Clinic, "postern.yaml")
+	if err := Confirm(ctx, config, approvers); err != nil {
+		return w, err
+	}
+	if w.Agent, err = agent.Open(ctx, config, log); err != nil {
+		return w, err
+	}
+	return w, Approve(ctx, w.Agent, w.ApproverKeys(), Exchanges...)
 }
+
+// ApproverKeys is the folder of the approvers' keys.
+func (w *World) ApproverKeys() string { return filepath.Join(w.Dir, "approvers") }
 
 // makeLogin makes the key by which the clinic logs in at the recipients.
 func (w *World) makeLogin() error {
@@ -158,7 +171,7 @@ func (w *World) open(r *Recipient) error {
 }
 
 // writeClinic writes the configuration and the policies.
-func (w *World) writeClinic(archive string) error {
+func (w *World) writeClinic(archive string, approvers []Approver) error {
 	err := fs.WalkDir(files, "clinic/policies", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -187,7 +200,8 @@ func (w *World) writeClinic(archive string) error {
 	return errors.Join(text.Execute(out, struct {
 		Archive    string
 		Recipients []*Recipient
-	}{archive, w.Recipients}), out.Close())
+		Approvers  []Approver
+	}{archive, w.Recipients, approvers}), out.Close())
 }
 
 // Close stops the servers and closes the agent.

@@ -152,6 +152,7 @@ stays in the clinic's book; the recipients' books do not say that it exists.
 
 Everything lies in %s
   clinic/                 configuration, policies, extract, inputs, state
+  approvers/              the keys of two people who signed what each exchange stands on
   recipients/NAME/        inbox/ (what arrived), received/ (verified, decrypted), receipts/
 
 Look further:

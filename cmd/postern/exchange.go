@@ -24,10 +24,19 @@ func (k *call) open() (*agent.Agent, error) {
 func closing(a *agent.Agent, err *error) { *err = errors.Join(*err, a.Close()) }
 
 func initialize(k *call) error {
+	var approvers files
+	k.flags.Var(&approvers, "approver", "the `FINGERPRINT` that an approver has read out, SHA256:…; may stand several times")
 	if err := k.parse(1, 1); err != nil {
 		return err
 	}
+	config := k.yamlIn(k.arg(0))
+	if _, err := os.Stat(config); err == nil && len(approvers) > 0 {
+		return k.confirm(config, approvers)
+	}
 	keys, err := agent.Init(k.arg(0))
+	if err == nil && len(approvers) > 0 {
+		err = agent.ConfirmApprovers(k.ctx, config, approvers)
+	}
 	if err != nil {
 		return err
 	}
@@ -48,9 +57,26 @@ next
   2. lay inputs and extract there:  postern plan scores --config %s   counts, sends nothing
   3. exchange keys with the recipient: keys/sftp-login.pub, and what this prints
                                     postern keys show --config %s
-  4. the first drop:                postern run scores --config %s
+  4. two approvers read out their keys' fingerprints; record what you hear
+                                    postern init %s --approver SHA256:… --approver SHA256:…
+  5. they sign what this prints:    postern policy approve scores --config %s
+  6. the first drop:                postern run scores --config %s
      from then on, on schedule:     postern serve --config %s
-`, dir, k.yamlIn(dir), k.yamlIn(dir), k.yamlIn(dir), k.yamlIn(dir), k.yamlIn(dir))
+`, dir, k.yamlIn(dir), k.yamlIn(dir), k.yamlIn(dir), dir, k.yamlIn(dir), k.yamlIn(dir), k.yamlIn(dir))
+	return nil
+}
+
+// confirm records approvers of a clinic that was made before.
+func (k *call) confirm(config string, fingerprints []string) error {
+	if err := agent.ConfirmApprovers(k.ctx, config, fingerprints); err != nil {
+		return err
+	}
+	if k.json {
+		return k.answer(map[string]any{"confirmed": fingerprints})
+	}
+	for _, f := range fingerprints {
+		fmt.Fprintf(k.out, "%s is confirmed as an approver's key\n", f)
+	}
 	return nil
 }
 
@@ -180,22 +206,9 @@ func serve(k *call) (err error) {
 	return a.Serve(k.ctx)
 }
 
-func hold(k *call) error {
-	by := k.flags.String("by", "", "who holds it (default the account's name)")
-	return k.setHold(func(a *agent.Agent, exchange string) (string, error) {
-		if *by == "" {
-			*by = accountName()
-		}
-		return *by, a.Hold(k.ctx, exchange, *by)
-	})
-}
-
-func release(k *call) error {
-	return k.setHold(func(a *agent.Agent, exchange string) (string, error) { return "", a.Unhold(k.ctx, exchange) })
-}
-
-// setHold puts an exchange on hold or lifts that, and says which.
-func (k *call) setHold(set func(*agent.Agent, string) (string, error)) (err error) {
+// hold puts an exchange on hold, at once and for anyone.
+func hold(k *call) (err error) {
+	by := k.flags.String("by", accountName(), "who holds it")
 	if err := k.parse(1, 1); err != nil {
 		return err
 	}
@@ -204,17 +217,13 @@ func (k *call) setHold(set func(*agent.Agent, string) (string, error)) (err erro
 		return err
 	}
 	defer closing(a, &err)
-	by, err := set(a, k.arg(0))
-	switch {
-	case err != nil:
+	if err := a.Hold(k.ctx, k.arg(0), *by); err != nil {
 		return err
-	case k.json:
-		return k.answer(map[string]any{"exchange": k.arg(0), "held": by != "", "by": by})
-	case by == "":
-		fmt.Fprintf(k.out, "%s runs again\n", k.arg(0))
-	default:
-		fmt.Fprintf(k.out, "%s is on hold: no run, no delivery, until `postern release %s`\n", k.arg(0), k.arg(0))
 	}
+	if k.json {
+		return k.answer(map[string]any{"exchange": k.arg(0), "held": true, "by": *by})
+	}
+	fmt.Fprintf(k.out, "%s is on hold: no run, no delivery, until an approver lifts it; `postern release %s` shows how\n", k.arg(0), k.arg(0))
 	return nil
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/posternhealth/postern/agent"
 	"github.com/posternhealth/postern/agent/demo"
 	"github.com/posternhealth/postern/internal/sshsig"
 	"github.com/posternhealth/postern/internal/synthetic"
@@ -158,6 +159,9 @@ Subsystem sftp internal-sftp
 	text = old.ReplaceAll(text, fmt.Appendf(nil, "sftp: {host: 127.0.0.1, port: %d, user: %s, key: file:keys/sftp-login, host_key: %s, folder: %s, receipts: %s}",
 		port, me.Username, strings.TrimSpace(string(public)), r.Inbox(), filepath.Join(r.Dir, "receipts")))
 	k.ok(os.WriteFile(path, text, 0o600))
+	a, err := agent.Open(k.t.Context(), path, hclog.NewNullLogger())
+	k.ok(err)
+	k.ok(errors.Join(demo.Approve(k.t.Context(), a, filepath.Join(k.clinic, "..", "approvers"), demo.Exchanges...), a.Close()))
 }
 
 func (k *killing) ok(err error) {

@@ -57,7 +57,7 @@ type call struct {
 
 var commands = []command{
 	{"demo", "[--dir DIR]", "the whole story on one machine", demo, true},
-	{"init", "DIR", "make a configuration, keys and folders", initialize, true},
+	{"init", "DIR [--approver SHA256:…]…", "make a configuration, keys and folders; record approvers' fingerprints", initialize, true},
 	{"check", "[--proof]", "check configuration, policies and keys, offline; lists all that is to be filled in", check, false},
 	{"policy", "check | explain", "policy files: what is proved, what is said in plain English", policy, false},
 	{"plan", "EXCHANGE", "a dry run: every disposition counted, nothing leaves", plan, false},
@@ -66,7 +66,7 @@ var commands = []command{
 	{"status", "", "where each exchange stands, and what needs a person", status, false},
 	{"schedule", "[--next N]", "when exchanges come due", schedule, false},
 	{"hold", "EXCHANGE", "stop an exchange at once", hold, false},
-	{"release", "EXCHANGE", "lift a hold", release, false},
+	{"release", "EXCHANGE [--signature FILE.sig]", "lift a hold, by an approver's signature", release, false},
 	{"drops", "list [EXCHANGE] | show EXCHANGE N | deliver EXCHANGE", "the drops; deliver sends those that wait", drops, false},
 	{"receive", "INBOX", "the recipient's side: verify, decrypt, answer", receive, true},
 	{"reconcile", "[EXCHANGE]", "take receipts back and compare", reconcile, false},

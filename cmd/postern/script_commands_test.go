@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -16,9 +17,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/posternhealth/postern/agent"
+	story "github.com/posternhealth/postern/agent/demo"
 	"github.com/posternhealth/postern/internal/sshsig"
 	"github.com/posternhealth/postern/transfer/sftptest"
 )
@@ -94,6 +98,21 @@ func edit(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(text, args[1], args[2], 1)), 0o600))
 }
 
+// approve EXCHANGE…: both approvers sign what the exchanges stand on now.
+func approveExchanges(ts *testscript.TestScript, _ bool, args []string) {
+	a, err := agent.Open(context.Background(), ts.MkAbs("clinic/postern.yaml"), hclog.NewNullLogger())
+	ts.Check(err)
+	ts.Check(errors.Join(story.Approve(context.Background(), a, ts.MkAbs("approvers"), args...), a.Close()))
+}
+
+// lift EXCHANGE: an approver signs on a computer of their own that the hold is
+// lifted.
+func liftHold(ts *testscript.TestScript, _ bool, args []string) {
+	exits(ts, false, []string{"13", "postern", "release", args[0], "--out", "lift.txt", "--config", "clinic/postern.yaml"})
+	exits(ts, false, []string{"0", "postern", "policy", "approve", "--statement", "lift.txt", "--key", "approvers/medical-director"})
+	exits(ts, false, []string{"0", "postern", "release", args[0], "--signature", "lift.txt.sig", "--config", "clinic/postern.yaml"})
+}
+
 // awaits FILE: goes on when the file is there, which must be within a minute.
 func awaits(ts *testscript.TestScript, _ bool, args []string) {
 	look, late := time.NewTicker(20*time.Millisecond), time.After(time.Minute)
@@ -155,7 +174,7 @@ func oneFile(ts *testscript.TestScript, pattern string) string {
 }
 
 // sftp-server RECIPIENT: starts the recipient's server on its folder and pins
-// its key in the configuration; `sftp-server RECIPIENT other-key` lets it show
+// its key in the configuration, which the approvers approve; `sftp-server RECIPIENT other-key` lets it show
 // a key that is not the pinned one.
 func sftpServer(ts *testscript.TestScript, _ bool, args []string) {
 	login, _, _, _, err := ssh.ParseAuthorizedKey(loginKey(ts))
@@ -197,6 +216,9 @@ func pointTo(ts *testscript.TestScript, recipient, address string, key ssh.Publi
 	line := fmt.Sprintf("      sftp: {host: %s, port: %s, user: clinic, key: file:keys/sftp-login, host_key: %s, folder: inbox, receipts: receipts} # %s",
 		host, port, bytes.TrimSpace(ssh.MarshalAuthorizedKey(key)), recipient)
 	ts.Check(os.WriteFile(ts.MkAbs("clinic/postern.yaml"), []byte(at.ReplaceAllLiteralString(text, line)), 0o600))
+	for _, e := range regexp.MustCompile(`(?m)^  ([a-z-]+): +\{id: .*recipient: `+recipient+`,`).FindAllStringSubmatch(text, -1) {
+		approveExchanges(ts, false, e[1:])
+	}
 }
 
 // reached is told when somebody has connected to the mute server.

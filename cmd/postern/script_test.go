@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/posternhealth/postern/agent"
 	story "github.com/posternhealth/postern/agent/demo"
 	"github.com/posternhealth/postern/internal/synthetic"
 )
@@ -48,6 +50,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"clinic":      func(ts *testscript.TestScript, _ bool, _ []string) { layClinic(ts, template) },
 			"extract":     func(ts *testscript.TestScript, _ bool, args []string) { layExtract(ts, template, args) },
+			"approve":     approveExchanges,
+			"lift":        liftHold,
 			"exits":       exits,
 			"json":        jsonAnswer,
 			"edit":        edit,
@@ -80,9 +84,6 @@ func newTemplate(dir string) error {
 	if err := w.Close(); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(filepath.Join(w.Clinic, "state")); err != nil {
-		return err
-	}
 	config := filepath.Join(w.Clinic, "postern.yaml")
 	text, err := os.ReadFile(config)
 	if err != nil {
@@ -97,7 +98,21 @@ func newTemplate(dir string) error {
 		}
 		return []byte("      folder: {path: ../recipients/" + recipient + "/inbox, receipts: ../recipients/" + recipient + "/receipts}")
 	})
-	return os.WriteFile(config, text, 0o600)
+	if err := os.WriteFile(config, text, 0o600); err != nil {
+		return err
+	}
+	return approveAll(config)
+}
+
+// approveAll lets the approvers whose keys lie beside the clinic sign what every
+// exchange stands on now.
+func approveAll(config string) error {
+	a, err := agent.Open(context.Background(), config, hclog.NewNullLogger())
+	if err != nil {
+		return err
+	}
+	keys := filepath.Join(filepath.Dir(config), "..", "approvers")
+	return errors.Join(story.Approve(context.Background(), a, keys, story.Exchanges...), a.Close())
 }
 
 // clinic: lays a synthetic clinic into ./clinic, its recipients into
@@ -105,7 +120,7 @@ func newTemplate(dir string) error {
 func layClinic(ts *testscript.TestScript, template func() (string, error)) {
 	dir, err := template()
 	ts.Check(err)
-	for _, old := range []string{"clinic", "recipients", "archive-identity.txt"} {
+	for _, old := range []string{"clinic", "recipients", "approvers", "archive-identity.txt"} {
 		ts.Check(os.RemoveAll(ts.MkAbs(old)))
 	}
 	ts.Check(os.CopyFS(ts.MkAbs("."), os.DirFS(filepath.Join(dir, "world"))))

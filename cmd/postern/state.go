@@ -48,9 +48,9 @@ func (k *call) showStatus(list []agent.ExchangeStatus) error {
 			next = "on hold (" + s.HeldBy + ")"
 		}
 		attention += s.Attention
-		rows = append(rows, []string{s.Exchange, s.Recipient, fmt.Sprint(s.Drops), newest, fmt.Sprint(s.Attention), next})
+		rows = append(rows, []string{s.Exchange, s.Recipient, fmt.Sprint(s.Drops), newest, fmt.Sprint(s.Attention), next, s.Approval})
 	}
-	if err := k.table([]string{"exchange", "recipient", "drops", "newest", "need a person", "next"}, rows); err != nil {
+	if err := k.table([]string{"exchange", "recipient", "drops", "newest", "need a person", "next", "approval"}, rows); err != nil {
 		return err
 	}
 	if attention > 0 {

@@ -1,0 +1,22 @@
+package policies
+
+import (
+	"slices"
+	"strings"
+)
+
+// Include is a file that a policy names and stands on.
+type Include struct {
+	Name   string // path relative to the policy, as written there
+	SHA256 string // hex, of the file's bytes
+}
+
+// Includes are the files that the policy names, by name.
+func (p *Policy) Includes() []Include {
+	var list []Include
+	for _, f := range p.includes {
+		list = append(list, Include{f.name, f.sha256})
+	}
+	slices.SortFunc(list, func(a, b Include) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
