@@ -209,6 +209,10 @@ func supports(p *Policy, env Env) []Support {
 			add(extract.NoDay, "%s: holds for FHIR R4 4.0.1 as defined; members outside the definition do not leave.", rel.Dataset)
 		}
 	}
+	for _, name := range sortedNames(p.ValueSets) {
+		set := p.ValueSets[name]
+		add(set.To, "The value set %s lists what its title says: %s (%s).", name, set.Title, set.Source)
+	}
 	if p.StaysProtected() {
 		add(extract.NoDay, "The release is protected health information, under %s.", p.Basis)
 	}

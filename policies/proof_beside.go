@@ -67,10 +67,7 @@ func tellsOfCodes(p *Policy) string {
 			parts = append(parts, names+": "+c.what)
 		}
 	}
-	if parts == nil {
-		return "none leave"
-	}
-	return strings.Join(parts, "; ")
+	return orElse(parts, "none leave")
 }
 
 // conditions are all that choose records, as DATASET.PATH.
@@ -93,10 +90,10 @@ func (p *Policy) conditions() (names []string) {
 
 func tellsOfSelection(p *Policy) string {
 	names := strings.Join(p.conditions(), ", ")
-	if names == "" {
-		names = "nothing; all records of the datasets are in question"
-	}
-	if p.judgedBy() == Identified {
+	switch {
+	case names == "":
+		return "no record is chosen before another"
+	case p.judgedBy() == Identified:
 		return "records are chosen by " + names
 	}
 	return "records are chosen by " + names + "; no identifier chooses them"
@@ -111,13 +108,10 @@ func tellsOfPeriods(p *Policy) string {
 	if c := p.Cohort; c != nil {
 		parts = append(parts, fmt.Sprintf("a closed cohort by index year (%s), each person followed for %d days", c.IndexYear, c.FollowDays))
 	}
-	if parts == nil {
-		parts = append(parts, "none is named")
-	}
 	if p.judgedBy() == SafeHarbor {
-		return strings.Join(parts, "; ") + "; nothing is told more finely than by calendar year"
+		parts = append(parts, "nothing is told more finely than by calendar year")
 	}
-	return strings.Join(parts, "; ")
+	return orElse(parts, "none is named")
 }
 
 func tellsOfSteps(p *Policy) string {
@@ -196,32 +190,57 @@ func tellsOfRowKeys(p *Policy) string {
 func tellsOfTotals(p *Policy) string {
 	var parts []string
 	for _, t := range p.Totals {
-		parts = append(parts, strings.TrimSpace(map[string]string{"sum": "sum of ", "rows-by": "rows by "}[t.Kind]+t.Column))
-		if t.Column == "" {
-			parts[len(parts)-1] = t.Kind
+		switch t.Kind {
+		case "sum":
+			parts = append(parts, "sum of "+t.Column)
+		case "rows-by":
+			parts = append(parts, "rows by "+t.Column)
+		default:
+			parts = append(parts, t.Kind)
 		}
+	}
+	if parts != nil {
+		return strings.Join(parts, ", ") + "; over what leaves only, sealed in the recipient's book"
 	}
 	for _, t := range p.Tables {
 		if t.Totals {
 			parts = append(parts, "of the table "+t.Name+", under the same rules as its cells")
 		}
 	}
-	if parts == nil {
-		return "none are asked for"
-	}
-	return strings.Join(parts, ", ") + "; over what leaves only, sealed in the recipient's book"
+	return orElse(parts, "none are asked for")
 }
 
 func tellsOfLookUps(p *Policy) string {
-	looked := p.fieldsThat(func(f *Field) bool { input, _, ok := strings.Cut(f.From, "."); return ok && p.isInput(input) })
+	var parts, sets []string
 	mapped := p.fieldsThat(doing(Map))
-	switch {
-	case looked == "" && mapped == "":
-		return "none"
-	case mapped == "":
-		return looked + ": from the recipient's own roster"
-	case looked == "":
-		return mapped + ": from codes to codes of an included file"
+	for _, t := range p.Tables {
+		for _, d := range t.By {
+			if d.Coarsen != "" {
+				mapped = strings.TrimPrefix(mapped+", "+t.Dataset+"."+d.Path, ", ")
+			}
+		}
 	}
-	return looked + ": from the recipient's own roster; " + mapped + ": from codes to codes of an included file"
+	for _, name := range sortedNames(p.ValueSets) {
+		if p.ValueSets[name].Map == nil {
+			sets = append(sets, name)
+		}
+	}
+	if looked := p.fieldsThat(func(f *Field) bool { input, _, ok := strings.Cut(f.From, "."); return ok && p.isInput(input) }); looked != "" {
+		parts = append(parts, looked+": from the recipient's own roster")
+	}
+	if mapped != "" {
+		parts = append(parts, mapped+": from codes to codes of an included file")
+	}
+	if sets != nil {
+		parts = append(parts, "records are chosen by the codes of "+andList(sets))
+	}
+	return orElse(parts, "none")
+}
+
+// orElse joins what there is to say, or says that there is nothing.
+func orElse(parts []string, nothing string) string {
+	if parts == nil {
+		return nothing
+	}
+	return strings.Join(parts, "; ")
 }

@@ -2,6 +2,7 @@ package policies
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -45,6 +46,7 @@ var broken = []struct {
 	edit       func(p *Policy)
 	path, says string
 }{
+	{"a lapsed agreement", Identified, func(p *Policy) { p.Agreement.To = day("2026-11-30") }, "agreement.to", "agreement"},
 	{"a purpose the basis does not cover", Identified, func(p *Policy) { p.Purpose = "HMARKT" }, "purpose", "does not cover"},
 	{"an unknown basis", Identified, func(p *Policy) { p.Basis = "45 CFR 1.1" }, "basis", "no legal basis"},
 	{"a basis of another standard", LimitedDataSet, func(p *Policy) { p.Basis = "45 CFR 164.512(b)" }, "basis", "no basis for the standard limited-data-set"},
@@ -93,6 +95,7 @@ var broken = []struct {
 
 	{"no certificate", ExpertDetermination, func(p *Policy) { p.Certificate = nil }, "certificate", "164.514(b)(1)"},
 	{"a certificate without method", ExpertDetermination, func(p *Policy) { p.Certificate.Method = "" }, "certificate.method", "164.514(b)(1)"},
+	{"an expired certificate", ExpertDetermination, func(p *Policy) { p.Certificate.Expires = day("2026-11-30") }, "certificate.expires", "164.514(b)(1)"},
 	{"steps within the shift", ExpertDetermination, func(p *Policy) {
 		p.Release[0].Fields, p.Release[0].Only[0].Period = []Field{field("service_date", ShiftDate)}, LastClosedMonth
 	}, "release.scores.only", "164.514(b)(1)"},
@@ -168,8 +171,11 @@ func allowed() map[string]*Policy {
 		byContract(p)
 		p.Tables[0].By = append(p.Tables[0].By, Dimension{Path: "zip", Class: extract.Postcode})
 		p.Tables[0].Denominator = []Condition{{Path: "service_date", Period: LastClosedMonth}}
+		p.Tables = append(p.Tables, Table{Name: "states", Dataset: "scores", Period: "calendar-year", By: []Dimension{{Path: "state", Class: extract.State}}})
 	})
-	edit("aggregate by an expert", Aggregate, func(p *Policy) { p.Ground, p.Certificate = "expert-determination", made(ExpertDetermination).Certificate })
+	edit("aggregate by an expert", Aggregate, func(p *Policy) {
+		p.Ground, p.Certificate = "expert-determination", made(ExpertDetermination).Certificate
+	})
 	shifted := func(p *Policy) {
 		p.Release[0].Fields = []Field{field("service_date", ShiftDate), field("patient_id", Token), field("score_id", Ordinal)}
 	}
@@ -202,4 +208,18 @@ func allowed() map[string]*Policy {
 		p.Protect, p.People.Part2LeaveOut = &Protect{K: 11, Over: []string{"sex", "race"}}, true
 	})
 	return list
+}
+
+// Rows of Part 2 programs lie in files of their own unless the policy says
+// otherwise.
+func TestPart2RowsByDefault(t *testing.T) {
+	text, err := os.ReadFile("testdata/right/acme-phq9-gad7.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := strings.Replace(string(text), ", part2_rows: own-file", "", 1)
+	p, err := parse("p.yaml", []byte(without), func(string) ([]byte, error) { return []byte("a notice"), nil })
+	if err != nil || without == string(text) || p.Output.Part2Rows != "own-file" {
+		t.Errorf("%v: %+v", err, p)
+	}
 }

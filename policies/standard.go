@@ -128,9 +128,6 @@ func refusal(std Standard, class extract.Class, do Transform) (why, instead stri
 	if why = forbids(std, class, do); why == "" {
 		return "", ""
 	}
-	if class == extract.Unclassed {
-		return why, "give the column a class in its schema"
-	}
 	return why, cmp.Or(forms[std].advice[class], transformsFor(std, class))
 }
 
