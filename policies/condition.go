@@ -44,7 +44,9 @@ func (c *conditionFile) UnmarshalNode(n strictyaml.Node) {
 
 // Schema implements strictyaml.Schemer.
 func (*conditionFile) Schema() map[string]any {
-	return oneOf(schemaOf[oneOrMany](), schemaOf[setFile]())
+	set := schemaOf[setFile]()
+	set["minProperties"], set["maxProperties"] = 1, 1
+	return oneOf(schemaOf[oneOrMany](), set)
 }
 
 func (r *reading) conditions(path string, list strictyaml.Ordered[conditionFile]) []Condition {
@@ -108,13 +110,14 @@ func (r *reading) setCondition(path string, c *Condition, f *setFile) {
 // numbers is taken for them.
 func (r *reading) rangeCondition(path string, c *Condition, text string) {
 	from, to, ok := strings.Cut(text, "..")
-	if !ok || from == "" || to == "" {
+	if !ok || from == "" || to == "" || to[0] == '.' {
 		r.add(path, "write it like F10..F19 or 10..27", "%q is no range", text)
 		return
 	}
 	c.ends = [2]string{from, to}
-	if why := c.settle(extract.Number); why != "" && c.settle(extract.Code) != "" {
-		r.add(path, "write the smaller end first", "%s", why)
+	if c.settle(extract.Number) != "" && c.settle(extract.Code) != "" {
+		c.ends = [2]string{}
+		r.add(path, "write the smaller end first", "%s comes after %s", from, to)
 	}
 }
 
@@ -128,7 +131,7 @@ func (c *Condition) settle(class extract.Class) (why string) {
 	c.Codes, c.Range = CodeSet{}, nil
 	if class != extract.Number {
 		if c.Codes = CodeRange(from, to); c.Codes.Empty() {
-			return fmt.Sprintf("of codes, %q comes after %q", from, to)
+			return fmt.Sprintf("of codes, %s comes after %s", from, to)
 		}
 		return ""
 	}
@@ -136,7 +139,7 @@ func (c *Condition) settle(class extract.Class) (why string) {
 	most, err2 := strictyaml.Decimal(to)
 	switch {
 	case cmp.Or(err, err2) != nil:
-		return fmt.Sprintf("%q is no range of numbers", from+".."+to)
+		return from + ".." + to + " is no range of numbers, and the path holds numbers"
 	case least > most:
 		return fmt.Sprintf("%s is more than %s", from, to)
 	}
@@ -153,7 +156,7 @@ func (c *Condition) settled(std Standard, class extract.Class) (why, hint string
 	if _, single := c.Codes.Single(); class == extract.Number && c.ends[0] == "" && !single {
 		return "this is a number, and has no codes to begin alike", "write {range: 10..27}"
 	}
-	return c.settle(class), "this is " + a(class)
+	return c.settle(class), "write the smaller end first"
 }
 
 // periodOf reads the name of a period, or a pair of dates.

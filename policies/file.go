@@ -140,9 +140,9 @@ type tableFile struct {
 }
 
 type protectFile struct {
-	K             *int        `yaml:"k" about:"rows: how many people share the same values, at least"`
+	K             int         `yaml:"k" about:"rows: how many people share the same values, at least"`
 	Over          []string    `yaml:"over" about:"rows: the released fields that together tell people apart"`
-	SmallestCount *int        `yaml:"smallest_count" about:"tables: the smallest count that shows, but zero"`
+	SmallestCount int         `yaml:"smallest_count" about:"tables: the smallest count that shows, but zero"`
 	First         oneOrMany   `yaml:"first" about:"tried before anything is suppressed, in this order: coarsen, or coarsen FIELD"`
 	Then          string      `yaml:"then,required" words:"suppress|suppress-person" about:"what becomes of what is still too rare"`
 	Against       againstFile `yaml:"against" about:"tables: what may be compared with them: this-table, linked-tables, earlier-drops: 5 years"`

@@ -69,7 +69,10 @@ func (m *mistakes) must(right bool, path, hint, format string, args ...any) {
 
 // text notes a mistake when a key is there and says nothing.
 func (m *mistakes) text(path, value string) {
-	m.must(strings.TrimSpace(value) != "", path, "", "the text is empty")
+	if strings.TrimSpace(value) == "" {
+		m.must(false, path, "", "the text is empty")
+		m.broken[path] = m.source.Has(path)
+	}
 }
 
 // reading is one policy on its way from the file to a Policy.
@@ -108,6 +111,9 @@ func newReading(source *strictyaml.Source, p *Policy) *reading {
 	r := &reading{mistakes: mistakes{source, source.Errors(), map[string]bool{}}, policy: p}
 	for _, m := range r.errs.List {
 		r.broken[m.Path] = true
+		if list, _, item := strings.Cut(m.Path, "["); item {
+			r.broken[list] = true // what it lacks, nobody knows
+		}
 	}
 	return r
 }
@@ -151,7 +157,8 @@ func (r *reading) agreement(a *agreementFile) {
 // date is NoDay for an absent date; the word open is refused.
 func (r *reading) date(path string, d strictyaml.Date) extract.Day {
 	if d.Open {
-		r.add(path, "write a date", "only the end of an agreement can be open")
+		r.add(path, "write a date", "only the end of an agreement or of a value set can be open")
+		r.broken[path] = true
 	}
 	if d.IsZero() || d.Open {
 		return extract.NoDay

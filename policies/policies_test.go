@@ -13,7 +13,7 @@ import (
 
 func testEnv(t testing.TB) Env {
 	schemas := map[string]*extract.Schema{}
-	for _, name := range []string{"scores", "visits", "depression-episodes"} {
+	for _, name := range []string{"scores", "visits", "depression-episodes", "wards"} {
 		schema, err := extract.LoadSchema("testdata/schemas/" + name + ".json")
 		if err != nil {
 			t.Fatal(err)

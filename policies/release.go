@@ -52,7 +52,7 @@ func (r *reading) release() {
 		}
 	}
 	for _, rel := range r.file.Release {
-		out := Release{Dataset: rel.Key}
+		out := Release{Dataset: rel.Key, Because: rel.Value.Because}
 		if f := rel.Value; f != nil {
 			out.Only = r.conditions(rel.Path+".only", f.Only)
 			r.must(len(f.Fields) > 0, rel.Path+".fields", "name the fields that leave", "nothing of %s is released", rel.Key)
@@ -64,6 +64,9 @@ func (r *reading) release() {
 			}
 		}
 		r.policy.Release = append(r.policy.Release, out)
+		if r.policy.People.Covered == "any-day-of-period" && r.policy.Cohort == nil && !slices.ContainsFunc(out.Only, func(c Condition) bool { return c.Period != "" }) {
+			r.add("people.relationship.covered", "write covered: at-service, or a period under release."+rel.Key+".only", "%s has no period, so it has no days of one", rel.Key)
+		}
 	}
 }
 

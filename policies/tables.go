@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +44,9 @@ func (d *dimensionFile) UnmarshalNode(n strictyaml.Node) {
 
 // Schema implements strictyaml.Schemer.
 func (*dimensionFile) Schema() map[string]any {
-	return oneOf(schemaOf[string](), map[string]any{"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": schemaOf[coarserFile]()})
+	coarser := schemaOf[coarserFile]()
+	coarser["minProperties"], coarser["maxProperties"] = 1, 1
+	return oneOf(schemaOf[string](), map[string]any{"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": coarser})
 }
 
 func (r *reading) tables() {
@@ -148,32 +151,34 @@ func (r *reading) protect() {
 		return
 	}
 	f := &r.file.Protect
-	p := &Protect{Over: f.Over, First: f.First, Then: f.Then, Against: f.Against.words, Years: f.Against.years, Audit: f.Audit != ""}
+	p := &Protect{K: f.K, Over: f.Over, Smallest: f.SmallestCount, First: f.First, Then: f.Then, Against: f.Against.words, Years: f.Against.years, Audit: f.Audit != ""}
 	r.policy.Protect = p
-	r.least("protect.k", f.K, &p.K)
-	r.least("protect.smallest_count", f.SmallestCount, &p.Smallest)
 	rows := r.policy.Standard != Aggregate
 	for key, ofRows := range map[string]bool{"k": true, "over": true, "smallest_count": false, "against": false, "audit": false} {
 		r.must(ofRows == rows, "protect."+key, "remove it", "%s belongs to %s", key, map[bool]string{true: "rows", false: "tables"}[ofRows])
 	}
-	needed := map[bool][]string{true: {"k", "over"}, false: {"smallest_count"}}
-	for _, key := range needed[rows] {
-		if !r.source.Has("protect." + key) {
-			r.add("protect", "add "+key+":", "what is too rare to show is not said: %s is missing", key)
+	for _, key := range []string{"k", "over"} {
+		if rows && !r.source.Has("protect."+key) {
+			r.add("protect", "add k: 11 and over: with the fields that tell people apart", "what is too rare to leave is not said: %s is missing", key)
 		}
 	}
+	r.must(f.K >= 2 || !rows, "protect.k", "write k: 11, or what the agreement asks for", "a group of one is one person")
 	r.must(rows || f.Then == "suppress", "protect.then", "write then: suppress", "tables hold counts, so counts are suppressed")
 	r.must(!rows || f.Then == "suppress-person", "protect.then", "write then: suppress-person", "rows that tell a person apart go with the person")
-	r.coarsening(f)
+	known := f.Over
+	for _, t := range r.policy.Tables {
+		for _, d := range t.By {
+			known = append(known, d.Path)
+		}
+	}
+	for i, name := range f.Over {
+		r.must(r.policy.releases(name) || !rows, fmt.Sprintf("protect.over[%d]", i), "name released fields", "%q is not among the released fields", name)
+	}
+	r.coarsening(f, known)
 }
 
-// coarsening holds the fields that disclosure control names against the released ones.
-func (r *reading) coarsening(f *protectFile) {
-	known := map[string]bool{}
-	for i, name := range f.Over {
-		r.must(r.policy.releases(name), fmt.Sprintf("protect.over[%d]", i), "name released fields", "%q is not among the released fields", name)
-		known[name] = true
-	}
+// coarsening holds what is tried first against the fields or dimensions there are.
+func (r *reading) coarsening(f *protectFile, known []string) {
 	for i, text := range f.First {
 		at := "protect.first"
 		if r.source.Has(at + "[0]") {
@@ -183,17 +188,9 @@ func (r *reading) coarsening(f *protectFile) {
 		switch {
 		case text != "coarsen" && !named:
 			r.add(at, "write coarsen, or coarsen FIELD", "%q is nothing to try first", text)
-		case named && !known[name]:
-			r.add(at, strictyaml.DidYouMean(name, f.Over), "%q is not under over", name)
+		case named && !slices.Contains(known, name):
+			r.add(at, strictyaml.DidYouMean(name, known), "%q is nothing that groups are told apart by", name)
 		}
-	}
-}
-
-// least reads the smallest number of people who may show together.
-func (r *reading) least(path string, written *int, into *int) {
-	if written != nil {
-		r.must(*written >= 2, path, "write 11, or what the agreement asks for", "a group of one is one person")
-		*into = *written
 	}
 }
 

@@ -26,8 +26,8 @@ func (p *Policy) Unbuilt() []strictyaml.Mistake {
 			u.errs.AddCause(u.place(path), path, what+" "+ErrNotInThisVersion.Error(), instead, ErrNotInThisVersion)
 		}
 	}
-	say(p.Standard == ExpertDetermination, "standard", "an expert's determination", "use safe-harbor")
-	say(p.Standard == Aggregate, "standard", "an aggregate", "use safe-harbor")
+	say(p.Standard == ExpertDetermination, "standard", "an expert's determination", "use identified, limited-data-set or safe-harbor")
+	say(p.Standard == Aggregate, "standard", "an aggregate", "use identified, limited-data-set or safe-harbor")
 	say(p.Protect != nil, "protect", "disclosure control over the whole release", "remove protect:")
 	say(p.People.Covered == "any-day-of-period", "people.relationship.covered", "coverage on any day of the period", "use covered: at-service")
 	say(p.People.IfAmbiguous == "leave-out", "people.relationship.if_ambiguous", "leaving ambiguous members out uncounted", "use if_ambiguous: withhold")

@@ -117,7 +117,9 @@ func (in *reading) codes(f *valueSetFile) CodeSet {
 	var single []string
 	for i, c := range f.Codes {
 		path := fmt.Sprintf("codes[%d]", i)
-		in.text(path, c.Code)
+		if !in.broken[path+".code"] {
+			in.text(path, c.Code)
+		}
 		in.must(!slices.Contains(single, c.Code), path, "keep one of them", "the code %s is there twice", c.Code)
 		single = append(single, c.Code)
 	}
@@ -133,7 +135,7 @@ func (in *reading) codes(f *valueSetFile) CodeSet {
 		sets = append(sets, set)
 	}
 	all := Union(sets...)
-	if all.Empty() && !in.source.Has("map") && in.source.Has("postern") {
+	if all.Empty() && !in.source.Has("map") && len(in.errs.List) == 0 && len(in.source.Placeholders()) == 0 {
 		in.add("", "add codes:, prefixes:, ranges: or map:", "the value set is empty")
 	}
 	return all
@@ -157,6 +159,8 @@ func (r *reading) included(path, name string, mapped bool) *ValueSet {
 	set, named := r.policy.ValueSets[name]
 	kind := map[bool]string{true: "map", false: "value set"}
 	switch {
+	case r.broken["include"]:
+		return nil
 	case !named:
 		hint := "add it there, with the path of its file"
 		if near := strictyaml.Nearest(name, sortedNames(r.policy.ValueSets)); near != "" {

@@ -8,7 +8,7 @@ import (
 // Schemer is a type that describes itself to editors, because it reads itself.
 type Schemer interface{ Schema() map[string]any }
 
-// Schema is the JSON Schema (draft 2020-12) of the files that Decode reads into
+// Schema is the JSON Schema (draft 7) of the files that Decode reads into
 // a value of the type. It accepts every file that Decode accepts; Decode, and
 // what is checked after it, may refuse more.
 func Schema(t reflect.Type) map[string]any {

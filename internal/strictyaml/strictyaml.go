@@ -174,8 +174,12 @@ func (s *Source) checkMapping(n *yaml.Node, path string, depth int) bool {
 		}
 		first[key.Value] = key.Line
 		s.keys[inner] = at
-		if !s.checkForm(n.Content[i+1], inner, depth+1) {
+		value := n.Content[i+1]
+		if !s.checkForm(value, inner, depth+1) {
 			return false
+		}
+		if value.Line > key.Line { // what begins below its key is found by its key
+			s.values[inner] = at
 		}
 	}
 	return true
