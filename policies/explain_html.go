@@ -34,7 +34,7 @@ thead th { background: #eee; }
 </html>
 {{end}}`
 
-var pages = template.Must(template.New("pages").Parse(pageFrame + appliesBody))
+var pages = template.Must(template.New("pages").Parse(pageFrame + appliesBody + explainBody))
 
 // htmlPage fills a body's template and sets it in the frame. The templates are
 // ours and a strings.Builder takes everything, so neither can fail.
@@ -44,3 +44,11 @@ func htmlPage(title string, wide bool, body string, data any) string {
 	_ = pages.ExecuteTemplate(&b, "page", map[string]any{"Title": title, "Wide": wide, "Body": template.HTML(inner.String())})
 	return b.String()
 }
+
+const explainBody = `{{define "explain"}}{{range .Sections}}<h2>{{.Heading}}</h2>
+{{range .Paragraphs}}{{if (index . 0).Item}}<ul>
+{{range .}}<li>{{.Text}}</li>
+{{end}}</ul>
+{{else}}<p>{{range $i, $s := .}}{{if $i}} {{end}}{{$s.Text}}{{end}}</p>
+{{end}}{{end}}{{end}}<p class="digest">Made from the policy file whose SHA-256 is {{.SHA256}}.</p>
+{{end}}`

@@ -136,6 +136,7 @@ type Cohort struct {
 // Release names what may leave of one dataset. What it does not name, does not.
 type Release struct {
 	Dataset string
+	Because string // the reason of fields that have none of their own
 	Only    []Condition
 	Fields  []Field
 }

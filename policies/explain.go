@@ -1,0 +1,196 @@
+package policies
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+// Explanation is a policy in plain English, for those who answer for it. It
+// holds no sentence that the policy does not force: each is made from clauses
+// of the file and names them.
+type Explanation struct {
+	Policy   string    `json:"policy"`
+	Version  int       `json:"version"`
+	SHA256   string    `json:"sha256"` // of the policy file
+	Title    string    `json:"title"`
+	Sections []Section `json:"sections"`
+}
+
+// Section is what the page says to one question.
+type Section struct {
+	Heading   string     `json:"heading"`
+	Sentences []Sentence `json:"sentences"`
+}
+
+// Sentence is one sentence with the clauses that force it: key paths of the
+// policy file, or FILE: PATH of another. What every policy of this language
+// forces, and none can switch off, is forced by the first line: `postern`.
+type Sentence struct {
+	Text    string   `json:"text"`
+	Item    bool     `json:"item,omitempty"` // stands in a list
+	Clauses []string `json:"clauses"`
+}
+
+// everyPolicy is the clause that forces what no policy can switch off.
+const everyPolicy = "postern"
+
+// Explain makes the page. The policy must be right, but for values that are
+// still to be filled in and what this version cannot carry out; else the error
+// is that of Check.
+func Explain(p *Policy, env Env) (*Explanation, error) {
+	open, err := unfinished(p, env)
+	if err != nil {
+		return nil, err
+	}
+	return explain(p, env, open), nil
+}
+
+func explain(p *Policy, env Env, open []strictyaml.Mistake) *Explanation {
+	e := &explaining{Policy: p, env: env, kind: env.Recipients[p.Recipient],
+		page: &Explanation{Policy: p.Name, Version: p.Version, SHA256: p.SHA256, Title: fmt.Sprintf("Policy %s, version %d", p.Name, p.Version)}}
+	e.steps = Applies(e.kind, p.Basis, p.Standard)
+	e.missing(open)
+	e.inShort()
+	e.whose()
+	e.which()
+	e.leaves()
+	e.codes()
+	e.stays()
+	e.patient()
+	e.delivery()
+	e.stops()
+	return e.page
+}
+
+// unfinished is what a policy lacks before it can run, and is not wrong.
+func unfinished(p *Policy, env Env) ([]strictyaml.Mistake, error) {
+	env.Unbuilt = false
+	_, err := Check(p, env)
+	var found *strictyaml.Errors
+	if !errors.As(err, &found) {
+		return nil, err
+	}
+	for _, m := range found.List {
+		if m.Cause != ErrPlaceholder && m.Cause != ErrNotInThisVersion {
+			return nil, err
+		}
+	}
+	return found.List, nil
+}
+
+// missing says what is still to be done before the policy can run.
+func (e *explaining) missing(open []strictyaml.Mistake) {
+	if len(open) == 0 {
+		return
+	}
+	e.section("What is missing before it can run")
+	for _, m := range open {
+		e.item(m.Path+": "+sentence(m.Message), m.Path)
+	}
+}
+
+// explaining is a page that is being written.
+type explaining struct {
+	*Policy
+	env   Env
+	kind  string // of the recipient
+	steps Steps
+	page  *Explanation
+}
+
+func (e *explaining) section(heading string) {
+	e.page.Sections = append(e.page.Sections, Section{Heading: heading})
+}
+
+// say adds a sentence and the clauses it is made from. Those that the file
+// leaves out force nothing; if it leaves out all, the language does.
+func (e *explaining) say(text string, clauses ...string) { e.add(Sentence{Text: text}, clauses) }
+
+// item is say, in a list.
+func (e *explaining) item(text string, clauses ...string) {
+	e.add(Sentence{Text: text, Item: true}, clauses)
+}
+
+func (e *explaining) add(s Sentence, clauses []string) {
+	for _, c := range clauses {
+		if e.written(c) && !slices.Contains(s.Clauses, c) {
+			s.Clauses = append(s.Clauses, c)
+		}
+	}
+	if len(s.Clauses) == 0 {
+		s.Clauses = []string{everyPolicy}
+	}
+	last := &e.page.Sections[len(e.page.Sections)-1]
+	last.Sentences = append(last.Sentences, s)
+}
+
+// written tells whether the policy file holds a clause. A policy that was not
+// made from a file holds all.
+func (e *explaining) written(clause string) bool { return e.source == nil || e.source.Has(clause) }
+
+// day is a date in words.
+func (e *explaining) day(clause string, d extract.Day) string {
+	if e.source != nil && e.source.IsPlaceholder(clause) {
+		return "(date to be filled in)"
+	}
+	return d.Time().Format("January 2, 2006")
+}
+
+// HTML is the page as one self-contained HTML file.
+func (x *Explanation) HTML() string { return htmlPage(x.Title, false, "explain", x) }
+
+// onlyAt is the key path of a condition of a dataset, and fieldAt that of a field.
+func onlyAt(dataset, path string) string {
+	return strictyaml.Join(strictyaml.Join("release", dataset)+".only", path)
+}
+
+func fieldAt(dataset, name string) string {
+	return strictyaml.Join(strictyaml.Join("release", dataset)+".fields", name)
+}
+
+// Text is the page as Markdown, its lines no longer than 80 characters.
+func (x *Explanation) Text() string {
+	var b strings.Builder
+	b.WriteString(wrap(x.Title, "# ", "# "))
+	for _, s := range x.Sections {
+		fmt.Fprintf(&b, "\n## %s\n\n", s.Heading)
+		for i, part := range s.Paragraphs() {
+			if i > 0 {
+				b.WriteString("\n")
+			}
+			if !part[0].Item {
+				b.WriteString(wrap(joined(part), "", ""))
+				continue
+			}
+			for _, item := range part {
+				b.WriteString(wrap(item.Text, "- ", "  "))
+			}
+		}
+	}
+	fmt.Fprintf(&b, "\nMade from the policy file whose SHA-256 is\n`%s`.\n", x.SHA256)
+	return b.String()
+}
+
+// Paragraphs parts the sentences into runs: of a text, or of a list.
+func (s Section) Paragraphs() (parts [][]Sentence) {
+	for i, one := range s.Sentences {
+		if i == 0 || one.Item != s.Sentences[i-1].Item {
+			parts = append(parts, nil)
+		}
+		parts[len(parts)-1] = append(parts[len(parts)-1], one)
+	}
+	return parts
+}
+
+func joined(sentences []Sentence) string {
+	texts := make([]string, len(sentences))
+	for i, s := range sentences {
+		texts[i] = s.Text
+	}
+	return strings.Join(texts, " ")
+}

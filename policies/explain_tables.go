@@ -1,0 +1,114 @@
+package policies
+
+import (
+	"fmt"
+
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+// table says whom an aggregate table counts, and by what.
+func (e *explaining) table(t *Table) {
+	at := strictyaml.Join("tables", t.Name)
+	e.section("What the table " + t.Name + " shows")
+	text := "It counts people by their records of " + t.Dataset
+	if t.Period != "" {
+		text += ", for each " + periodNames[t.Period]
+	}
+	e.say(text+".", at+".from", at+".period", at+".count")
+	if len(t.Denominator) > 0 {
+		e.say("Counted are those where "+e.conditions(at+".denominator", t.Denominator)+".", clausesOf(at+".denominator", t.Denominator)...)
+	}
+	if len(t.Numerator) > 0 {
+		e.say("Among them, apart: those where "+e.conditions(at+".numerator", t.Numerator)+".", clausesOf(at+".numerator", t.Numerator)...)
+	}
+	shown := make([]string, len(t.Show))
+	clauses := []string{}
+	for i, s := range t.Show {
+		shown[i] = map[string]string{"denominator": "how many are counted", "numerator": "how many of them meet the second condition", "rate": "the share"}[s]
+		clauses = append(clauses, fmt.Sprintf("%s.show[%d]", at, i))
+	}
+	e.say("It shows "+andList(shown)+".", clauses...)
+	for i, d := range t.By {
+		e.item("By "+e.dimension(&d)+".", fmt.Sprintf("%s.by[%d]", at, i))
+	}
+	if len(t.By) > 1 {
+		e.say("Each of these makes a table of its own; they are not crossed.", everyPolicy)
+	}
+	if t.Totals {
+		e.say("Totals are shown.", at+".totals")
+	}
+}
+
+var periodNames = map[string]string{"calendar-year": "calendar year"}
+
+func clausesOf(at string, list []Condition) (clauses []string) {
+	for _, c := range list {
+		clauses = append(clauses, strictyaml.Join(at, c.Path))
+	}
+	return clauses
+}
+
+func (e *explaining) dimension(d *Dimension) string {
+	switch {
+	case d.Coarsen != "":
+		return d.Path + ", in the groups of " + d.Coarsen
+	case len(d.Bands) > 0:
+		return d.Path + ", in the bands " + andList(d.Bands)
+	}
+	return d.Path
+}
+
+// protect says how people are hidden among others.
+func (e *explaining) protect() {
+	p := e.Protect
+	if p == nil {
+		return
+	}
+	const at = "protect"
+	e.section("How people are hidden among others")
+	if p.K > 0 {
+		clauses := []string{at + ".k"}
+		for i := range p.Over {
+			clauses = append(clauses, fmt.Sprintf("%s.over[%d]", at, i))
+		}
+		e.say(fmt.Sprintf("At least %d people share each combination of %s.", p.K, andList(p.Over)), clauses...)
+	}
+	if p.Smallest > 0 {
+		e.say(fmt.Sprintf("No count from 1 to %d is shown, and none can be worked out from others.", p.Smallest-1), at+".smallest_count")
+	}
+	e.remedies(p)
+	if len(p.Against) > 0 {
+		words := make([]string, len(p.Against))
+		clauses := []string{}
+		for i, a := range p.Against {
+			clauses = append(clauses, fmt.Sprintf("%s.against[%d]", at, i))
+			if words[i] = againstWords[a]; a == "earlier-drops" {
+				words[i] = fmt.Sprintf("what was delivered in the last %s", count(p.Years, "year"))
+			}
+		}
+		e.say("This holds against "+andList(words)+".", clauses...)
+	}
+	if p.Audit {
+		e.say("An independent second computation must find the same before anything leaves.", at+".audit")
+	}
+}
+
+var againstWords = map[string]string{"this-table": "the table itself", "linked-tables": "tables of the same people"}
+
+// remedies says what is done where too few people are alike.
+func (e *explaining) remedies(p *Protect) {
+	const at = "protect"
+	if len(p.First) > 0 {
+		clauses := []string{at + ".first"}
+		for i := range p.First {
+			clauses = append(clauses, fmt.Sprintf("%s.first[%d]", at, i))
+		}
+		e.say("Where they are fewer, the first remedy is to "+listOf(p.First, "then")+".", clauses...)
+	}
+	switch p.Then {
+	case "suppress":
+		e.say("What is still too small is not shown.", at+".then")
+	case "suppress-person":
+		e.say("Who is still in too small a group is left out wholly.", at+".then")
+	}
+}

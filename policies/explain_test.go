@@ -1,0 +1,130 @@
+package policies
+
+import (
+	"bytes"
+	"html"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/posternhealth/postern/extract"
+)
+
+func explained(t *testing.T, name string, edit func(p *Policy, env *Env)) string {
+	t.Helper()
+	p, env := mustLoad(t, "testdata/right/"+name+".yaml"), testEnv(t)
+	if _, err := Check(p, env); err != nil {
+		t.Fatal(err)
+	}
+	if edit != nil {
+		edit(p, &env)
+	}
+	return strings.Join(strings.Fields(explain(p, env, nil).Text()), " ")
+}
+
+// What the clauses mean together, case by case.
+func TestExplainSays(t *testing.T) {
+	const plan, care, registry = "acme-phq9-gad7", "care-group-fhir", "outcomes-registry"
+	for _, c := range []struct {
+		name, policy string
+		edit         func(p *Policy, env *Env)
+		says, not    string
+	}{
+		{"self-pay binds a health plan", plan, nil, "forbid us to tell a health plan", ""},
+		{"and nobody else", care, nil, "Ask us for a restriction.", "health plan of it"},
+		{"a combination without a line", care, func(p *Policy, env *Env) { env.Recipients[p.Recipient] = "registry" }, "nothing leaves at all", "Say no."},
+		{"an authorization", plan, func(p *Policy, _ *Env) { p.Basis, p.People.General = "45 CFR 164.508", DenyWithout }, "who have authorized it", "has decided nothing"},
+		{"a relationship that the law does not ask for", plan, func(p *Policy, _ *Env) { p.Basis = "45 CFR 164.506(c)(3)" }, "the law does not ask for it", ""},
+		{"required by law, Part 2 still binds", plan, func(p *Policy, _ *Env) { p.Basis = "45 CFR 164.512(a)" }, "Give, refuse or take back consent to records of a substance use program.", "Say no."},
+		{"no form of Part 2 consent", plan, func(p *Policy, _ *Env) { p.People.AcceptForms = nil }, "accepts no form of consent for them", "on the form"},
+		{"Part 2 in de-identified data", registry, nil, "are included, in the same form as others", "42 CFR 2.31"},
+		{"left out by choice", registry, func(p *Policy, _ *Env) { p.People.Part2LeaveOut = true }, "That people who opted out of registries and records of substance use programs are left out is our own choice, stricter than the law: promised", "are included"},
+		{"all patients", registry, func(p *Policy, _ *Env) { p.Cohort = nil }, "Those of all our patients.", "closed group"},
+		{"a written index year", registry, func(p *Policy, _ *Env) { p.Cohort.IndexYear = "2023" }, "lies in 2023", "latest calendar year"},
+		{"a number of unknown kind may be any", care, func(p *Policy, _ *Env) {
+			p.Release = []Release{{Dataset: "Patient", Fields: []Field{{Name: "identifier", From: "identifier", Do: Keep, Leaves: []Leaf{{Class: extract.OtherUnique}}}}}}
+		}, "names: names, places below a state, dates and ages, telephone numbers, fax numbers, e-mail addresses, web addresses", "social security"},
+		{"text may hold anything", care, func(p *Policy, _ *Env) {
+			p.Release = []Release{{Dataset: "Patient", Fields: []Field{{Name: "text", From: "text", Do: Keep, Class: extract.FreeText}}}}
+		}, "Every record of another kind than Patient.", "Of the identifiers"},
+		{"one plain field", care, func(p *Policy, _ *Env) { p.Release[0].Fields = p.Release[0].Fields[:1] }, "- id, as it is.", "id, identifier"},
+		{"a kept column under another name", plan, func(p *Policy, _ *Env) { p.Release[0].Fields[2].Name = "day" }, "day: service_date, as it is.", ""},
+		{"prefixes and ranges", plan, func(p *Policy, _ *Env) {
+			p.Release[0].Only[0].Codes = Union(CodePrefix("F32"), CodeRange("F40", "F43"))
+		}, "is a code that begins with F32 or a code from F40 to F43", ""},
+		{"a purpose within another", plan, func(p *Policy, _ *Env) { p.Purpose = "HQUALIMP" }, "HQUALIMP, which is part of health care operations", ""},
+		{"a purpose without words", plan, func(p *Policy, _ *Env) { p.Purpose = "XYZ" }, "The purpose is XYZ.", ""},
+		{"the last closed month", plan, func(p *Policy, _ *Env) { p.Release[0].Only[2].Period = LastClosedMonth }, "lies in the last full month", ""},
+		{"a reason that is a sentence", plan, func(p *Policy, _ *Env) { p.Because = "They asked. " }, "The reason: They asked. The law", ""},
+		{"hours", plan, func(p *Policy, _ *Env) { p.Inputs["consents"] = Guard{12 * time.Hour, 0} }, "older than 12 hours, or has lost any of its rows", ""},
+		{"seconds", plan, func(p *Policy, _ *Env) { p.Inputs["consents"] = Guard{90 * time.Second, 0.005} }, "older than 1m30s, or has lost more than 0.5% of its rows", ""},
+		{"an input that the clinic does not have", plan, func(_ *Policy, env *Env) { delete(env.Inputs, "consents") }, "The file consents is missing", ""},
+		{"a set whose file is not named yet", "acme-phq9-delta", func(p *Policy, _ *Env) { p.ValueSets["mood"] = nil }, "Which of their records", "Mood and anxiety"},
+	} {
+		text := explained(t, c.policy, c.edit)
+		if !strings.Contains(text, c.says) || c.not != "" && strings.Contains(text, c.not) {
+			t.Errorf("%s: %s", c.name, text)
+		}
+	}
+}
+
+// A draft is explained too, and says what it lacks; a wrong policy is not.
+func TestExplainDrafts(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/right")); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "outcomes-registry.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("from: 2026-01-01, to: 2028-12-31"), []byte("from: FILL IN first day, to: FILL IN last day"), 1)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	page, err := Explain(mustLoad(t, file), testEnv(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := page.said(); !strings.Contains(said, "in force from (date to be filled in) to (date to be filled in)") || strings.Contains(said, "no end") {
+		t.Error(said)
+	}
+	if first := page.Sections[0]; first.Heading != "What is missing before it can run" || len(first.Sentences) != 2 {
+		t.Errorf("%+v", first)
+	}
+	if page, err := Explain(mustLoad(t, "testdata/wrong/environment.yaml"), testEnv(t)); err == nil {
+		t.Errorf("a wrong policy is explained: %+v", page)
+	}
+}
+
+// Both forms hold every sentence; the text fits a terminal, the page loads
+// nothing and runs nothing.
+func TestExplanationForms(t *testing.T) {
+	for _, file := range list(t, "testdata/right/*.yaml") {
+		page, err := Explain(mustLoad(t, file), testEnv(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, web := page.Text(), page.HTML()
+		for line := range strings.SplitSeq(text, "\n") {
+			if utf8.RuneCountInString(line) > 80 {
+				t.Errorf("%s: wider than a page: %s", file, line)
+			}
+		}
+		plain := strings.Join(strings.Fields(text), " ")
+		for _, s := range sentencesOf(page) {
+			if !strings.Contains(plain, strings.Join(strings.Fields(s.Text), " ")) || !strings.Contains(html.UnescapeString(web), s.Text) {
+				t.Errorf("%s: a sentence is lost: %s", file, s.Text)
+			}
+		}
+		for _, bad := range []string{"<script", "<link", "url(", "src=", "href="} {
+			if strings.Contains(web, bad) {
+				t.Errorf("%s: the page holds %s", file, bad)
+			}
+		}
+	}
+}

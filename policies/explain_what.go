@@ -1,0 +1,251 @@
+package policies
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+// which says which records of these people leave, or are counted.
+func (e *explaining) which() {
+	if len(e.Release) > 0 {
+		e.section("Which of their records")
+	}
+	for _, rel := range e.Release {
+		at := strictyaml.Join("release", rel.Dataset)
+		if len(rel.Only) == 0 {
+			e.item("All of "+rel.Dataset+".", at)
+			continue
+		}
+		var clauses []string
+		for _, c := range rel.Only {
+			clauses = append(clauses, onlyAt(rel.Dataset, c.Path), at+".only.date")
+		}
+		e.item("Of "+rel.Dataset+", those where "+e.conditions(at+".only", rel.Only)+".", clauses...)
+	}
+}
+
+func (e *explaining) conditions(at string, list []Condition) string {
+	words := make([]string, len(list))
+	for i, c := range list {
+		words[i] = e.condition(strictyaml.Join(at, c.Path), c)
+	}
+	return andList(words)
+}
+
+func (e *explaining) condition(clause string, c Condition) string {
+	switch {
+	case c.Period != "":
+		return c.Path + " " + periodWords(e, clause, c.Period)
+	case c.Range != nil:
+		return fmt.Sprintf("%s is from %v to %v", c.Path, c.Range.Min, c.Range.Max)
+	case c.ValueSet != "":
+		return c.Path + " is in " + orList(strings.Split(c.ValueSet, ", "))
+	}
+	return c.Path + " is " + c.Codes.words()
+}
+
+// leaves says field by field what leaves and why, or which counts.
+func (e *explaining) leaves() {
+	for i := range e.Release {
+		rel := &e.Release[i]
+		at := strictyaml.Join("release", rel.Dataset)
+		e.section("What leaves of each record of " + rel.Dataset)
+		if rel.Because != "" {
+			e.say("The reason: "+sentence(rel.Because), at+".because")
+		}
+		if e.steps.MinimumNecessary {
+			e.say("The law asks for the minimum necessary (45 CFR 164.502(b)), so each item has its reason, and what is not in this list stays here.", "basis", "standard")
+		}
+		e.fields(rel)
+		if e.Output.RowKey {
+			e.item("row_key: a random key, by which a row can later be corrected or voided.", "output.row_key")
+		}
+	}
+	for i := range e.Tables {
+		e.table(&e.Tables[i])
+	}
+	e.protect()
+}
+
+// fields says what leaves by each field. Those that leave as they are, for the
+// reason of the dataset, stand in one sentence.
+func (e *explaining) fields(rel *Release) {
+	var plain, clauses []string
+	for i := range rel.Fields {
+		f := &rel.Fields[i]
+		at := fieldAt(rel.Dataset, f.Name)
+		own := f.Because != rel.Because
+		if f.Do == Keep && !own && f.From == f.Name {
+			plain, clauses = append(plain, f.Name), append(clauses, at, at+".do")
+			continue
+		}
+		text, about := e.field(f), []string{at + ".from", at + ".do", at + ".at", at + ".width", at + ".top", at + ".unit", at + ".to", at + ".range"}
+		if own {
+			text, about = text+". Why: "+sentence(f.Because), append(about, at+".because")
+		} else {
+			text += "."
+		}
+		e.item(text, append(about, at)...)
+	}
+	switch words := andList(plain); len(plain) {
+	case 0:
+	case 1:
+		e.item(words+", as it is.", clauses...)
+	default:
+		e.item(words+", as they are.", clauses...)
+	}
+}
+
+// field says what leaves by one field.
+func (e *explaining) field(f *Field) string {
+	from := f.From
+	if roster, column, ok := strings.Cut(f.From, "."); ok && roster == e.People.Roster {
+		return fmt.Sprintf("%s: the person's %s in the list %s", f.Name, column, roster)
+	}
+	if from == FromIndex {
+		from = "the index date"
+	}
+	switch f.Do {
+	case Keep:
+		if f.From == f.Name {
+			return f.Name + ", as it is"
+		}
+		return f.Name + ": " + from + ", as it is"
+	case CodePerson:
+		return f.Name + ": a random code in the place of " + from + ", the same for all records of one person; the list of codes stays here (45 CFR 164.514(c))"
+	case Token:
+		return f.Name + ": a code computed from " + from + " with a secret key of this exchange"
+	case Ordinal:
+		return f.Name + ": a number that counts within the delivery, in the place of " + from
+	case Year:
+		return f.Name + ": the year of " + from
+	case AgeBand:
+		return fmt.Sprintf("%s: the age%s, in bands of %s; ages from %d are one group", f.Name, e.ageAt(f), count(f.Width, "year"), f.Top)
+	case Age:
+		return f.Name + ": the age" + e.ageAt(f) + ", in years; ages from 90 are one group"
+	case ZIP3:
+		return f.Name + ": the first three digits of " + from + ", and 000 where 20,000 people or fewer live"
+	case RelativeTime:
+		return fmt.Sprintf("%s: the %s from the index date to %s", f.Name, f.Unit, from)
+	case ShiftDate:
+		return fmt.Sprintf("%s: %s, moved by a random number of days (up to %d), the same for all dates of one person", f.Name, from, f.Days)
+	case Round:
+		return fmt.Sprintf("%s: %s, rounded to multiples of %d", f.Name, from, f.Days)
+	case Map:
+		return f.Name + ": " + from + ", in the groups of " + f.To
+	}
+	return f.Name + ": always " + f.To
+}
+
+func (e *explaining) ageAt(f *Field) string {
+	if f.At == FromIndex {
+		return " at the index date"
+	}
+	return " on the day as of which the delivery is made"
+}
+
+// codes says what the included lists of codes are.
+func (e *explaining) codes() {
+	if len(e.ValueSets) > 0 {
+		e.section("The lists of codes it names")
+	}
+	for _, name := range sortedNames(e.ValueSets) {
+		s, at := e.ValueSets[name], strictyaml.Join("include", name)
+		if s == nil {
+			continue // its file is still to be named: the draft says so
+		}
+		text, until := s.Codes.words(), ", with no end"
+		if s.Map != nil {
+			text = mapWords(s.Map)
+		}
+		if s.To != extract.NoDay {
+			until = " to " + e.day(at, s.To)
+		}
+		e.item(fmt.Sprintf("%s: %s. It holds %s. Its source is %s; it is used under this licence: %s. In force from %s%s.",
+			name, s.Title, text, s.Source, s.Licence, e.day(at, s.From), until), at)
+	}
+}
+
+// mapWords say what becomes of each code, in the order of what it becomes.
+func mapWords(m map[string]string) string {
+	var words []string
+	for _, from := range sortedNames(m) {
+		words = append(words, from+" as "+m[from])
+	}
+	return andList(words)
+}
+
+// stays says what never leaves.
+func (e *explaining) stays() {
+	e.section("What never leaves")
+	for i := range e.Release {
+		rel := &e.Release[i]
+		at := strictyaml.Join("release", rel.Dataset)
+		if schema := e.env.Schemas[rel.Dataset]; schema == nil {
+			e.item("Of "+rel.Dataset+": whatever is not named above. Inside what is named, texts, notes, attachments and unknown extensions stay here too, unless they are named by themselves.", at)
+		} else if rest := unreleased(schema, rel); len(rest) > 0 {
+			e.item("Of "+rel.Dataset+": "+andList(rest)+".", at+".fields")
+		}
+	}
+	if gone := e.identifiersHere(); len(gone) > 0 {
+		e.item("Of the identifiers that 45 CFR 164.514(b)(2)(i) names: "+andList(gone)+".", "release", "standard")
+	}
+	e.item("Every record of another kind than "+andList(e.kinds())+".", "release", "tables")
+	e.item("Psychotherapy notes, and counseling notes of substance use programs.", everyPolicy)
+	e.item("What was withheld, why, and even how much: the recipient does not learn of it.", everyPolicy)
+}
+
+// kinds are the datasets that the policy names.
+func (e *explaining) kinds() (names []string) {
+	for _, rel := range e.Release {
+		names = append(names, rel.Dataset)
+	}
+	for _, t := range e.Tables {
+		names = append(names, t.Dataset)
+	}
+	return names
+}
+
+func unreleased(schema *extract.Schema, rel *Release) (names []string) {
+	for _, c := range schema.Fields {
+		if !slices.ContainsFunc(rel.Fields, func(f Field) bool { return f.From == c.Name }) {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// identifiersHere are the identifiers of which nothing leaves, in any form. Of
+// what may hold several kinds of number nothing can be said, and of text that
+// may hold anything nothing at all.
+func (e *explaining) identifiersHere() (titles []string) {
+	released := map[extract.Class]bool{}
+	for _, rel := range e.Release {
+		for _, f := range rel.Fields {
+			released[f.Class] = released[f.Class] || f.Leaves == nil && f.Do != Constant
+			for _, l := range f.Leaves {
+				released[l.Class] = true
+			}
+		}
+	}
+	if released[extract.FreeText] {
+		return nil
+	}
+	numbers := []extract.Class{extract.SSN, extract.RecordNumber, extract.MemberNumber, extract.Account, extract.Licence, extract.Vehicle, extract.DeviceSerial}
+	for _, par := range harborIdentifiers {
+		if par.letter == "(R)" { // which, like the text after it, may be of any kind
+			break
+		}
+		out := slices.ContainsFunc(par.classes, func(c extract.Class) bool {
+			return released[c] || released[extract.OtherUnique] && slices.Contains(numbers, c)
+		})
+		if !out {
+			titles = append(titles, par.title)
+		}
+	}
+	return titles
+}
