@@ -52,9 +52,9 @@ func (r *reading) release() {
 		}
 	}
 	for _, rel := range r.file.Release {
-		out := Release{Dataset: rel.Key, Because: rel.Value.Because}
+		out := Release{Dataset: rel.Key}
 		if f := rel.Value; f != nil {
-			out.Only = r.conditions(rel.Path+".only", f.Only)
+			out.Because, out.Only = f.Because, r.conditions(rel.Path+".only", f.Only)
 			r.must(len(f.Fields) > 0, rel.Path+".fields", "name the fields that leave", "nothing of %s is released", rel.Key)
 			r.text(rel.Path+".because", f.Because)
 			for _, field := range f.Fields {
