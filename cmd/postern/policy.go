@@ -17,6 +17,7 @@ var policyCommands = []command{
 	{"policy check", "EXCHANGE | FILE", "check one policy and print what becomes of each identifier", policyCheck, false},
 	{"policy explain", "EXCHANGE | FILE | --applies", "the policy in plain English, for those who answer for it", policyExplain, false},
 	{"policy approve", "EXCHANGE [--signature FILE.sig]… | --statement FILE --key KEY", "what approvers sign, and their signatures taken in", approve, false},
+	{"policy test", "DIR | FILE …", "run cases: records go in, what becomes of each is held against what is expected", policyTest, true},
 }
 
 // policy hands over to the word that follows.

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/agent/policytest"
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+// policyTest is `postern policy test`: cases, each by the run that makes drops.
+func policyTest(k *call) error {
+	cover := k.flags.String("cover", "", "fail when cases meet less than this share of a policy's clauses, such as `80%`")
+	if err := k.parse(1, -1); err != nil {
+		return err
+	}
+	least, err := share(*cover)
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Cases    []*policytest.Result   `json:"cases"`
+		Coverage []*policytest.Coverage `json:"coverage"`
+	}
+	failed := 0
+	for _, path := range k.args {
+		files, err := policytest.Files(path)
+		if err != nil {
+			return &agent.Failure{Class: agent.Usage, Err: err, Remedy: "name case files, or folders that hold some"}
+		}
+		for _, file := range files {
+			if k.ctx.Err() != nil {
+				return k.ctx.Err()
+			}
+			result := policytest.Run(k.ctx, file)
+			answer.Cases = append(answer.Cases, result)
+			if !result.Passed {
+				failed++
+			}
+			if !k.json {
+				k.showCase(result)
+			}
+		}
+	}
+	answer.Coverage = policytest.Covered(answer.Cases)
+	little := false
+	for _, c := range answer.Coverage {
+		little = little || c.Share() < least
+	}
+	if k.json {
+		if err := k.answer(answer); err != nil {
+			return err
+		}
+	} else {
+		k.showCoverage(answer.Coverage)
+		fmt.Fprintf(k.out, "\n%d cases, %d failed\n", len(answer.Cases), failed)
+	}
+	switch {
+	case len(answer.Cases) == 0:
+		return usageFailure("there are no cases", "a case file begins with postern: "+policytest.Format)
+	case failed > 0 || little:
+		return silent{agent.AnsweredNo}
+	}
+	return nil
+}
+
+func share(text string) (float64, error) {
+	var at struct {
+		Cover strictyaml.Percent `yaml:"cover"`
+	}
+	if text == "" {
+		return 0, nil
+	}
+	if _, err := strictyaml.Decode("--cover", []byte("cover: "+text), &at); err != nil {
+		return 0, &agent.Failure{Class: agent.Usage, What: "--cover is no share", Remedy: "write 80%"}
+	}
+	return float64(at.Cover), nil
+}
+
+func (k *call) showCase(r *policytest.Result) {
+	if r.Passed {
+		fmt.Fprintf(k.out, "passed  %s: %s\n", r.File, r.Case)
+		return
+	}
+	fmt.Fprintf(k.out, "FAILED  %s: %s\n", r.File, r.Case)
+	if r.Failed != "" {
+		fmt.Fprintf(k.out, "  %s\n", strings.ReplaceAll(r.Failed, "\n", "\n  "))
+	}
+	for _, d := range r.Diffs {
+		at := d.Record
+		if d.At != "" {
+			at += " " + d.At
+		}
+		fmt.Fprintf(k.out, "  %s\n    expected  %s\n    got       %s\n", at, d.Expected, d.Got)
+		if d.Why != "" {
+			fmt.Fprintf(k.out, "    because   %s\n", d.Why)
+		}
+	}
+}
+
+func (k *call) showCoverage(list []*policytest.Coverage) {
+	for _, c := range list {
+		fmt.Fprintf(k.out, "\n%s: cases meet %d of %d clauses (%.0f%%)\n", c.Policy, c.Met, c.Clauses, 100*c.Share())
+		for _, clause := range c.Missing {
+			fmt.Fprintf(k.out, "  no case: %s\n", clause)
+		}
+	}
+}
