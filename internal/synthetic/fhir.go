@@ -85,7 +85,7 @@ func (c *clinic) writePatient(i int) {
 	c.writeInputs(p, first)
 	if c.Visits {
 		c.writeVisits(p)
-		c.writeDrugScreening(p, first)
+		c.writeDrugScreening(p)
 	}
 }
 

@@ -130,7 +130,7 @@ func TestVisits(t *testing.T) {
 	for name := range plain.Records {
 		var left []byte
 		for line := range bytes.Lines(read(t, dir, name)) {
-			if !bytes.Contains(line, []byte("82667-7")) {
+			if !bytes.Contains(line, []byte("82667-7")) && !(name == encounters && bytes.Contains(line, []byte("T18:00:00"))) {
 				left = append(left, line...)
 			}
 		}

@@ -34,7 +34,7 @@ var visitColumns = []column{
 func (c *clinic) writeVisits(p *person) {
 	c.random = rand.New(rand.NewPCG(c.Seed^0x7669736974, uint64(p.number)))
 	visits := 2 + c.random.IntN(9)
-	step := max(1, (c.days-60)/(visits+1))
+	step := max(1, c.days/visits)
 	day, crisis := c.from+c.random.IntN(step), 0
 	for n := 1; n <= visits && day < c.from+c.days; n++ {
 		v := stay{id: fmt.Sprintf("V-%d-%02d", p.number, n), date: date(day), kind: "follow-up", outcome: "kept"}
@@ -83,11 +83,18 @@ func (c *clinic) writeVisit(p *person, v *stay) {
 // drugScreening is the questionnaire that only the Part 2 program uses.
 var drugScreening = instrument{"82667-7", "Total score [DAST-10]", nil, 1, false}
 
-func (c *clinic) writeDrugScreening(p *person, first *visit) {
-	if !p.inProgram || first == nil {
+// writeDrugScreening writes a visit with a score every few months, after hours.
+func (c *clinic) writeDrugScreening(p *person) {
+	if !p.inProgram {
 		return
 	}
-	s := &score{id: fmt.Sprintf("O-%d-000-4", p.number), tool: &drugScreening, total: c.random.IntN(11), status: "final"}
-	c.writeScore(p, first, s)
-	c.writeObservation(p, first, s)
+	n := 901
+	for day := c.from + c.random.IntN(90); day < c.from+c.days; day += 90 + c.random.IntN(90) {
+		v := newVisit(p.number, n, day, 18*60)
+		s := &score{id: fmt.Sprintf("O-%d-%d-4", p.number, n), tool: &drugScreening, total: c.random.IntN(11), status: "final"}
+		c.writeEncounter(p, v)
+		c.writeScore(p, v, s)
+		c.writeObservation(p, v, s)
+		n++
+	}
 }
