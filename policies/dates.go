@@ -75,6 +75,14 @@ func (p *Policy) leavesInFull(say saying) {
 	}
 }
 
+// keepsNoOrder: an extract is mostly in order of time, and where a row stands
+// among all then tells its date.
+func (p *Policy) keepsNoOrder(say saying) {
+	if p.Output.Shuffle == "" {
+		say("output.shuffle", "add shuffle: people", "rows in the order of the extract tell when things happened (45 CFR 164.514(b)(2)(i)(C))")
+	}
+}
+
 // namesNoDay: a constant is the same in every row, and may still be a month.
 func (p *Policy) namesNoDay(say saying) {
 	p.eachField(func(path string, f *Field) {

@@ -21,6 +21,7 @@ var rules = []struct {
 	{[]Standard{SafeHarbor}, (*Policy).isAttested},
 	{[]Standard{SafeHarbor}, (*Policy).hasNoRowKey},
 	{[]Standard{SafeHarbor}, (*Policy).leavesInFull},
+	{[]Standard{SafeHarbor, ExpertDetermination}, (*Policy).keepsNoOrder},
 	{[]Standard{SafeHarbor, Aggregate}, (*Policy).tellsWholeYears},
 	{[]Standard{SafeHarbor}, (*Policy).tellsOneYearBesideIntervals},
 	{[]Standard{SafeHarbor, ExpertDetermination}, (*Policy).namesNoDay},

@@ -14,7 +14,7 @@ import (
 func made(std Standard) *Policy {
 	p := &Policy{Name: "made", Version: 1, Standard: std, Recipient: "national-outcomes-registry", Purpose: "HRESCH", Basis: "45 CFR 164.502(d)",
 		Agreement: Agreement{"dua", "X-1", day("2026-01-01"), day("2027-12-31"), extract.NoDay},
-		Inputs:    map[string]Guard{"consents": {}}, Output: Output{Layout: "csv", Mode: "full", Part2Rows: "leave-out"},
+		Inputs:    map[string]Guard{"consents": {}}, Output: Output{Layout: "csv", Mode: "full", Part2Rows: "leave-out", Shuffle: "people"},
 		Release: []Release{{Dataset: "scores", Only: []Condition{{Path: "service_date", Period: LastClosedYear}},
 			Fields: []Field{{Name: "total_score", From: "total_score", Do: Keep, Because: "the outcome"}}}}}
 	switch std {
@@ -76,6 +76,8 @@ var broken = []struct {
 	{"an expired attestation", SafeHarbor, func(p *Policy) { p.Attest.ReviewBy = day("2026-11-30") }, "attest.actual_knowledge.review_by", "164.514(b)(2)(ii)"},
 	{"a row key", SafeHarbor, func(p *Policy) { p.Output.RowKey = true }, "output.row_key", "164.514(b)(2)(i)(R)"},
 	{"changes only", SafeHarbor, func(p *Policy) { p.Output.Mode = "delta" }, "output.mode", "164.514(b)(2)(i)(C)"},
+	{"the order of the extract", SafeHarbor, func(p *Policy) { p.Output.Shuffle = "" }, "output.shuffle", "164.514(b)(2)(i)(C)"},
+	{"the order of the extract, by an expert", ExpertDetermination, func(p *Policy) { p.Output.Shuffle = "" }, "output.shuffle", "164.514(b)(2)(i)(C)"},
 	{"a month", SafeHarbor, func(p *Policy) { p.Release[0].Only[0].Period = LastClosedMonth }, "release.scores.only.service_date", "164.514(b)(2)(i)(C)"},
 	{"a year that runs", SafeHarbor, func(p *Policy) { p.Release[0].Only[0].Period = "2026-01-01..2026-12-31" }, "release.scores.only.service_date", "164.514(b)(2)(i)(C)"},
 	{"followed without end", SafeHarbor, func(p *Policy) { p.Release[0].Only = nil }, "release.scores.only", "164.514(b)(2)(i)(C)"},
