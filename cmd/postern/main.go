@@ -102,7 +102,7 @@ func postern(ctx context.Context, args []string, in io.Reader, out, stderr io.Wr
 	}
 	var quiet silent
 	if !errors.As(err, &quiet) {
-		fmt.Fprintf(stderr, "postern: %v\n", err)
+		fmt.Fprintf(stderr, "postern: %s\n", withExcerpts(err))
 	}
 	return agent.ExitCode(err)
 }
