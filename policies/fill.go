@@ -23,7 +23,7 @@ func LoadFilled(path string, fill map[string]string) (*Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the policy: %w", err)
 	}
-	if data, err = filled(path, data, fill); err != nil {
+	if data, err = Fill(path, data, fill); err != nil {
 		return nil, err
 	}
 	return parse(path, data, func(name string) ([]byte, error) {
@@ -35,8 +35,9 @@ func LoadFilled(path string, fill map[string]string) (*Policy, error) {
 	})
 }
 
-// filled puts a value in quotes into each place.
-func filled(path string, data []byte, fill map[string]string) ([]byte, error) {
+// Fill gives the text of a policy, or a draft of one, with values in quotes in
+// its open places; path is for diagnostics.
+func Fill(path string, data []byte, fill map[string]string) ([]byte, error) {
 	var root strictyaml.Node
 	source, err := strictyaml.Decode(path, data, &root, strictyaml.Drafts)
 	if err != nil {
