@@ -91,7 +91,7 @@ func columns(p *Policy) any {
 func titles(p *Policy) any {
 	var b strings.Builder
 	for _, name := range sortedNames(p.ValueSets) {
-		s := p.ValueSets[name]
+		s := at(p.ValueSets[name])
 		fmt.Fprintf(&b, "%s: %s, %s, %s, %s\n", name, s.Title, s.Source, s.Licence, s.System)
 	}
 	return b.String()

@@ -136,12 +136,23 @@ func newView(p *Policy, env Env, dataset string, only []Condition) *view {
 	}
 	for _, c := range only {
 		c.Path = v.pathOf(c.Path)
+		if col := v.column(c.Path); col != nil {
+			c.settle(col.Class)
+		}
 		v.only = append(v.only, c)
 	}
 	if p.Cohort != nil {
 		v.index = indexDefinition(p, env)
 	}
 	return v
+}
+
+// column is the column of a delimited dataset; nil when there is none.
+func (v *view) column(name string) *extract.Field {
+	if v.schema == nil {
+		return nil
+	}
+	return find(v.schema, named(name))
 }
 
 // recordDate is the path of the date of the record itself.
@@ -151,7 +162,7 @@ const recordDate = "date"
 // concept by its codes.
 func (v *view) pathOf(path string) string {
 	if v.schema != nil {
-		if path == recordDate && find(v.schema, named(path)) == nil {
+		if path == recordDate && v.column(path) == nil {
 			return v.date()
 		}
 		return path
@@ -234,6 +245,15 @@ func (v *view) admits(dimension string, s *Situation) bool {
 		return s.Rejected <= v.Tolerate.Rejected
 	}
 	return v.controlled(what, s)
+}
+
+// Admits tells whether a policy lets anything out about a record in a situation,
+// the sizes of groups apart.
+func Admits(p *Policy, env Env, s *Situation) bool {
+	return slices.ContainsFunc(views(p, env), func(v *view) bool {
+		refuses := func(d dimension) bool { return !v.admits(d.name, s) }
+		return v.dataset == s.Dataset && !slices.ContainsFunc(dimensions(v, v), refuses)
+	})
 }
 
 // Dimensions by name; those of columns, inputs and rosters go on with ":NAME".

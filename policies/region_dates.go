@@ -16,8 +16,8 @@ import (
 const lastDay = extract.Day(math.MaxInt32)
 
 // terms are the spans of days on which a policy lets anything out: agreement,
-// attestation, certificate, value sets, and under safe-harbor the days after
-// the dated periods. One that can never be met ends before it begins.
+// attestation, certificate, value sets, the days after a written index year, and
+// under safe-harbor after dated periods. One that can never be met ends before it begins.
 func (v *view) terms() []extract.Span {
 	a := v.Agreement
 	list := []extract.Span{{From: a.From, To: a.To}}
@@ -34,7 +34,14 @@ func (v *view) terms() []extract.Span {
 		list = append(list, extract.Span{From: v.Certificate.On, To: v.Certificate.Expires})
 	}
 	for _, name := range sortedNames(v.ValueSets) {
-		list = append(list, extract.Span{From: v.ValueSets[name].From, To: orOpen(v.ValueSets[name].To)})
+		if set := v.ValueSets[name]; set != nil { // still to be filled in
+			list = append(list, extract.Span{From: set.From, To: orOpen(set.To)})
+		}
+	}
+	if v.Cohort != nil {
+		if year, err := strconv.Atoi(v.Cohort.IndexYear); err == nil {
+			list = append(list, extract.Span{From: civil(year+1, 1, 1), To: lastDay})
+		}
 	}
 	for _, c := range v.only {
 		if _, last, ok := ClosedRange(c.Period); ok && v.Standard == SafeHarbor {

@@ -46,10 +46,7 @@ func valuesAt(a, b *view) (list []dimension) {
 }
 
 func (v *view) wholeNumbers(path string) bool {
-	if v.schema == nil {
-		return false
-	}
-	col := find(v.schema, named(path))
+	col := v.column(path)
 	return col != nil && col.Type == extract.TypeInteger
 }
 
