@@ -58,7 +58,11 @@ func Fill(path string, data []byte, fill map[string]string) ([]byte, error) {
 			errs.Add(pos, key, "this is not open: only what says "+strictyaml.PlaceholderPrefix+" on one line can be filled in", "remove it from fill:")
 			continue
 		}
-		*line = (*line)[:pos.Column-1] + strconv.Quote(fill[key]) + (*line)[pos.Column-1+len(text):]
+		value := strconv.Quote(fill[key])
+		if fill[key] == "true" {
+			value = "true" // in quotes it would be text
+		}
+		*line = (*line)[:pos.Column-1] + value + (*line)[pos.Column-1+len(text):]
 	}
 	return []byte(strings.Join(lines, "")), errs.Err()
 }
