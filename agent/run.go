@@ -55,7 +55,8 @@ type run struct {
 	built      *build.Run
 	stages     *build.Stages
 	ledgerSize int64 // of the checkpoint in the book
-	committing bool  // from here on only the database knows whether the drop is committed
+	observe    func(n int64, about consent.Subject, reason extract.Reason)
+	committing bool // from here on only the database knows whether the drop is committed
 }
 
 // Run executes an exchange once: index, decide, transform, gate, seal, commit.
@@ -142,7 +143,7 @@ func (r *run) prepare(ctx context.Context) error {
 		Exchange: r.x.name, Recipient: r.x.config.Recipient, Policy: r.policy, Schemas: r.x.schemas, Files: files,
 		Tables: r.tables, Decider: decider, AsOf: r.opt.AsOf, DecidedAt: r.opt.DecidedAt,
 		Epoch: r.memory.epoch, Memory: r.memory, Scratch: r.scratchDir,
-		Workers: r.opt.Workers, Stages: r.stages, Progress: r.opt.Progress,
+		Workers: r.opt.Workers, Stages: r.stages, Progress: r.opt.Progress, Observe: r.observe,
 	}
 	if !r.opt.DryRun {
 		if err := r.openDrop(ctx, job); err != nil {
