@@ -101,7 +101,8 @@ func (v *view) beyond(other *view) (changes []Change) {
 		return changes
 	}
 	wider := v.wider(other, base)
-	return slices.Concat(changes, wider, v.smallerGroups(covered, other, base, len(wider) == 0))
+	met := func(c Change) bool { return c.Dimension != dimDerivable && c.Dimension != dimAudit }
+	return slices.Concat(changes, wider, v.smallerGroups(covered, other, base, !slices.ContainsFunc(wider, met)))
 }
 
 // beyond tells in which way a piece is covered by none of others; "" when it is
@@ -149,7 +150,8 @@ func (v *view) wider(other *view, base *Situation) (changes []Change) {
 }
 
 // smallerGroups is the change when pieces leave in groups that were too small
-// for every piece that covers them. within tells that no records are new.
+// for every piece that covers them. within tells that the groups are of no other
+// records than those of the other view.
 func (v *view) smallerGroups(covered []piece, other *view, base *Situation, within bool) []Change {
 	var shows *Situation
 	var fields []string

@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,7 +21,7 @@ var also = []struct {
 	{"basis", func(p *Policy) any { return p.Basis }},
 	{"agreement", func(p *Policy) any { return p.Agreement.Kind + " " + p.Agreement.ID }},
 	{"reason", func(p *Policy) any { return p.Because }},
-	{"reasons of fields", reasons},
+	{"reason of the clinic's choice", func(p *Policy) any { return p.People.ChoiceBecause }},
 	{"who attests", func(p *Policy) any { return at(p.Attest).By }},
 	{"certificate", func(p *Policy) any {
 		c := at(p.Certificate)
@@ -28,7 +29,6 @@ var also = []struct {
 	}},
 	{"value sets", titles},
 	{"ambiguous members", func(p *Policy) any { return p.People.IfAmbiguous }},
-	{"names of fields", columns},
 	{"layout", func(p *Policy) any { return strings.Trim(p.Output.Layout+", "+p.Output.Also, ", ") }},
 	{"mode", func(p *Policy) any { return p.Output.Mode }},
 	{"Part 2 rows", func(p *Policy) any { return p.Output.Part2Rows }},
@@ -58,6 +58,32 @@ func alsoChanged(old, new *Policy) []string {
 			lines = append(lines, fmt.Sprintf("%s: %s, now %s", part.what, orNone(was), orNone(is)))
 		}
 	}
+	return append(lines, fieldsChanged(old, new)...)
+}
+
+// fieldsChanged lists the reasons and names that fields have now, of datasets
+// that both policies release.
+func fieldsChanged(old, new *Policy) (lines []string) {
+	for i := range old.Release {
+		was := &old.Release[i]
+		j := slices.IndexFunc(new.Release, func(r Release) bool { return r.Dataset == was.Dataset })
+		if j < 0 {
+			continue
+		}
+		for _, f := range was.Fields {
+			same := func(g Field) bool { return g.Name == f.Name }
+			if fieldNamed(&new.Release[j], f.Name) == nil {
+				same = func(g Field) bool { return g.From == f.From && g.Do == f.Do && fieldNamed(was, g.Name) == nil }
+			}
+			if k := slices.IndexFunc(new.Release[j].Fields, same); k < 0 {
+				continue
+			} else if g := new.Release[j].Fields[k]; g.Name != f.Name {
+				lines = append(lines, fmt.Sprintf("name of %s.%s: now %s", was.Dataset, f.Name, g.Name))
+			} else if g.Because != f.Because {
+				lines = append(lines, fmt.Sprintf("reason of %s.%s", was.Dataset, f.Name))
+			}
+		}
+	}
 	return lines
 }
 
@@ -66,26 +92,6 @@ func orNone(text string) string {
 		return "none"
 	}
 	return text
-}
-
-func reasons(p *Policy) any {
-	var b strings.Builder
-	for _, rel := range p.Release {
-		for _, f := range rel.Fields {
-			fmt.Fprintf(&b, "%s.%s: %s\n", rel.Dataset, f.Name, f.Because)
-		}
-	}
-	return b.String() + p.People.ChoiceBecause
-}
-
-func columns(p *Policy) any {
-	var b strings.Builder
-	for _, rel := range p.Release {
-		for _, f := range rel.Fields {
-			fmt.Fprintf(&b, "%s.%s\n", rel.Dataset, f.Name)
-		}
-	}
-	return b.String()
 }
 
 func titles(p *Policy) any {

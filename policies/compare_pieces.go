@@ -158,7 +158,9 @@ func (v *view) grouped(list []piece) []piece {
 	for _, x := range list {
 		g := group{smallest: p.K, by: shared, person: p.Then == "suppress-person"}
 		if len(v.Tables) > 0 {
-			g.smallest, g.by = p.Smallest, []piece{x}
+			cell := x
+			cell.shape.rate = false
+			g.smallest, g.by = p.Smallest, []piece{cell}
 		}
 		x.group = g
 		coarsened := slices.Contains(p.First, "coarsen "+x.field) ||

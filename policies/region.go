@@ -128,6 +128,9 @@ func views(p *Policy, env Env) (all []*view) {
 func newView(p *Policy, env Env, dataset string, only []Condition) *view {
 	v := &view{Policy: p, dataset: dataset, kind: env.Recipients[p.Recipient], schema: env.Schemas[dataset], today: env.Today}
 	v.steps = Applies(v.kind, p.Basis, p.Standard)
+	if v.today == 0 {
+		v.today = max(p.Agreement.From, 0)
+	}
 	switch typ := resourceType(dataset); {
 	case v.schema != nil && find(v.schema, withRole(extract.RoleSubject)) == nil:
 		v.about = unsaid

@@ -43,9 +43,11 @@ func (v *view) terms() []extract.Span {
 			list = append(list, extract.Span{From: civil(year+1, 1, 1), To: lastDay})
 		}
 	}
-	for _, c := range v.only {
-		if _, last, ok := ClosedRange(c.Period); ok && v.Standard == SafeHarbor {
-			list = append(list, extract.Span{From: last + 1, To: lastDay})
+	for _, rel := range v.Release {
+		for _, c := range rel.Only {
+			if _, last, ok := ClosedRange(c.Period); ok && v.Standard == SafeHarbor {
+				list = append(list, extract.Span{From: last + 1, To: lastDay})
+			}
 		}
 	}
 	return list
@@ -161,7 +163,7 @@ func (v *view) inPeriods(s *Situation) bool {
 		}
 	}
 	date := s.Dates[v.date()]
-	if v.atService() && date == extract.NoDay {
+	if v.atService() && (!v.dated() || date == extract.NoDay) {
 		return false
 	}
 	if !v.inCohort() {
@@ -299,7 +301,7 @@ func datePaths(a, b *view) (paths []string) {
 		}
 	}
 	for _, v := range []*view{a, b} {
-		if v.atService() || v.inCohort() && v.dated() {
+		if v.dated() && (v.atService() || v.inCohort()) {
 			add(v.date())
 		}
 		for _, c := range v.only {
