@@ -40,8 +40,8 @@ type Sentence struct {
 const everyPolicy = "postern"
 
 // Explain makes the page. The policy must be right, but for values that are
-// still to be filled in and what this version cannot carry out; else the error
-// is that of Check.
+// still to be filled in, papers that are not in force today and what this
+// version cannot carry out; else the error is that of Check.
 func Explain(p *Policy, env Env) (*Explanation, error) {
 	open, err := unfinished(p, env)
 	if err != nil {
@@ -53,7 +53,7 @@ func Explain(p *Policy, env Env) (*Explanation, error) {
 func explain(p *Policy, env Env, open []strictyaml.Mistake) *Explanation {
 	e := &explaining{Policy: p, env: env, kind: env.Recipients[p.Recipient],
 		page: &Explanation{Policy: p.Name, Version: p.Version, SHA256: p.SHA256, Title: fmt.Sprintf("Policy %s, version %d", p.Name, p.Version)}}
-	e.steps = Applies(e.kind, p.Basis, p.Standard)
+	e.steps = e.binding()
 	e.missing(open)
 	e.inShort()
 	e.whose()
@@ -76,11 +76,23 @@ func unfinished(p *Policy, env Env) ([]strictyaml.Mistake, error) {
 		return nil, err
 	}
 	for _, m := range found.List {
-		if m.Cause != ErrPlaceholder && m.Cause != ErrNotInThisVersion {
+		if m.Cause != ErrPlaceholder && m.Cause != ErrNotInThisVersion && m.Cause != ErrNotInForce {
 			return nil, err
 		}
 	}
 	return found.List, nil
+}
+
+// binding are the steps that bind the disclosure. Of a recipient who is still
+// to be filled in, they are those of the kinds that the basis speaks of.
+func (e *explaining) binding() Steps {
+	kind := e.kind
+	for _, l := range applicability {
+		if e.open("recipient") && l.Basis == section(e.Basis) && kind == "" {
+			kind = append(l.Recipients, "provider")[0]
+		}
+	}
+	return Applies(kind, e.Basis, e.Standard)
 }
 
 // missing says what is still to be done before the policy can run.
@@ -133,12 +145,25 @@ func (e *explaining) add(s Sentence, clauses []string) {
 // made from a file holds all.
 func (e *explaining) written(clause string) bool { return e.source == nil || e.source.Has(clause) }
 
+// open tells whether a value is still to be filled in.
+func (e *explaining) open(clause string) bool {
+	return e.source != nil && e.source.IsPlaceholder(clause)
+}
+
 // day is a date in words.
 func (e *explaining) day(clause string, d extract.Day) string {
-	if e.source != nil && e.source.IsPlaceholder(clause) {
+	if e.open(clause) {
 		return "(date to be filled in)"
 	}
 	return d.Time().Format("January 2, 2006")
+}
+
+// text is what somebody wrote, or that it is still to be written.
+func (e *explaining) text(clause, value string) string {
+	if e.open(clause) {
+		return "(to be filled in:" + strings.TrimPrefix(value, strictyaml.PlaceholderPrefix) + ")"
+	}
+	return value
 }
 
 // HTML is the page as one self-contained HTML file.

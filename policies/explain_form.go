@@ -74,7 +74,7 @@ func (e *explaining) stops() {
 	e.section("What stops it")
 	a := &e.Agreement
 	switch {
-	case !e.open():
+	case !e.endless():
 		e.item("The agreement ends: after "+e.day("agreement.to", a.To)+".", "agreement.to")
 	case a.ReviewBy != extract.NoDay:
 		e.item("The agreement was not reviewed in time: after "+e.day("agreement.review_by", a.ReviewBy)+".", "agreement.to", "agreement.review_by")

@@ -10,7 +10,7 @@ import (
 // inShort says who gets what, why and under which law.
 func (e *explaining) inShort() {
 	e.section("In short")
-	who := e.Recipient
+	who := e.text("recipient", e.Recipient)
 	if words := kindWords[e.kind]; words != "" {
 		who += ", " + words + ","
 	}
@@ -23,14 +23,14 @@ func (e *explaining) inShort() {
 	if a := e.Attest; a != nil {
 		const at = "attest.actual_knowledge"
 		e.say(fmt.Sprintf("On %s, %s stated that nothing else is known by which what is left could show who a person is (45 CFR 164.514(b)(2)(ii)).",
-			e.day(at+".on", a.On), a.By), at+".by", at+".on", at+".none_known")
+			e.day(at+".on", a.On), e.text(at+".by", a.By)), at+".by", at+".on", at+".none_known")
 	}
 }
 
 func (e *explaining) agreement() {
 	a := &e.Agreement
-	text := fmt.Sprintf("It rests on %s %s, in force from %s", agreementWords[a.Kind], a.ID, e.day("agreement.from", a.From))
-	if e.open() {
+	text := fmt.Sprintf("It rests on %s %s, in force from %s", agreementWords[a.Kind], e.text("agreement.id", a.ID), e.day("agreement.from", a.From))
+	if e.endless() {
 		text += ", with no end"
 	} else {
 		text += " to " + e.day("agreement.to", a.To)
@@ -41,10 +41,10 @@ func (e *explaining) agreement() {
 	e.say(text+".", "agreement.kind", "agreement.id", "agreement.from", "agreement.to", "agreement.review_by")
 }
 
-// open tells whether the agreement has no end. One that is still to be filled
-// in has none yet either, and is not said to be open.
-func (e *explaining) open() bool {
-	return e.Agreement.To == extract.NoDay && (e.source == nil || !e.source.IsPlaceholder("agreement.to"))
+// endless tells whether the agreement has no end; one whose end is still to be
+// filled in will have.
+func (e *explaining) endless() bool {
+	return e.Agreement.To == extract.NoDay && !e.open("agreement.to")
 }
 
 // ground says what lets a release leave that is not identified and not of Safe
@@ -122,6 +122,8 @@ func (e *explaining) consent() {
 	const at = "people.consent.general.without_directive"
 	switch {
 	case !e.steps.Consent:
+	case e.open(at):
+		e.say("Whether a patient who has decided nothing is included is still to be filled in.", at)
 	case e.steps.Authorization:
 		e.say("Only those of patients who have authorized it (45 CFR 164.508).", at, "basis")
 	case e.People.General == PermitWithout:
@@ -157,7 +159,7 @@ func (e *explaining) part2() {
 	clauses := []string{}
 	for i := range forms {
 		clauses = append(clauses, fmt.Sprintf("%s.accept_forms[%d]", at, i))
-		forms[i] = e.People.AcceptForms[i]
+		forms[i] = e.text(clauses[i], e.People.AcceptForms[i])
 	}
 	switch {
 	case e.Output.Part2Rows == "leave-out" || e.People.Part2LeaveOut:

@@ -20,8 +20,8 @@ func Library() fs.FS {
 
 // Shipped is a policy of the library.
 type Shipped struct {
-	Name  string
-	About string // the first sentence of the file
+	Name  string `json:"name"`
+	About string `json:"about"` // the first sentence of the file
 }
 
 // ShippedPolicies lists the library in the order of names.

@@ -14,8 +14,10 @@ import (
 // policyCommands are the words after `postern policy`. Each is a command of
 // its own, with its own flags; one file each, or this one.
 var policyCommands = []command{
+	{"policy list", "", "the policies that exchanges stand on, and the library's", policyList, false},
 	{"policy check", "EXCHANGE | FILE", "check one policy and print what becomes of each identifier", policyCheck, false},
 	{"policy explain", "EXCHANGE | FILE | --applies", "the policy in plain English, for those who answer for it", policyExplain, false},
+	{"policy compare", "OLD NEW", "what would newly leave and newly stay; ends with 4 when something would leave", policyCompare, false},
 	{"policy approve", "EXCHANGE [--signature FILE.sig]… | --statement FILE --key KEY", "what approvers sign, and their signatures taken in", approve, false},
 	{"policy test", "DIR | FILE …", "run cases: records go in, what becomes of each is held against what is expected", policyTest, true},
 }
@@ -37,7 +39,10 @@ func policy(k *call) error {
 	return c.invoke(k.ctx, k.args[1:], k.in, k.out, k.err)
 }
 
+// policyCheck proves a policy. One that this version cannot carry out is proved
+// too, and then refused by name.
 func policyCheck(k *call) error {
+	to := k.page()
 	if err := k.parse(1, 1); err != nil {
 		return err
 	}
@@ -45,14 +50,18 @@ func policyCheck(k *call) error {
 	if err != nil {
 		return err
 	}
+	at.Env.Unbuilt = true
 	proof, err := policies.Check(at.Policy, at.Env)
 	if err != nil {
 		return &agent.Failure{Class: agent.PolicyRefused, Err: err}
 	}
-	if k.json {
-		return k.answer(proof)
+	if err := to.write(k, proof, proof.String, proof.HTML); err != nil {
+		return err
 	}
-	fmt.Fprint(k.out, proof)
+	at.Env.Unbuilt = false
+	if _, err := policies.Check(at.Policy, at.Env); err != nil {
+		return &agent.Failure{Class: agent.PolicyRefused, What: "the policy is right, and cannot run yet", Err: err}
+	}
 	return nil
 }
 
@@ -65,7 +74,92 @@ func policyExplain(k *call) error {
 	if *applies {
 		return to.write(k, policies.ApplicabilityTable(), policies.ApplicabilityText, policies.ApplicabilityHTML)
 	}
-	return usageFailure("explain was not told what", "name an exchange or a policy file, or write --applies")
+	if k.arg(0) == "" {
+		return usageFailure("explain was not told what", "name an exchange or a policy file, or write --applies")
+	}
+	at, err := agent.PolicyOf(k.config, k.arg(0))
+	if err != nil {
+		return err
+	}
+	page, err := at.Explain(k.approvalOf(at.Exchange))
+	if err != nil {
+		return err
+	}
+	return to.write(k, page, page.Text, page.HTML)
+}
+
+// approvalOf tells where an exchange stands with its approvers; nil where that
+// cannot be told: a draft's configuration has no state yet.
+func (k *call) approvalOf(exchange string) (approval *agent.Approval) {
+	if exchange == "" {
+		return nil
+	}
+	a, err := k.open()
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = a.Close() }() // nothing was written
+	approval, err = a.Approval(k.ctx, exchange)
+	if err != nil {
+		return nil
+	}
+	return approval
+}
+
+// policyList names the policies that exchanges stand on, and the library's.
+func policyList(k *call) error {
+	if err := k.parse(0, 0); err != nil {
+		return err
+	}
+	a, err := k.open()
+	if err == nil {
+		defer func() { _ = a.Close() }() // nothing was written
+	}
+	configured, err := agent.ListPolicies(k.ctx, k.config, a)
+	if err != nil {
+		return err
+	}
+	library := policies.ShippedPolicies()
+	if k.json {
+		return k.answer(map[string]any{"exchanges": configured, "library": library})
+	}
+	rows := make([][]string, len(configured))
+	for i, p := range configured {
+		rows[i] = []string{p.Exchange, p.Policy, fmt.Sprint(p.Version), p.Standard, p.Digest[:min(12, len(p.Digest))], p.State}
+	}
+	if err := k.table([]string{"exchange", "policy", "version", "standard", "digest", "approval"}, rows); err != nil {
+		return err
+	}
+	fmt.Fprintln(k.out, "\nin the library, to be filled in:")
+	for _, p := range library {
+		fmt.Fprintf(k.out, "  %-20s %s\n", p.Name, p.About)
+	}
+	return nil
+}
+
+// policyCompare tells what would newly leave and newly stay.
+func policyCompare(k *call) error {
+	if err := k.parse(2, 2); err != nil {
+		return err
+	}
+	was, err := agent.PolicyOf(k.config, k.arg(0))
+	if err != nil {
+		return err
+	}
+	is, err := agent.PolicyOf(k.config, k.arg(1))
+	if err != nil {
+		return err
+	}
+	found := policies.Compare(was.Policy, is.Policy, was.Env, is.Env)
+	if k.json {
+		err = k.answer(found)
+	} else {
+		_, err = io.WriteString(k.out, found.String())
+	}
+	if err == nil && len(found.Widens) > 0 {
+		return silent{agent.AnsweredNo}
+	}
+	return err
 }
 
 // page is where a text for people goes, and in which form.
