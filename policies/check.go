@@ -48,6 +48,10 @@ type checking struct {
 // when values are still to be filled in. Check may be called again.
 func Check(p *Policy, env Env) (*Proof, error) {
 	c := newChecking(p, env)
+	if p.Standard == "" { // what it asks, nobody knows yet
+		c.add("standard", "write standard: with one of the five", "the policy has no standard")
+		return nil, c.errs.Err()
+	}
 	c.recipient()
 	c.inputs()
 	c.inForce()
@@ -94,6 +98,7 @@ func (c *checking) release() (*Proof, error) {
 		c.table(&c.Tables[i])
 	}
 	c.dimensions()
+	c.ages()
 	if err := c.errs.Err(); err != nil {
 		return nil, err
 	}

@@ -127,8 +127,8 @@ func (r *reading) elements(at, resource, name string) (leaves []Leaf, whole, ok 
 	}
 	inside, steps := extract.TypeOf(resource), strings.Split(name, ".")
 	var path []string
-	for i, step := range steps {
-		last := i == len(steps)-1
+	for i := 0; ; i++ {
+		step, last := steps[i], i == len(steps)-1
 		if choice, ok := strings.CutSuffix(step, "[x]"); ok && last {
 			leaves = choiceLeaves(inside, choice, path)
 		}
@@ -156,7 +156,6 @@ func (r *reading) elements(at, resource, name string) (leaves []Leaf, whole, ok 
 		}
 		inside = next
 	}
-	return nil, false, false
 }
 
 // plainType is a FHIR type without the note by which the element table tells
@@ -261,13 +260,13 @@ func (r *reading) fhirCondition(path, resource string, c *Condition) {
 	if !ok {
 		return
 	}
-	class := extract.Unclassed
+	class, element := extract.Unclassed, extract.TypeOf(resource).Element(c.Path)
 	switch {
 	case !whole:
 		class = found[0].Class
 	case isCoded(found):
 		class = extract.Code
-	case c.ends[0] != "" && extract.TypeOf(resource).Element(c.Path) != nil && extract.TypeOf(resource).Element(c.Path).Type == "Quantity":
+	case c.ends[0] != "" && element != nil && plainType(element.Type) == "Quantity":
 		class = extract.Number // a quantity stands for its value
 	}
 	if why, hint := c.settled(r.policy.Standard, class); why != "" {

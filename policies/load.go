@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -296,15 +295,6 @@ func (r *reading) notices() {
 	if text, ok := r.read(path, f.Part2); ok {
 		r.legal(path, f.Part2, text)
 	}
-}
-
-// cause is what is wrong with a file, without its path.
-func cause(err error) error {
-	var at *os.PathError
-	if errors.As(err, &at) {
-		return at.Err
-	}
-	return err
 }
 
 // Digest is the SHA-256 of the policy's closure, hex: of the lines that

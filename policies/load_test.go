@@ -1,7 +1,9 @@
 package policies
 
 import (
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/strictyaml"
 )
 
@@ -95,6 +98,57 @@ func TestDigest(t *testing.T) {
 	if first != write(string(text), "a") || first == write(string(text), "b") || first == write(string(text)+"\n", "a") {
 		t.Error("the digest does not follow what it covers")
 	}
+	sets := mustLoad(t, "testdata/right/acme-phq9-delta.yaml")
+	lines := fmt.Sprintf("%s  policy\n%s  texts/part2-notice.txt\n%s  value-sets/instruments.yaml\n%s  value-sets/mood.yaml\n",
+		sha(t, sets.File), sha(t, "testdata/right/texts/part2-notice.txt"), sha(t, "testdata/right/value-sets/instruments.yaml"), sha(t, "testdata/right/value-sets/mood.yaml"))
+	if want := fmt.Sprintf("%x", sha256.Sum256([]byte(lines))); sets.Digest() != want {
+		t.Errorf("the digest is not that of the lines of sha256sum: %s", sets.Digest())
+	}
+}
+
+func sha(t *testing.T, file string) string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(text))
+}
+
+// What a dataset, a column or a class alone tells is found by Check.
+func TestCheckMeetsSchemas(t *testing.T) {
+	env := testEnv(t)
+	env.Schemas["Patient"] = env.Schemas["scores"]
+	for name, want := range map[string]string{
+		"care-group-fhir":   "Patient is a FHIR resource type and a delimited dataset",
+		"outcomes-registry": "a column is called index",
+	} {
+		scores := *env.Schemas["scores"]
+		scores.Fields = append(slices.Clip(scores.Fields), extract.Field{Name: "index", Type: extract.TypeString, Class: extract.Code})
+		env.Schemas["scores"] = &scores
+		if _, err := Check(mustLoad(t, "testdata/right/"+name+".yaml"), env); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A range is one of codes or of numbers as the class of its path says, each
+// time that a policy is checked.
+func TestRangesFollowTheClass(t *testing.T) {
+	p := mustLoad(t, "testdata/right/acme-phq9-delta.yaml")
+	env := testEnv(t)
+	only := &p.Release[0].Only[2]
+	for _, class := range []extract.Class{extract.Number, extract.Code, extract.Number} {
+		scores := *env.Schemas["scores"]
+		scores.Fields = slices.Clone(scores.Fields)
+		scores.Fields[scores.Column("total_score")].Class = class
+		_, _ = Check(p, Env{Schemas: map[string]*extract.Schema{"scores": &scores}, Inputs: env.Inputs, Recipients: env.Recipients, Today: env.Today, Unbuilt: true})
+		switch {
+		case class == extract.Number && (only.Range == nil || *only.Range != Range{10, 27} || !only.Codes.Empty()):
+			t.Errorf("of numbers: %+v", only)
+		case class == extract.Code && (only.Range != nil || !only.Codes.Contains("25.4") || !only.Codes.Contains("27x") || only.Codes.Contains("28")):
+			t.Errorf("of codes: %+v", only)
+		}
+	}
 }
 
 func TestUnreadableFile(t *testing.T) {
@@ -127,6 +181,9 @@ func TestCheckWithoutFile(t *testing.T) {
 		Release: []Release{{Dataset: "scores", Fields: []Field{{Name: "comment", From: "comment", Do: Keep}}}}}
 	_, err := Check(p, testEnv(t))
 	if err == nil || !strings.Contains(err.Error(), "release.scores.fields.comment") {
+		t.Error(err)
+	}
+	if _, err := Check(&Policy{}, testEnv(t)); err == nil || !strings.Contains(err.Error(), "the policy has no standard") {
 		t.Error(err)
 	}
 }

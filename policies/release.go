@@ -64,9 +64,15 @@ func (r *reading) release() {
 			}
 		}
 		r.policy.Release = append(r.policy.Release, out)
-		if r.policy.People.Covered == "any-day-of-period" && r.policy.Cohort == nil && !slices.ContainsFunc(out.Only, func(c Condition) bool { return c.Period != "" }) {
-			r.add("people.relationship.covered", "write covered: at-service, or a period under release."+rel.Key+".only", "%s has no period, so it has no days of one", rel.Key)
-		}
+		r.coverage(&out)
+	}
+}
+
+// coverage holds `any day of the period` against the period there is.
+func (r *reading) coverage(rel *Release) {
+	dated := slices.ContainsFunc(rel.Only, func(c Condition) bool { return c.Period != "" })
+	if r.policy.People.Covered == "any-day-of-period" && r.policy.Cohort == nil && !dated {
+		r.add("people.relationship.covered", "write covered: at-service, or a period under release."+rel.Dataset+".only", "%s has no period, so it has no days of one", rel.Dataset)
 	}
 }
 

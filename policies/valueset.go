@@ -3,7 +3,9 @@ package policies
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -66,7 +68,11 @@ func (r *reading) read(path, name string) (data []byte, ok bool) {
 	}
 	data, err := r.open(name)
 	if err != nil {
-		r.add(path, "paths are relative to the policy file", "cannot read %q: %v", name, cause(err))
+		var at *os.PathError
+		if errors.As(err, &at) {
+			err = at.Err // the path is said already
+		}
+		r.add(path, "paths are relative to the policy file", "cannot read %q: %v", name, err)
 		return nil, false
 	}
 	sum := sha256.Sum256(data)

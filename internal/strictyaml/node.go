@@ -98,13 +98,8 @@ func (n Node) Decode(into any) {
 
 // Fail notes a mistake at the node.
 func (n Node) Fail(hint, format string, args ...any) {
-	n.FailCause(nil, hint, format, args...)
-}
-
-// FailCause notes a mistake at the node that errors.Is can recognise.
-func (n Node) FailCause(cause error, hint, format string, args ...any) {
 	if n.source != nil {
-		n.source.errs.AddCause(n.Pos(), n.path, fmt.Sprintf(format, args...), hint, cause)
+		n.source.errs.Add(n.Pos(), n.path, fmt.Sprintf(format, args...), hint)
 	}
 }
 

@@ -222,9 +222,10 @@ func (s *Source) NewErrors() *Errors { return &Errors{File: s.File, texts: s.err
 // Placeholders lists the values that are still to be filled in; see Drafts.
 func (s *Source) Placeholders() []Mistake { return s.holes }
 
-// IsPlaceholder tells whether the value at the path is still to be filled in.
+// IsPlaceholder tells whether the value at the path is still to be filled in,
+// or one that would hold it.
 func (s *Source) IsPlaceholder(path string) bool {
-	return slices.ContainsFunc(s.holes, func(m Mistake) bool { return m.Path == path })
+	return slices.ContainsFunc(s.holes, func(m Mistake) bool { return m.Path == path || strings.HasPrefix(path, m.Path+".") })
 }
 
 // Join is the path of a key inside a path. Keys with characters that paths
