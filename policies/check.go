@@ -99,6 +99,7 @@ func (c *checking) release() (*Proof, error) {
 	}
 	c.dimensions()
 	c.ages()
+	c.ages()
 	if err := c.errs.Err(); err != nil {
 		return nil, err
 	}

@@ -158,3 +158,27 @@ func (c *checking) lengthOf(period string) int {
 	}
 	return 0
 }
+
+// ages refuses what tells a birthday: an age as of each drop, which changes on
+// it, and a year of birth beside an age.
+func (c *checking) ages() {
+	if c.Standard != SafeHarbor {
+		return
+	}
+	aged := ""
+	c.eachField(func(path string, f *Field) {
+		if f.Do != AgeBand && f.Do != Age {
+			return
+		}
+		aged = f.Name
+		if f.Class == extract.BirthDate && f.At != FromIndex {
+			c.add(path, "add at: index, with a cohort",
+				"an age as of each drop tells, from one drop to the next, when the birthday is (45 CFR 164.514(b)(2)(i)(C))")
+		}
+	})
+	c.eachField(func(path string, f *Field) {
+		if aged != "" && f.Do == Year && f.Class == extract.BirthDate {
+			c.add(path+".do", "release the one or the other", "beside %q the year of birth tells on which side of a day the birthday lies (45 CFR 164.514(b)(2)(i)(C))", aged)
+		}
+	})
+}
