@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -27,6 +28,7 @@ import (
 	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/internal/keyring"
 	"github.com/posternhealth/postern/internal/sshsig"
+	"github.com/posternhealth/postern/internal/strictyaml"
 	"github.com/posternhealth/postern/ledger"
 	"github.com/posternhealth/postern/policies"
 	"github.com/posternhealth/postern/transfer"
@@ -133,6 +135,7 @@ type exchange struct {
 	proof     *policies.Proof
 	source    *extract.Source
 	schemas   map[string]*extract.Schema
+	lapsed    error // when a paper of the policy is not in force today; a plan may still look
 }
 
 // load reads everything an exchange stands on, by the same code that `check`
@@ -154,9 +157,18 @@ func (a *Agent) load(name string) (*exchange, error) {
 			x.policy.Name, x.policy.Recipient, name, config.Recipient)
 	}
 	if x.proof, err = policies.Check(x.policy, a.Config.policyEnv(x.schemas, a.Now())); err != nil {
-		return nil, fail(PolicyRefused, err, "", "")
+		x.lapsed = fail(PolicyRefused, err, "", "")
+		if !onlyLapsed(err) {
+			return nil, x.lapsed
+		}
 	}
 	return x, nil
+}
+
+// onlyLapsed tells whether a policy is right but for the day.
+func onlyLapsed(err error) bool {
+	var mistakes *strictyaml.Errors
+	return errors.As(err, &mistakes) && !slices.ContainsFunc(mistakes.List, func(m strictyaml.Mistake) bool { return m.Cause != policies.ErrNotInForce })
 }
 
 // source makes the extract source of a name, with the schemas of its datasets.

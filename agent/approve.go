@@ -136,11 +136,21 @@ func (a *Agent) lastApproval(ctx context.Context, db query, exchange string) (la
 // Approval tells where an exchange stands with its approvers. The exchange is
 // loaded as a run would load it.
 func (a *Agent) Approval(ctx context.Context, name string) (*Approval, error) {
-	x, err := a.load(name)
+	x, err := a.loadInForce(name)
 	if err != nil {
 		return nil, err
 	}
 	return a.approval(ctx, x)
+}
+
+// loadInForce loads an exchange of which every paper is in force: nobody can
+// approve what must not run.
+func (a *Agent) loadInForce(name string) (*exchange, error) {
+	x, err := a.load(name)
+	if err != nil {
+		return nil, err
+	}
+	return x, x.lapsed
 }
 
 func (a *Agent) approval(ctx context.Context, x *exchange) (*Approval, error) {
@@ -211,7 +221,7 @@ func (a *Agent) today() extract.Day { return extract.DayOf(a.Now().In(a.Config.Z
 // none is taken. With the last one that is needed the closure is approved, and
 // what waited for it goes on.
 func (a *Agent) Approve(ctx context.Context, name string, signatures [][]byte) (*Approval, error) {
-	x, err := a.load(name)
+	x, err := a.loadInForce(name)
 	if err != nil {
 		return nil, err
 	}
@@ -290,11 +300,15 @@ func (a *Agent) wake(ctx context.Context, tx *sql.Tx, exchange string) error {
 	return a.enqueueDelivery(ctx, tx, exchange)
 }
 
-// mayLeave is the gate: nothing of an exchange leaves while it is on hold, or
-// stands on anything that was not approved.
+// mayLeave is the gate: nothing of an exchange leaves while it is on hold, while
+// a paper of its policy is not in force, or while it stands on anything that
+// was not approved.
 func (a *Agent) mayLeave(ctx context.Context, x *exchange) error {
 	if err := a.notHeld(ctx, x.name); err != nil {
 		return err
+	}
+	if x.lapsed != nil {
+		return x.lapsed
 	}
 	last, err := a.lastApproval(ctx, a.db, x.name)
 	if err != nil || last.closure == a.closure(x).SHA256() {
@@ -363,8 +377,8 @@ func (p Part) kept() string {
 	return filepath.Join("policy", keptPolicy)
 }
 
-// keptPolicy is no name that an include could have: it is the only one in its
-// folder that ends so.
+// keptPolicy is the name of a kept policy. An include of the same name would
+// take its place, and the next change could not be compared: it takes two.
 const keptPolicy = "policy.approved.yaml"
 
 // approvedClosure reads an approved closure back.

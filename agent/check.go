@@ -67,12 +67,29 @@ func asErrors(mistakes []strictyaml.Mistake) []error {
 	return list
 }
 
+// servable is an error when an exchange cannot be served for another reason
+// than its policy: one that is refused waits for its officer, and the others
+// go on.
+func (a *Agent) servable() error {
+	for _, e := range a.Config.Exchanges {
+		if _, err := a.load(e.Key); ExitCode(err) == int(PolicyRefused) {
+			a.Log.Warn("policy refused, the exchange waits", "exchange", e.Key, "error", err)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Check loads every exchange and reports all that is wrong.
 func (a *Agent) Check() (map[string]*policies.Proof, error) {
 	proofs := map[string]*policies.Proof{}
 	var failures []error
 	for _, e := range a.Config.Exchanges {
 		x, err := a.load(e.Key)
+		if err == nil {
+			err = x.lapsed
+		}
 		if err != nil {
 			failures = append(failures, err)
 			continue

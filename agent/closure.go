@@ -13,6 +13,8 @@ import (
 	"unicode"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/posternhealth/postern/policies"
 )
 
 // Closure is everything that an approval of an exchange covers. Approvers sign
@@ -52,11 +54,7 @@ const (
 // its contents change daily, under guards that are part of it.
 func (a *Agent) closure(x *exchange) *Closure {
 	c := &Closure{Exchange: x.name}
-	policy := a.Config.Path(x.config.Policy)
-	c.file(policyPart, policy, x.policy.SHA256)
-	for _, i := range x.policy.Includes() {
-		c.file(includePart+i.Name, filepath.Join(filepath.Dir(policy), i.Name), i.SHA256)
-	}
+	c.policy(x.policy, a.Config.Path(x.config.Policy))
 	for _, name := range slices.Sorted(maps.Keys(x.schemas)) {
 		c.file(schemaPart+name, x.schemas[name].File, x.schemas[name].SHA256)
 	}
@@ -73,6 +71,14 @@ func (a *Agent) closure(x *exchange) *Closure {
 	c.add("signing key", []string{ssh.FingerprintSHA256(a.signer.PublicKey())})
 	c.add("archive key", []string{a.Config.Keys.Archive})
 	return c
+}
+
+// policy adds a policy and the files that it names.
+func (c *Closure) policy(p *policies.Policy, file string) {
+	c.file(policyPart, file, p.SHA256)
+	for _, i := range p.Includes() {
+		c.file(includePart+i.Name, filepath.Join(filepath.Dir(file), filepath.FromSlash(i.Name)), i.SHA256)
+	}
 }
 
 func (c *Closure) file(name, path, sum string) {

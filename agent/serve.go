@@ -132,7 +132,7 @@ func (a *Agent) isDue(ctx context.Context, exchange, civil string) (bool, error)
 // Serve runs the exchanges on their schedules until ctx ends, then lets the
 // work at hand end or stops it where that is safe.
 func (a *Agent) Serve(ctx context.Context) error {
-	if _, err := a.Check(); err != nil {
+	if err := a.servable(); err != nil {
 		return err
 	}
 	workers := river.NewWorkers()
