@@ -202,7 +202,7 @@ func TestPlantedValuesAreInNoAnswer(t *testing.T) {
 	c := w.clinic(t, w.source)
 	binary, temp := plantedBinary(t), t.TempDir()
 	for _, line := range []string{
-		"check --proof", "plan planted --as-of 2026-06-30", "plan planted --as-of 2026-06-30 --json", "run planted --as-of 2026-06-30",
+		"check", "policy check planted", "policy explain planted", "plan planted --as-of 2026-06-30", "plan planted --as-of 2026-06-30 --json", "run planted --as-of 2026-06-30",
 		"run planted --as-of 2026-06-30 --json", "status", "status --json", "schedule", "drops list planted", "drops show planted 1",
 		"drops show planted 1 --json", "reconcile", "ledger verify", "ledger show", "ledger export", "keys show",
 	} {

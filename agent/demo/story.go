@@ -158,7 +158,7 @@ Everything lies in %s
 Look further:
   postern status --config %s
   postern plan acme-scores --as-of %s --config %s
-  postern check --proof --config %s
+  postern policy explain acme-scores --config %s
   postern ledger verify --config %s
   head %s
 `, s.Dir, config, synthetic.AsOf, config, config, config, filepath.Join(payer, "received", "*", "*.csv"))

@@ -83,7 +83,6 @@ func (k *call) confirm(config string, fingerprints []string) error {
 func (k *call) yamlIn(dir string) string { return filepath.Join(dir, "postern.yaml") }
 
 func check(k *call) error {
-	proof := k.flags.Bool("proof", false, "print what is done to each identifier")
 	if err := k.parse(0, 0); err != nil {
 		return err
 	}
@@ -96,9 +95,6 @@ func check(k *call) error {
 	}
 	for _, e := range checked.Config.Exchanges {
 		fmt.Fprintf(k.out, "%s: configuration, keys and policy are in order\n", e.Key)
-		if *proof {
-			fmt.Fprintln(k.out, checked.Proofs[e.Key])
-		}
 	}
 	return nil
 }

@@ -58,8 +58,8 @@ type call struct {
 var commands = []command{
 	{"demo", "[--dir DIR]", "the whole story on one machine", demo, true},
 	{"init", "DIR [--approver SHA256:…]…", "make a configuration, keys and folders; record approvers' fingerprints", initialize, true},
-	{"check", "[--proof]", "check configuration, policies and keys, offline; lists all that is to be filled in", check, false},
-	{"policy", "check | explain", "policy files: what is proved, what is said in plain English", policy, false},
+	{"check", "", "check configuration, policies and keys, offline; lists all that is to be filled in", check, false},
+	{"policy", "list | check | explain | test | compare | approve", "policy files: what is proved, what is said in plain English", policy, false},
 	{"plan", "EXCHANGE", "a dry run: every disposition counted, nothing leaves", plan, false},
 	{"run", "EXCHANGE", "one run, now", runOnce, false},
 	{"serve", "", "the daemon: runs exchanges on their schedules", serve, false},
