@@ -103,6 +103,7 @@ func (e *explaining) stops() {
 	}
 	e.item("The records do not add up: each must be released or kept here, for a reason.", everyPolicy)
 	e.item("The last look at what is about to be sent finds something that may not be there.", everyPolicy)
+	e.item("Our approvers have not signed everything that it stands on, as it is now.", everyPolicy)
 	e.item("Anybody at the clinic puts the exchange on hold.", everyPolicy)
 }
 

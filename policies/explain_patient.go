@@ -14,6 +14,9 @@ func (e *explaining) patient() {
 	}
 	if s.Agreed {
 		e.item("Ask us for a restriction. One that we have agreed to keeps here the records that it covers (45 CFR 164.522(a)(1)).", law...)
+		if !e.reads("restrictions") {
+			e.item("But we keep no list of restrictions, so none would be noticed.", law...)
+		}
 	}
 	if s.SelfPay {
 		e.item("Pay for a service in full, and forbid us to tell a health plan of it. Its records then stay here (45 CFR 164.522(a)(1)(vi)).", append(law, "recipient")...)
@@ -32,6 +35,16 @@ func (e *explaining) patient() {
 	if !s.Consent {
 		e.item(noSay[section(e.Basis)], "basis")
 	}
+}
+
+// reads tells whether the clinic has an input of a kind. Every run reads all.
+func (e *explaining) reads(kind string) bool {
+	for _, in := range e.env.Inputs {
+		if in.Kind == kind {
+			return true
+		}
+	}
+	return false
 }
 
 // noSay says why consents and restrictions do not bind.

@@ -61,6 +61,9 @@ func TestExplainSays(t *testing.T) {
 		{"a reason that is a sentence", plan, func(p *Policy, _ *Env) { p.Because = "They asked. " }, "The reason: They asked. The law", ""},
 		{"hours", plan, func(p *Policy, _ *Env) { p.Inputs["consents"] = Guard{12 * time.Hour, 0} }, "older than 12 hours, or has lost any of its rows", ""},
 		{"seconds", plan, func(p *Policy, _ *Env) { p.Inputs["consents"] = Guard{90 * time.Second, 0.005} }, "older than 1m30s, or has lost more than 0.5% of its rows", ""},
+		{"no list of restrictions", plan, func(_ *Policy, env *Env) { delete(env.Inputs, "restrictions") }, "none would be noticed", ""},
+		{"a window of days", registry, func(p *Policy, _ *Env) { p.Cohort.FollowDays = 10 }, "followed for 10 days", ""},
+		{"resources about nobody", care, func(p *Policy, _ *Env) { p.Release[0].Dataset = "Organization" }, "Of Organization, those that a released record refers to.", "All of"},
 		{"an input that the clinic does not have", plan, func(_ *Policy, env *Env) { delete(env.Inputs, "consents") }, "The file consents is missing", ""},
 		{"a set whose file is not named yet", "acme-phq9-delta", func(p *Policy, _ *Env) { p.ValueSets["mood"] = nil }, "Which of their records", "Mood and anxiety"},
 	} {

@@ -14,10 +14,14 @@ func (e *explaining) which() {
 	if len(e.Release) > 0 {
 		e.section("Which of their records")
 	}
+	var all, clausesOfAll []string
 	for _, rel := range e.Release {
 		at := strictyaml.Join("release", rel.Dataset)
-		if len(rel.Only) == 0 {
-			e.item("All of "+rel.Dataset+".", at)
+		if len(rel.Only) == 0 && aboutNobody(rel.Dataset) {
+			e.item("Of "+rel.Dataset+", those that a released record refers to.", at)
+			continue
+		} else if len(rel.Only) == 0 {
+			all, clausesOfAll = append(all, rel.Dataset), append(clausesOfAll, at)
 			continue
 		}
 		var clauses []string
@@ -26,6 +30,14 @@ func (e *explaining) which() {
 		}
 		e.item("Of "+rel.Dataset+", those where "+e.conditions(at+".only", rel.Only)+".", clauses...)
 	}
+	if len(all) > 0 {
+		e.item("All of "+andList(all)+".", clausesOfAll...)
+	}
+}
+
+// aboutNobody tells whether the records of a dataset are about no patient.
+func aboutNobody(dataset string) bool {
+	return resourceType(dataset) != nil && dataset != "Patient" && len(extract.Compartment(dataset)) == 0
 }
 
 func (e *explaining) conditions(at string, list []Condition) string {
@@ -45,7 +57,7 @@ func (e *explaining) condition(clause string, c Condition) string {
 	case c.ValueSet != "":
 		return c.Path + " is in " + orList(strings.Split(c.ValueSet, ", "))
 	}
-	return c.Path + " is " + c.Codes.words()
+	return c.Path + " is " + orList(c.Codes.words())
 }
 
 // leaves says field by field what leaves and why, or which counts.
@@ -116,7 +128,7 @@ func (e *explaining) field(f *Field) string {
 		}
 		return f.Name + ": " + from + ", as it is"
 	case CodePerson:
-		return f.Name + ": a random code in the place of " + from + ", the same for all records of one person; the list of codes stays here (45 CFR 164.514(c))"
+		return f.Name + ": a random code in the place of " + from + ", the same for all records of one person; whose it is stays here (45 CFR 164.514(c))"
 	case Token:
 		return f.Name + ": a code computed from " + from + " with a secret key of this exchange"
 	case Ordinal:
@@ -158,14 +170,14 @@ func (e *explaining) codes() {
 		if s == nil {
 			continue // its file is still to be named: the draft says so
 		}
-		text, until := s.Codes.words(), ", with no end"
+		text, until := andList(s.Codes.words()), ", with no end"
 		if s.Map != nil {
 			text = mapWords(s.Map)
 		}
 		if s.To != extract.NoDay {
 			until = " to " + e.day(at, s.To)
 		}
-		e.item(fmt.Sprintf("%s: %s. It holds %s. Its source is %s; it is used under this licence: %s. In force from %s%s.",
+		e.item(fmt.Sprintf("%s: %s. It holds %s. Source: %s. Licence: %s. In force from %s%s.",
 			name, s.Title, text, s.Source, s.Licence, e.day(at, s.From), until), at)
 	}
 }
@@ -182,17 +194,29 @@ func mapWords(m map[string]string) string {
 // stays says what never leaves.
 func (e *explaining) stays() {
 	e.section("What never leaves")
+	var trees, clauses, tables []string
 	for i := range e.Release {
 		rel := &e.Release[i]
 		at := strictyaml.Join("release", rel.Dataset)
-		if schema := e.env.Schemas[rel.Dataset]; schema == nil {
-			e.item("Of "+rel.Dataset+": whatever is not named above. Inside what is named, texts, notes, attachments and unknown extensions stay here too, unless they are named by themselves.", at)
-		} else if rest := unreleased(schema, rel); len(rest) > 0 {
+		schema := e.env.Schemas[rel.Dataset]
+		if schema == nil {
+			trees, clauses = append(trees, rel.Dataset), append(clauses, at)
+			continue
+		}
+		tables = append(tables, rel.Dataset)
+		if rest := unreleased(schema, rel); len(rest) > 0 {
 			e.item("Of "+rel.Dataset+": "+andList(rest)+".", at+".fields")
 		}
 	}
+	if len(trees) > 0 {
+		e.item("Of "+andList(trees)+": whatever is not named above. Inside what is named, texts, notes, attachments and unknown extensions stay here too, unless they are named by themselves.", clauses...)
+	}
 	if gone := e.identifiersHere(); len(gone) > 0 {
-		e.item("Of the identifiers that 45 CFR 164.514(b)(2)(i) names: "+andList(gone)+".", "release", "standard")
+		text := "Of the identifiers that 45 CFR 164.514(b)(2)(i) names: " + andList(gone) + "."
+		if len(tables) > 0 {
+			text += " This holds as far as the columns of " + andList(tables) + " hold what their schema says."
+		}
+		e.item(text, "release", "standard")
 	}
 	e.item("Every record of another kind than "+andList(e.kinds())+".", "release", "tables")
 	e.item("Psychotherapy notes, and counseling notes of substance use programs.", everyPolicy)

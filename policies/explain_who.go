@@ -113,7 +113,7 @@ func (e *explaining) cohort() {
 		year = "in the latest calendar year whose people have all been followed to the end"
 	}
 	e.say(fmt.Sprintf("A closed group of people: those whose first record of %s (its day is their index date) lies %s.", c.Dataset, year), "cohort.index", "cohort.index_year")
-	e.say(fmt.Sprintf("Each is followed for %s from the index date.", count(c.FollowDays, "day")), "cohort.follow")
+	e.say(fmt.Sprintf("Each is followed for %s from the index date.", weeks(c.FollowDays)), "cohort.follow")
 	e.say("Nothing leaves before that time is over for the last of them.", "cohort.release_after")
 }
 
@@ -174,7 +174,7 @@ func (e *explaining) part2() {
 			e.say("Without it they are withheld.", at+".without_directive")
 		}
 	}
-	e.unsure(at, "whether such a consent covers it")
+	e.unsure(at, "whether a consent for such records covers one of them")
 }
 
 func (e *explaining) choices() {

@@ -93,8 +93,7 @@ func periodWords(e *explaining, clause, period string) string {
 }
 
 // words are the codes of a set, as a sentence names them.
-func (s CodeSet) words() string {
-	var list []string
+func (s CodeSet) words() (list []string) {
 	for _, x := range s.spans {
 		switch name := instruments[x.from]; {
 		case x.from == x.to && x.deep:
@@ -107,7 +106,7 @@ func (s CodeSet) words() string {
 			list = append(list, x.from)
 		}
 	}
-	return orList(list)
+	return list
 }
 
 // sentence ends a text that somebody wrote as a sentence ends.
@@ -138,6 +137,14 @@ func span(d time.Duration) string {
 		return count(int(d/time.Hour), "hour")
 	}
 	return d.String()
+}
+
+// weeks are how windows are counted, where it is by whole ones.
+func weeks(days int) string {
+	if days%7 == 0 {
+		return count(days/7, "week")
+	}
+	return count(days, "day")
 }
 
 func percent(share float64) string {
