@@ -97,7 +97,7 @@ func TestWrong(t *testing.T) {
 	}
 }
 
-func list(t *testing.T, pattern string) []string {
+func list(t testing.TB, pattern string) []string {
 	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		t.Fatal("no files match", pattern)
