@@ -9,7 +9,8 @@ import (
 // CodeSet is a set of codes: of single ones, of all that begin alike, and of
 // ranges. The zero value is empty. Codes are compared byte by byte.
 type CodeSet struct {
-	spans []codeSpan // in order, without overlap
+	spans  []codeSpan // in order, without overlap
+	hidden []string   // what was named and says nothing, because more was named
 }
 
 // codeSpan is every code from one to another in byte order; deep when the
@@ -38,26 +39,35 @@ func CodeRange(from, to string) CodeSet { return newCodeSet([]codeSpan{{from, to
 // Union is the set of codes in any of the sets.
 func Union(sets ...CodeSet) CodeSet {
 	var spans []codeSpan
+	var hidden []string
 	for _, s := range sets {
-		spans = append(spans, s.spans...)
+		spans, hidden = append(spans, s.spans...), append(hidden, s.hidden...)
 	}
-	return newCodeSet(spans)
+	union := newCodeSet(spans)
+	union.hidden = append(hidden, union.hidden...)
+	return union
 }
 
 func newCodeSet(spans []codeSpan) CodeSet {
 	spans = slices.DeleteFunc(slices.Clone(spans), func(s codeSpan) bool { return !s.holds(s.from) })
-	slices.SortFunc(spans, func(a, b codeSpan) int { return cmp.Compare(a.from, b.from) })
+	slices.SortStableFunc(spans, func(a, b codeSpan) int { return cmp.Compare(a.from, b.from) })
 	var out []codeSpan
+	var hidden []string
 	for _, s := range spans {
 		last := len(out) - 1
 		switch {
 		case last < 0 || !out[last].holds(s.from) && !(out[last].deep && out[last].after() == s.from):
 			out = append(out, s)
 		case endsBefore(out[last], s):
+			if out[last].from == s.from {
+				hidden = append(hidden, out[last].says())
+			}
 			out[last].to, out[last].deep = s.to, s.deep
+		default:
+			hidden = append(hidden, s.says())
 		}
 	}
-	return CodeSet{out}
+	return CodeSet{out, hidden}
 }
 
 // endsBefore tells whether b holds codes after the last of a.

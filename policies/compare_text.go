@@ -97,8 +97,8 @@ func (s *Situation) peopleFacts() (list []Fact) {
 
 var (
 	directiveWords = map[string]string{
-		"": "the person has given no directive", permitted: "the person permits it",
-		denied: "the person denies it", unsure: "the person's directive cannot be read",
+		"": "the person has given no directive", given: "the person permits it",
+		refused: "the person denies it", unsure: "the person's directive cannot be read",
 	}
 	restrictionWords = map[string]string{
 		selfPay: "the person paid for the service and forbade that the plan learns of it",

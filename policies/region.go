@@ -82,7 +82,7 @@ type view struct {
 	dataset string
 	only    []Condition
 	pieces  []piece
-	place   string // key path
+	places  []string // key paths of the conditions
 	about   about
 	steps   Steps
 	kind    string // of the recipient
@@ -105,16 +105,18 @@ func views(p *Policy, env Env) (all []*view) {
 	for i := range p.Release {
 		rel := &p.Release[i]
 		v := newView(p, env, rel.Dataset, rel.Only)
-		v.name, v.place = rel.Dataset, strictyaml.Join("release", rel.Dataset)
+		v.name, v.places = rel.Dataset, places(strictyaml.Join("release", rel.Dataset)+".only", rel.Only)
 		v.pieces = v.released(rel)
 		all = append(all, v)
 	}
 	for i := range p.Tables {
 		t := &p.Tables[i]
 		counted := newView(p, env, t.Dataset, t.Denominator)
-		counted.name, counted.place = "table "+t.Name, strictyaml.Join("tables", t.Name)
 		met := newView(p, env, t.Dataset, slices.Concat(t.Denominator, t.Numerator))
-		met.name, met.place = counted.name+", numerator", counted.place+".numerator"
+		counted.name, met.name = "table "+t.Name, "table "+t.Name+", numerator"
+		path := strictyaml.Join("tables", t.Name)
+		counted.places = places(path+".denominator", t.Denominator)
+		met.places = append(counted.places, places(path+".numerator", t.Numerator)...)
 		counted.pieces, met.pieces = counted.shown(t, "denominator"), met.shown(t, "numerator")
 		for _, v := range []*view{counted, met} {
 			if len(v.pieces) > 0 {
@@ -123,6 +125,14 @@ func views(p *Policy, env Env) (all []*view) {
 		}
 	}
 	return all
+}
+
+// places are the key paths of conditions.
+func places(at string, list []Condition) (paths []string) {
+	for _, c := range list {
+		paths = append(paths, strictyaml.Join(at, c.Path))
+	}
+	return paths
 }
 
 func newView(p *Policy, env Env, dataset string, only []Condition) *view {

@@ -6,8 +6,8 @@ import (
 
 // Words for what a person may have decided, and for where one may stand.
 const (
-	permitted = "permit"
-	denied    = "deny"
+	given = "permit"
+	refused    = "deny"
 	unsure    = "unsure"
 
 	selfPay = "self-pay"
@@ -43,12 +43,12 @@ func (v *view) permits(s *Situation) bool {
 
 // consents is step 5 where it binds (45 CFR 164.508, 42 CFR 2.31).
 func (v *view) consents(s *Situation) bool {
-	if s.Directive == denied || s.Directive == unsure {
+	if s.Directive == refused || s.Directive == unsure {
 		return false
 	}
 	if v.steps.Consent {
 		without := v.People.General == PermitWithout && !v.steps.Authorization
-		if !without && s.Directive != permitted && !(s.Part2 && s.Part2Form != "") || s.Minor != "" && s.Minor == v.People.Minors {
+		if !without && s.Directive != given && !(s.Part2 && s.Part2Form != "") || s.Minor != "" && s.Minor == v.People.Minors {
 			return false
 		}
 	}
@@ -80,7 +80,7 @@ func people(a, b *view) dimension {
 		for _, s.Part2 = range []bool{false, true} {
 			for _, s.OptedOut = range []bool{false, true} {
 				for _, s.Restriction = range []string{"", selfPay, agreed} {
-					for _, s.Directive = range []string{"", permitted, denied, unsure} {
+					for _, s.Directive = range []string{"", given, refused, unsure} {
 						for _, s.Part2Form = range forms {
 							for _, s.Minor = range minors {
 								if try() {

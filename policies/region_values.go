@@ -10,9 +10,20 @@ import (
 	"github.com/posternhealth/postern/extract"
 )
 
-// inValues judges the value at a path.
+// inValues judges the value at a path. A value that the schema does not list
+// rejects its row before any policy is asked.
 func (v *view) inValues(path, value string) bool {
-	return !slices.ContainsFunc(v.only, func(c Condition) bool { return c.Path == path && !c.accepts(value) })
+	listed := v.listed(path)
+	return (listed == nil || value == "" || slices.Contains(listed, value)) &&
+		!slices.ContainsFunc(v.only, func(c Condition) bool { return c.Path == path && !c.accepts(value) })
+}
+
+// listed are the only values that the schema lets a column have; nil: any.
+func (v *view) listed(path string) []string {
+	if col := v.column(path); col != nil {
+		return col.Enum()
+	}
+	return nil
 }
 
 // accepts tells whether a condition on codes or numbers accepts a value; about
@@ -28,7 +39,8 @@ func (c *Condition) accepts(value string) bool {
 	return err == nil && n >= c.Range.Min && n <= c.Range.Max
 }
 
-// valuesAt are the dimensions of the values at the paths of conditions.
+// valuesAt are the dimensions of the values at the paths of conditions, and of
+// columns for which two schemas list other values.
 func valuesAt(a, b *view) (list []dimension) {
 	of := map[string][]Condition{}
 	for _, c := range slices.Concat(a.only, b.only) {
@@ -36,13 +48,27 @@ func valuesAt(a, b *view) (list []dimension) {
 			of[c.Path] = append(of[c.Path], c)
 		}
 	}
+	for _, v := range []*view{a, b} {
+		for _, path := range v.columns() {
+			if !slices.Equal(a.listed(path), b.listed(path)) {
+				of[path] = append(of[path], Condition{Codes: Codes(v.listed(path)...)})
+			}
+		}
+	}
 	for _, path := range sortedNames(of) {
-		whole := a.wholeNumbers(path) || b.wholeNumbers(path)
-		list = append(list, over(dimValue+":"+path, candidates(of[path], whole), func(s *Situation, value string) {
+		tried := slices.Concat(a.listed(path), b.listed(path), candidates(of[path], a.wholeNumbers(path) || b.wholeNumbers(path)))
+		list = append(list, over(dimValue+":"+path, tried, func(s *Situation, value string) {
 			s.Values = with(s.Values, path, value)
 		}))
 	}
 	return list
+}
+
+func (v *view) columns() []string {
+	if v.schema == nil {
+		return nil
+	}
+	return v.schema.Names()
 }
 
 func (v *view) wholeNumbers(path string) bool {
@@ -62,6 +88,9 @@ func candidates(conditions []Condition, whole bool) []string {
 		}
 		for _, s := range c.Codes.spans {
 			readable = append(readable, s.from, s.to)
+			if s.deep || s.from != s.to {
+				first = append(first, s.from+"x", s.to+"x") // among the codes of a range, and no number
+			}
 			if n, err := strconv.ParseFloat(s.from, 64); err == nil {
 				limits = append(limits, n)
 			}
