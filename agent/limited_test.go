@@ -76,7 +76,7 @@ func TestLimitedDataSet(t *testing.T) {
 
 	may, must := map[string][]string{}, map[string]int{} // the people of each line
 	for _, row := range h.table("extract/visits/visits.csv") {
-		if row["outcome"] != "kept" || row["visit_date"][:7] != "2026-05" || program[row["person_id"]] {
+		if row["outcome"] != "kept" || row["kind"] == "telephone" || row["visit_date"][:7] != "2026-05" || program[row["person_id"]] {
 			continue
 		}
 		day := synthetic.AsOf
@@ -145,7 +145,7 @@ func TestGateOfALimitedDataSet(t *testing.T) {
 	undecided, program := base.undecided()
 	at := slices.IndexFunc(lines, func(line string) bool {
 		cells := strings.Split(line, ",")
-		return len(cells) > 5 && strings.HasPrefix(cells[2], "2026-05") && cells[4] == "kept" && undecided[cells[1]] && !program[cells[1]]
+		return len(cells) > 5 && strings.HasPrefix(cells[2], "2026-05") && cells[3] != "telephone" && cells[4] == "kept" && undecided[cells[1]] && !program[cells[1]]
 	})
 	if at < 0 {
 		t.Fatal("nobody came in May")

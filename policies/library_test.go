@@ -107,6 +107,9 @@ func TestLibraryIsWhole(t *testing.T) {
 		if len(shipped.About) < 40 || strings.Contains(shipped.About, "#") {
 			t.Errorf("%s: %q says too little", shipped.Name, shipped.About)
 		}
+		if cases, _ := fs.Glob(policies.Library(), "cases/"+shipped.Name+"/*.yaml"); len(cases) < 8 {
+			t.Errorf("%s has %d cases", shipped.Name, len(cases))
+		}
 	}
 	if want := []string{"access-utilization", "members-scores", "program-screening", "public-health", "registry-outcomes", "treatment-fhir"}; !slices.Equal(names, want) {
 		t.Errorf("the library has %v", names)

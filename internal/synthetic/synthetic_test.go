@@ -122,7 +122,7 @@ func TestVisits(t *testing.T) {
 	_, plain, without := sums(t, Options{})
 	_, more, dir := sums(t, Options{Visits: true})
 	text := string(read(t, dir, visitsFile))
-	for _, part := range []string{"visit_date,kind,outcome,", ",first-visit,kept,", ",follow-up,no-show,", ",cancelled,", ",crisis,kept,", ",emergency,", ",inpatient,kept,20", ",kept,,7,", ",Harbor Falls,MA,02601,"} {
+	for _, part := range []string{"visit_date,kind,outcome,", ",first-visit,kept,", ",follow-up,no-show,", ",cancelled,", ",crisis,kept,", ",emergency,", ",inpatient,kept,20", ",telephone,kept,", ",kept,,7,", ",Harbor Falls,MA,02601,"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("no visit has %q", part)
 		}

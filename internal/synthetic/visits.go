@@ -13,7 +13,7 @@ var visitColumns = []column{
 	{"visit_id", "string", "record-key", "record", required},
 	{"person_id", "string", "subject-key", "subject", required},
 	{"visit_date", "date", "date", "date", required},
-	{"kind", "string", "code", "code", `"required": true, "enum": ["first-visit", "follow-up", "crisis", "emergency", "inpatient"]`},
+	{"kind", "string", "code", "code", `"required": true, "enum": ["first-visit", "follow-up", "crisis", "emergency", "inpatient", "telephone"]`},
 	{"outcome", "string", "code", "status", `"required": true, "enum": ["kept", "no-show", "cancelled"]`},
 	{"discharge_date", "date", "date", "", ""},
 	{"days_after_crisis", "integer", "number", "", `"minimum": 0, "maximum": 366`},
@@ -70,6 +70,8 @@ func (c *clinic) happen(v *stay, day int, crisis *int) {
 		v.outcome = "no-show"
 	case n < 36:
 		v.outcome = "cancelled"
+	case n < 42:
+		v.kind = "telephone"
 	}
 }
 
