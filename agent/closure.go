@@ -86,14 +86,7 @@ func (c *Closure) file(name, path, sum string) {
 }
 
 func (c *Closure) add(name string, lines []string) {
-	c.Parts = append(c.Parts, Part{Name: plainText(name), SHA256: hexSum([]byte(joinLines(lines))), Lines: lines})
-}
-
-func joinLines(lines []string) string {
-	if len(lines) == 0 {
-		return ""
-	}
-	return strings.Join(lines, "\n") + "\n"
+	c.Parts = append(c.Parts, Part{Name: plainText(name), SHA256: hexSum([]byte(strings.Join(lines, "\n") + "\n")), Lines: lines})
 }
 
 // line is a word of the configuration and its value.

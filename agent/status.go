@@ -28,7 +28,7 @@ func (a *Agent) Status(ctx context.Context) ([]ExchangeStatus, error) {
 			return nil, err
 		}
 		if approval, err := a.Approval(ctx, e.Key); err != nil {
-			s.Approval = "policy refused"
+			s.Approval = "refused; `postern check` says why"
 		} else {
 			s.Approval = approval.String()
 		}
