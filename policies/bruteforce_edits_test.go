@@ -194,14 +194,12 @@ func editOnly(r *rand.Rand, s *spec, fits func(only) bool, do func(*only) bool) 
 	return len(list) > 0 && do(pick(r, list...))
 }
 
-func ofCodes(c only) bool {
-	return c.Period == "" && !c.Numbers && c.Path != "in_denominator" && c.Path != "in_numerator"
-}
+func ofCodes(c only) bool  { return c.Period == "" && !c.Numbers && codesAt(c.Path) != nil }
 func isPeriod(c only) bool { return c.Period != "" }
 
 var codesOf = map[string][]string{
 	"instrument": {"44261-6", "70274-6", "75626-2", "F1*", "F10..F19", "4426*", "44*", "F12", "F19.2"}, "status": {"final", "amended", "fin*"},
-	"code": {"44261-6", "70274-6", "F1*", "F10..F19", "F10", "F1"}, "state": {"IL", "IN", "I*", "IA..IL"}, "address.state": {"IL", "IN", "I*", "IA..IM"},
+	"code": {"44261-6", "70274-6", "F1*", "F10..F19", "F10", "F1"}, "state": {"IL", "IN", "I*", "IA..IL"}, "address.state": {"IL", "IN", "I*", "IA..IM"}, "sex": {"f", "m", "f*"}, "total_score": {"10", "3", "1*", "10..12"},
 }
 
 func codesAt(path string) []string { return codesOf[strings.TrimSuffix(path, ".coding.code")] }

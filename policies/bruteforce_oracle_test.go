@@ -124,15 +124,12 @@ func tablePieces(s *spec, t table, all, control []gate) (list []piece) {
 	return list
 }
 
-// orRate adds what a reader of both numbers of a table can work out.
+// orRate adds what a reader of the numbers of a table can work out: who is
+// counted below the line of a rate, and who above it.
 func orRate(list []piece) []piece {
 	for _, p := range slices.Clone(list) {
 		at, what, _ := strings.Cut(p.source, " ")
-		other := map[string]string{"denominator in": "numerator met", "numerator met": "denominator in"}[what]
-		both := slices.ContainsFunc(list, func(q piece) bool {
-			return q.dataset == p.dataset && q.source == at+" "+other && q.stratum.Coarsen == p.stratum.Coarsen && slices.Equal(q.stratum.Bands, p.stratum.Bands)
-		})
-		if _, part, counted := strings.Cut(what, " "); counted && p.stratum != nil && both {
+		if _, part, _ := strings.Cut(what, " "); p.stratum != nil {
 			p.source = at + " rate " + part
 			list = append(list, p)
 		}
@@ -140,12 +137,12 @@ func orRate(list []piece) []piece {
 	return list
 }
 
-// groupPieces are the values that the people of a group share.
-func groupPieces(r rendering) (list []piece) {
-	for _, rel := range r.spec.Release {
+// groupPieces are the values that the people of a group share, in one dataset.
+func groupPieces(r rendering, dataset string) (list []piece) {
+	if rel := r.spec.dataset(dataset); rel != nil && r.spec.Protect != nil {
 		for _, f := range rel.Fields {
 			if slices.Contains(r.spec.Protect.Over, f.Name) {
-				list = append(list, fieldPieces(rel, f, r)...)
+				list = append(list, fieldPieces(*rel, f, r)...)
 			}
 		}
 	}
@@ -196,9 +193,9 @@ func newQuestion(t testing.TB, was, is *spec, c *clinic, r rendering) (*question
 			}
 		}
 	}
-	finer := was.Protect != nil && is.Protect != nil && coversAll(groupPieces(rendering{r.leaves, is}), groupPieces(rendering{r.leaves, was}))
 	for i := range pieces {
 		if p := &pieces[i]; p.stratum == nil {
+			finer := coversAll(groupPieces(rendering{r.leaves, is}, p.dataset), groupPieces(rendering{r.leaves, was}, p.dataset))
 			p.order = groupOrder(was, is, finer, func() bool { return q.admitsMore(*p) })
 		} else {
 			p.order = groupOrder(was, is, coversAll([]piece{*p}, p.covering), func() bool { return q.admits(*p, p.covering) })
