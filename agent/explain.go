@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -134,7 +135,10 @@ func ListPolicies(ctx context.Context, configFile string, a *Agent) ([]ListedPol
 			l.Policy, l.Version, l.Standard, l.Digest = p.Name, p.Version, string(p.Standard), p.Digest()
 			_, err = policies.Check(p, at.Env)
 		}
-		if err != nil {
+		var mistakes *strictyaml.Errors
+		if errors.As(err, &mistakes) && mistakes.Only(policies.ErrPlaceholder) {
+			l.State = fmt.Sprintf("draft: %d values to fill in", len(mistakes.List))
+		} else if err != nil {
 			l.State = "refused: see postern policy check " + name
 		} else if a != nil {
 			approval, err := a.Approval(ctx, name)

@@ -13,6 +13,7 @@ import (
 	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/internal/keyring"
 	"github.com/posternhealth/postern/internal/sshsig"
+	"github.com/posternhealth/postern/policies"
 )
 
 // Keys are the public halves of the keys that were made.
@@ -60,8 +61,8 @@ func NewKeys(dir, archiveDir string) (*Keys, error) {
 	return k, durable.WriteFile(k.ArchiveIdentity, []byte("# public key: "+k.Archive+"\n"+identity.String()+"\n"), 0o600)
 }
 
-// Init makes a first clinic in dir: keys, folders, a configuration and a
-// policy, in which the places to fill in are marked. It refuses a folder that
+// Init makes a first clinic in dir: keys, folders, a configuration, a policy and
+// the library of policies, in which the places to fill in are marked. It refuses a folder that
 // has a configuration. Protective inputs it does not make: an empty list of
 // restrictions would say that nobody has restricted anything.
 func Init(dir string) (*Keys, error) {
@@ -82,6 +83,9 @@ func Init(dir string) (*Keys, error) {
 	}
 	if err != nil {
 		return nil, fail(KeyTrouble, err, "name a folder without keys", "make keys")
+	}
+	if err := os.CopyFS(filepath.Join(dir, "policies"), policies.Library()); err != nil {
+		return nil, fail(Usage, err, "name a folder without policies", "lay the library")
 	}
 	for _, file := range []struct{ name, text string }{
 		{filepath.Join("inputs", "README.txt"), firstInputs},

@@ -102,7 +102,11 @@ func (e *explaining) missing(open []strictyaml.Mistake) {
 	}
 	e.section("What is missing before it can run")
 	for _, m := range open {
-		e.item(m.Path+": "+sentence(m.Message), m.Path)
+		text := m.Message
+		if what, ok := strings.CutPrefix(m.Hint, strictyaml.PlaceholderPrefix); ok {
+			text = "to be filled in:" + what
+		}
+		e.item(m.Path+": "+sentence(text), m.Path)
 	}
 }
 

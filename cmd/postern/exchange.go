@@ -46,7 +46,8 @@ func initialize(k *call) error {
 	dir := k.arg(0)
 	fmt.Fprintf(k.out, `made in %s
   postern.yaml           the configuration: some places are to be filled in
-  policies/scores.yaml   a first policy, for the compliance officer: likewise
+  policies/              policies, for the compliance officer: likewise; scores.yaml is the one that
+                         postern.yaml names, the others are the library
   inputs/README.txt      which files are expected beside it, and their columns
   extract/               where the clinic's extract is laid
   keys/                  this clinic's keys; keep a backup of master.key in a safe
