@@ -33,12 +33,7 @@ func (a *Agent) CompareOnData(ctx context.Context, exchange, folder string, olde
 	if err != nil {
 		return nil, err
 	}
-	if folder != "" { // laid there by hand: no completeness rule is kept for it
-		source := *x.source
-		source.Ignore = append(slices.Clone(source.Ignore), source.Complete.Marker, source.Complete.Manifest)
-		source.Folder, source.Complete = folder, extract.Completeness{StableFor: time.Nanosecond}
-		x.source = &source
-	}
+	x.readFrom(folder)
 	if opt.DryRun = true; opt.DecidedAt.IsZero() {
 		opt.DecidedAt = a.Now()
 	}
@@ -55,6 +50,18 @@ func (a *Agent) CompareOnData(ctx context.Context, exchange, folder string, olde
 		return nil, err
 	}
 	return &OnData{Source: after.n, Leave: after.others, Stay: again.others}, nil
+}
+
+// readFrom takes another folder, laid like the exchange's source, unless it is
+// "". It was laid there by hand, so no completeness rule is kept for it.
+func (x *exchange) readFrom(folder string) {
+	if folder == "" {
+		return
+	}
+	source := *x.source
+	source.Ignore = append(slices.Clone(source.Ignore), source.Complete.Marker, source.Complete.Manifest)
+	source.Folder, source.Complete = folder, extract.Completeness{StableFor: time.Nanosecond}
+	x.source = &source
 }
 
 // leaving is the records that leave under a policy, a bit for each in the order

@@ -2,9 +2,7 @@ package policytest
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -147,16 +145,14 @@ func (w *world) coverConditions(note func(string, bool)) error {
 	for i := range w.policy.Release {
 		release := w.policy.Release[i]
 		for _, only := range release.Only {
-			alone := *w.policy
-			alone.Release = []policies.Release{{Dataset: release.Dataset, Only: []policies.Condition{only}, Fields: release.Fields}}
-			plan, err := deid.Compile(&alone, release.Dataset, deid.Options{AsOf: asOf, Schema: w.schemas[release.Dataset]})
+			plan, err := conditionAlone(w.policy, &release, only, asOf, w.schemas[release.Dataset])
 			if err != nil {
 				return err
 			}
 			name := fmt.Sprintf("release.%s.only.%s", release.Dataset, only.Path)
 			note(name+" lets in", false)
 			note(name+" keeps out", false)
-			err = w.each(func(rec *extract.Record) {
+			err = eachRecord(w.files, func(_ int64, rec *extract.Record) {
 				if rec.Dataset == release.Dataset && rec.Reject == extract.NoReason {
 					in := plan.InScope(rec) == extract.NoReason
 					note(name+" lets in", in)
@@ -171,20 +167,9 @@ func (w *world) coverConditions(note func(string, bool)) error {
 	return nil
 }
 
-// each reads the records of the case.
-func (w *world) each(visit func(*extract.Record)) error {
-	chunks, scanner := extract.OpenChunks(w.files), extract.NewScanner()
-	defer chunks.Close()
-	var chunk extract.Chunk
-	var rec extract.Record
-	for {
-		if err := chunks.Next(&chunk); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		for scanner.Reset(&chunk); scanner.Next(&rec); {
-			visit(&rec)
-		}
-	}
+// conditionAlone is the plan of a release with one of its conditions only.
+func conditionAlone(p *policies.Policy, release *policies.Release, only policies.Condition, asOf extract.Day, schema *extract.Schema) (*deid.Plan, error) {
+	alone := *p
+	alone.Release = []policies.Release{{Dataset: release.Dataset, Only: []policies.Condition{only}, Fields: release.Fields}}
+	return deid.Compile(&alone, release.Dataset, deid.Options{AsOf: asOf, Schema: schema})
 }

@@ -19,7 +19,7 @@ var policyCommands = []command{
 	{"policy explain", "EXCHANGE | FILE | --applies", "the policy in plain English, for those who answer for it", policyExplain, false},
 	{"policy compare", "OLD NEW", "what would newly leave and newly stay; ends with 4 when something would leave", policyCompare, false},
 	{"policy approve", "EXCHANGE [--signature FILE.sig]… | --statement FILE --key KEY", "what approvers sign, and their signatures taken in", approve, false},
-	{"policy test", "DIR | FILE …", "run cases: records go in, what becomes of each is held against what is expected", policyTest, true},
+	{"policy test", "DIR | FILE … | --draft EXCHANGE --out FILE", "run cases: records go in, what becomes of each is held against what is expected", policyTest, false},
 }
 
 // policy hands over to the word that follows.

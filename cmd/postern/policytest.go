@@ -12,8 +12,15 @@ import (
 // policyTest is `postern policy test`: cases, each by the run that makes drops.
 func policyTest(k *call) error {
 	cover := k.flags.String("cover", "", "fail when cases meet less than this share of a policy's clauses, such as `80%`")
-	if err := k.parse(1, -1); err != nil {
+	draft := k.flags.String("draft", "", "make a case for this `EXCHANGE` from its extract, with every value replaced")
+	source := k.flags.String("source", "", "with --draft: another `FOLDER` than the exchange's")
+	out := k.flags.String("out", "", "with --draft: the case `FILE` to write")
+	clocks := k.clocks(true)
+	if err := k.parse(0, -1); err != nil {
 		return err
+	}
+	if *draft != "" {
+		return k.draftCase(*draft, *source, *out, clocks)
 	}
 	least, err := share(*cover)
 	if err != nil {
@@ -62,6 +69,27 @@ func policyTest(k *call) error {
 	case failed > 0 || little:
 		return silent{agent.AnsweredNo}
 	}
+	return nil
+}
+
+// draftCase writes a case that an officer is to read before it counts.
+func (k *call) draftCase(exchange, source, out string, c clocks) (err error) {
+	options, err := c.options()
+	if err == nil && (out == "" || len(k.args) > 0) {
+		err = usageFailure("a draft is written to a file", "postern policy test --draft EXCHANGE --out FILE")
+	}
+	if err != nil {
+		return err
+	}
+	a, err := k.open()
+	if err != nil {
+		return err
+	}
+	defer closing(a, &err)
+	if err := a.DraftCase(k.ctx, exchange, source, out, options); err != nil {
+		return err
+	}
+	fmt.Fprintf(k.err, "postern: %s is drafted: read what it expects, then keep it beside the policy\n", out)
 	return nil
 }
 
