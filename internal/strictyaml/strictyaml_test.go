@@ -30,6 +30,9 @@ type plant struct {
 	Soil   *bed              `yaml:"soil"`
 	Either oneOrMany         `yaml:"either"`
 	Raw    Node              `yaml:"raw"`
+	Sort   string            `yaml:"sort" words:"climbing|shrub"`
+	Shades []string          `yaml:"shades" words:"red|white"`
+	Prune  string            `yaml:"prune" words:"spring" why:"roses are pruned once"`
 	Hidden string
 }
 
@@ -126,6 +129,25 @@ func TestWrong(t *testing.T) {
 			continue
 		}
 		t.Errorf("%s: got\n%s", file, out.String())
+	}
+}
+
+// Mistakes of an included file stand behind those of the file, each in its line.
+func TestIncludedFile(t *testing.T) {
+	var p, inner plant
+	source, _ := Decode("garden.yaml", []byte("name: rose\ncount: many\n"), &p)
+	included, _ := Decode("a-bed.yaml", []byte("count: 1\n"), &inner)
+	errs := source.Errors()
+	errs.Join(included.Errors())
+	errs.Join(included.Errors())
+	var out strings.Builder
+	_ = errs.Err().(*Errors).Render(&out)
+	at := strings.Index(out.String(), "a-bed.yaml:1:1: name: the key is missing\n    1 | count: 1\n")
+	if first := strings.Index(out.String(), "garden.yaml:2:8: count"); first != 0 || at < first || len(errs.List) != 2 {
+		t.Errorf("got %s", out.String())
+	}
+	if _, err := Decode("x.yaml", []byte("name: x\nsort: FILL IN\n"), &p, Drafts); err != nil {
+		t.Error("a word still to be filled in:", err)
 	}
 }
 
