@@ -31,13 +31,15 @@ var rules = []struct {
 	{[]Standard{Aggregate}, (*Policy).hidesSmallCells},
 }
 
-// keysOfStandards are keys that bind some standards only, and what is to be done
-// where they stand in a policy of another.
-var keysOfStandards = []struct {
+// keyOfStandards is a key that belongs to some policies only, and what is to be
+// done where it stands in another.
+type keyOfStandards struct {
 	key       string
-	standards func(p *Policy) bool
+	belongs   func(p *Policy) bool
 	why, hint string
-}{
+}
+
+var keysOfStandards = []keyOfStandards{
 	{"attest", func(p *Policy) bool { return p.judgedBy() == SafeHarbor }, "an attestation of actual knowledge belongs to safe-harbor", "remove attest:"},
 	{"certificate", func(p *Policy) bool { return p.judgedBy() == ExpertDetermination }, "a certificate belongs to expert-determination", "remove certificate:"},
 	{"aggregate_ground", isAggregate, "a ground belongs to aggregate", "remove aggregate_ground:"},
@@ -68,7 +70,7 @@ func (r *reading) standard() {
 		return
 	}
 	for _, k := range keysOfStandards {
-		r.must(k.standards(p), k.key, k.hint, "%s", k.why)
+		r.must(k.belongs(p), k.key, k.hint, "%s", k.why)
 	}
 	if p.StaysProtected() && p.Output.Part2Rows == "" && !r.source.Has("output.part2_rows") {
 		p.Output.Part2Rows = "own-file"

@@ -3,6 +3,7 @@ package policies
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,7 +102,11 @@ var broken = []struct {
 	}, "totals[0]", "list people"},
 
 	{"no certificate", ExpertDetermination, func(p *Policy) { p.Certificate = nil }, "certificate", "164.514(b)(1)"},
+	{"a certificate without expert", ExpertDetermination, func(p *Policy) { p.Certificate.Expert = "" }, "certificate.expert", "164.514(b)(1)"},
+	{"a certificate without date", ExpertDetermination, func(p *Policy) { p.Certificate.On = extract.NoDay }, "certificate.on", "164.514(b)(1)"},
 	{"a certificate without method", ExpertDetermination, func(p *Policy) { p.Certificate.Method = "" }, "certificate.method", "164.514(b)(1)"},
+	{"a certificate without conditions", ExpertDetermination, func(p *Policy) { p.Certificate.Conditions = nil }, "certificate.conditions", "164.514(b)(1)"},
+	{"a certificate without end", ExpertDetermination, func(p *Policy) { p.Certificate.Expires = extract.NoDay }, "certificate.expires", "164.514(b)(1)"},
 	{"an expired certificate", ExpertDetermination, func(p *Policy) { p.Certificate.Expires = day("2026-11-30") }, "certificate.expires", "164.514(b)(1)"},
 	{"steps within the shift", ExpertDetermination, func(p *Policy) {
 		p.Release[0].Fields, p.Release[0].Only[0].Period = []Field{field("service_date", ShiftDate)}, LastClosedMonth
@@ -228,5 +233,46 @@ func TestPart2RowsByDefault(t *testing.T) {
 	p, err := parse("p.yaml", []byte(without), func(string) ([]byte, error) { return []byte("a notice"), nil })
 	if err != nil || without == string(text) || p.Output.Part2Rows != "own-file" {
 		t.Errorf("%v: %+v", err, p)
+	}
+}
+
+// A key of another standard is refused where it stands: each once, in a policy
+// that is right without it.
+func TestKeysOfOtherStandards(t *testing.T) {
+	const registry, strata, scores = "outcomes-registry", "acme-equity-strata", "acme-phq9-gad7"
+	asked := map[string]bool{}
+	for _, c := range []struct{ file, after, key, text string }{
+		{scores, "", "attest", "attest: {actual_knowledge: {none_known: true, by: x, on: 2026-01-01, review_by: 2027-01-01}}"},
+		{registry, "", "certificate", "certificate: {expert: x, on: 2026-01-01, method: x, conditions: [x], expires: 2027-01-01}"},
+		{registry, "", "aggregate_ground", "aggregate_ground: contract"},
+		{registry, "", "tables", "tables: {}"},
+		{strata, "", "release", "release: {}"},
+		{strata, "", "cohort", "cohort: {index: first score of the person, index_year: last-closed, follow: 1 day, release_after: every window has closed}"},
+		{strata, "", "totals", "totals: [people]"},
+		{strata, "output: {", "output.row_key", "row_key: yes, "},
+		{registry, "people:\n", "people.relationship", "  relationship: {roster: consents, covered: at-service}\n"},
+		{registry, "people:\n", "people.consent", "  consent: {general: {without_directive: permit}}\n"},
+		{registry, "", "notices", "notices: {scope_of_consent: per-row}"},
+		{registry, "output: {", "output.part2_rows", "part2_rows: leave-out, "},
+	} {
+		text, err := os.ReadFile("testdata/right/" + c.file + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		with := strings.Replace(string(text), c.after, c.after+c.text, 1)
+		if c.after == "" {
+			with = string(text) + c.text + "\n"
+		}
+		_, err = parse("p.yaml", []byte(with), func(name string) ([]byte, error) { return os.ReadFile("testdata/right/" + name) })
+		var mistakes *strictyaml.Errors
+		if !errors.As(err, &mistakes) || !slices.ContainsFunc(mistakes.List, func(m strictyaml.Mistake) bool {
+			return m.Path == c.key && slices.ContainsFunc(keysOfStandards, func(k keyOfStandards) bool { return k.key == c.key && m.Message == k.why })
+		}) {
+			t.Errorf("%s in %s: %v", c.key, c.file, err)
+		}
+		asked[c.key] = true
+	}
+	if len(asked) != len(keysOfStandards) {
+		t.Errorf("%d of %d keys were tried", len(asked), len(keysOfStandards))
 	}
 }
