@@ -98,7 +98,7 @@ func (p *Approval) refusal() error {
 	if len(p.Changes) > 0 {
 		what += "\nnothing leaves"
 	}
-	return fail(PolicyRefused, nil, "`postern policy approve "+p.Exchange+"` shows what to sign; a program that was started before the change has to be started again",
+	return fail(PolicyRefused, nil, "`postern policy approve "+p.Exchange+"` shows what to sign; if postern.yaml was changed, start `postern serve` again",
 		"%s; %d of %d approvers have signed", what, len(p.Signed), p.Needed)
 }
 

@@ -234,7 +234,7 @@ func TestWrongSignaturesSendNothing(t *testing.T) {
 	}{
 		"singly signed widening": {func(h *house) (*agent.Approval, error) { return h.signed(ana) }, ""},
 		"the same person twice":  {func(h *house) (*agent.Approval, error) { return h.signed(ben, ben) }, ""},
-		"a stranger":             {func(h *house) (*agent.Approval, error) { return h.signed(ana, stranger) }, "belongs to nobody who may approve this; may sign now: Ana Ruiz, privacy officer, Ben Okafor"},
+		"a stranger":             {func(h *house) (*agent.Approval, error) { return h.signed(ana, stranger) }, "belongs to nobody who may approve this; may sign now: Ana Ruiz, privacy officer; Ben Okafor"},
 		"another namespace": {func(h *house) (*agent.Approval, error) {
 			return h.agent.Approve(context.Background(), scores, [][]byte{h.opensshSigns(ana, "file", h.approval().Statement+"\n")})
 		}, "does not approve this statement"},

@@ -126,7 +126,7 @@ func names(list []approver) string {
 	if len(names) == 0 {
 		return "nobody"
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(names, "; ")
 }
 
 var fingerprintShape = regexp.MustCompile(`^SHA256:[A-Za-z0-9+/]{43}$`)

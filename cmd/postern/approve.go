@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -109,6 +110,9 @@ func (k *call) sign(file, key string) error {
 	if err != nil {
 		return &agent.Failure{Class: agent.Usage, What: "--statement", Err: err, Remedy: "name the file with the line to sign"}
 	}
+	if closure, err := os.ReadFile(file + ".closure"); err == nil && !strings.Contains(string(statement), fmt.Sprintf(" closure %x ", sha256.Sum256(closure))) {
+		return &agent.Failure{Class: agent.AnsweredNo, What: file + ".closure is not what the statement names: its SHA-256 is another", Remedy: "sign nothing, and ask the clinic for both files again"}
+	}
 	private, err := os.ReadFile(key)
 	if err != nil {
 		return &agent.Failure{Class: agent.KeyTrouble, What: "--key", Err: err, Remedy: "name your private key, such as ~/.ssh/id_ed25519"}
@@ -187,5 +191,5 @@ func orNobody(names []string) string {
 	if len(names) == 0 {
 		return "nobody"
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(names, "; ")
 }
