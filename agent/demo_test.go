@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/posternhealth/postern/internal/strictyaml"
@@ -23,5 +24,8 @@ func TestDemoSendsToNoOtherMachine(t *testing.T) {
 				t.Errorf("demo %v, host %s: refused %v", demo, host, refused)
 			}
 		}
+	}
+	if strings.Contains(firstConfig, "demo:") {
+		t.Error("init makes a demo")
 	}
 }

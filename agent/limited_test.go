@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -134,6 +135,75 @@ func TestLimitedDataSet(t *testing.T) {
 		for value := range search.in(text, false) {
 			t.Errorf("%s holds an identifier of %d characters (%s)", name, len(value), shape(value))
 		}
+	}
+}
+
+// The same of FHIR resources: what is kept stands in the extract beside the
+// person's id, which the code hides; every score is in the policy's range.
+func TestLimitedDataSetOfFHIR(t *testing.T) {
+	h := libraryHouse(t, synthetic.Options{Patients: 200})
+	text, err := os.ReadFile("testdata/limited-fhir.yaml")
+	h.must(err)
+	h.write("policies/library/public-health.yaml", string(text))
+	outcome := h.run("public-health", agent.RunOptions{})
+	d := h.drop("public-health", outcome.Number)
+	values, _ := h.identities()
+	for value := range values {
+		if regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`).MatchString(value) {
+			delete(values, value) // birth dates may stay
+		}
+	}
+	type resource struct {
+		ID, BirthDate, Gender string
+		Deceased              string `json:"deceasedDateTime"`
+		ResourceType, Status  string
+		Effective             string `json:"effectiveDateTime"`
+		Address               []struct{ City, State, PostalCode string }
+		Subject               struct{ Reference string }
+		Quantity              struct{ Value float64 } `json:"valueQuantity"`
+	}
+	known, seen := map[string]int{}, map[string]int{}
+	about := func(r *resource) string {
+		if r.ResourceType == "Patient" {
+			return fmt.Sprint(r.BirthDate, r.Deceased, r.Gender, r.Address)
+		}
+		return fmt.Sprint(r.Status, r.Effective)
+	}
+	for line := range strings.Lines(h.read("extract/fhir/Patient.ndjson") + h.read("extract/fhir/Observation.ndjson")) {
+		var r resource
+		h.must(json.Unmarshal([]byte(line), &r))
+		known[about(&r)]++
+	}
+	people := map[string]bool{}
+	for _, line := range d.rows() {
+		var r resource
+		h.must(json.Unmarshal([]byte(line), &r))
+		if known[about(&r)]--; known[about(&r)] < 0 {
+			t.Fatalf("a %s says what the extract does not", r.ResourceType)
+		}
+		switch seen[r.ResourceType]++; r.ResourceType {
+		case "Patient":
+			people[r.ID] = true
+		case "Observation":
+			if total := r.Quantity.Value; total < 10 || total > 27 {
+				t.Errorf("a score of %v", total)
+			}
+			if people[strings.TrimPrefix(r.Subject.Reference, "Patient/")] {
+				seen["joined"]++
+			}
+		}
+		if strings.Contains(line, "CV-") {
+			t.Error("a row holds the beginning of an id")
+		}
+	}
+	search := newSearch(values)
+	for name, part := range d.parts {
+		for value := range search.in(part, false) {
+			t.Errorf("%s holds an identifier of %d characters (%s)", name, len(value), shape(value))
+		}
+	}
+	if len(people) < 100 || seen["joined"] < 400 { // of some people only what is dated may leave
+		t.Errorf("%d people, %v", len(people), seen)
 	}
 }
 
