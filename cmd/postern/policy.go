@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +18,7 @@ var policyCommands = []command{
 	{"policy list", "", "the policies that exchanges stand on, and the library's", policyList, false},
 	{"policy check", "EXCHANGE | FILE", "check one policy and print what becomes of each identifier", policyCheck, false},
 	{"policy explain", "EXCHANGE | FILE | --applies", "the policy in plain English, for those who answer for it", policyExplain, false},
-	{"policy compare", "OLD NEW", "what would newly leave and newly stay; ends with 4 when something would leave", policyCompare, false},
+	{"policy compare", "OLD NEW [--source FOLDER]", "what would newly leave and newly stay; ends with 4 when something would newly leave", policyCompare, false},
 	{"policy approve", "EXCHANGE [--signature FILE.sig]… | --statement FILE --key KEY", "what approvers sign, and their signatures taken in", approve, false},
 	{"policy test", "DIR | FILE … | --draft EXCHANGE --out FILE", "run cases: records go in, what becomes of each is held against what is expected", policyTest, false},
 }
@@ -137,8 +138,11 @@ func policyList(k *call) error {
 	return nil
 }
 
-// policyCompare tells what would newly leave and newly stay.
-func policyCompare(k *call) error {
+// policyCompare tells what would newly leave and newly stay; with --source
+// also of how many records and people of an extract.
+func policyCompare(k *call) (err error) {
+	folder := k.flags.String("source", "", "also count on the extract in this `FOLDER`, laid as the exchange's source is")
+	c := k.clocks(true)
 	if err := k.parse(2, 2); err != nil {
 		return err
 	}
@@ -150,16 +154,46 @@ func policyCompare(k *call) error {
 	if err != nil {
 		return err
 	}
-	found := policies.Compare(was.Policy, is.Policy, was.Env, is.Env)
-	if k.json {
-		err = k.answer(found)
-	} else {
-		_, err = io.WriteString(k.out, found.String())
+	var answer struct {
+		*policies.Comparison
+		OnData *agent.OnData `json:"on_data,omitempty"`
 	}
-	if err == nil && len(found.Widens) > 0 {
+	answer.Comparison = policies.Compare(was.Policy, is.Policy, was.Env, is.Env)
+	if *folder != "" {
+		if answer.OnData, err = k.onData(was, is, *folder, c); err != nil {
+			return err
+		}
+	}
+	if k.json {
+		err = k.answer(answer)
+	} else {
+		_, err = io.WriteString(k.out, answer.String())
+		if d := answer.OnData; d != nil {
+			fmt.Fprintf(k.out, "\nOn %d records of the extract\n  %d of %d people newly leave\n  %d of %d people newly stay\n",
+				d.Source, d.Leave.Records, d.Leave.People, d.Stay.Records, d.Stay.People)
+		}
+	}
+	if err == nil && len(answer.Widens) > 0 {
 		return silent{agent.AnsweredNo}
 	}
 	return err
+}
+
+func (k *call) onData(was, is *agent.PolicyAt, folder string, c clocks) (found *agent.OnData, err error) {
+	exchange := cmp.Or(was.Exchange, is.Exchange)
+	if exchange == "" {
+		return nil, usageFailure("no exchange carries either policy out, so nobody knows how the extract is laid", "name an exchange as OLD or NEW")
+	}
+	options, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	a, err := k.open()
+	if err != nil {
+		return nil, err
+	}
+	defer closing(a, &err)
+	return a.CompareOnData(k.ctx, exchange, folder, was.Policy, is.Policy, options)
 }
 
 // page is where a text for people goes, and in which form.
