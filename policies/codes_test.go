@@ -69,3 +69,24 @@ func TestSingleCodes(t *testing.T) {
 		}
 	}
 }
+
+// What begins alike and follows without a gap is one set, however it is written;
+// what more that is named holds is told.
+func TestSetsInWords(t *testing.T) {
+	for want, set := range map[string]CodeSet{
+		"A..B [A* B*]":   Union(CodePrefix("A"), CodePrefix("B"), CodeRange("A", "B")),
+		"A..B []":        Union(CodePrefix("A"), CodePrefix("B")),
+		"A..B alone []":  Union(CodePrefix("A"), Codes("B")),
+		"F10..F19 [F11]": Union(CodeRange("F10", "F19"), Codes("F11")),
+		"F1* [F1 F10]":   Union(Codes("F1", "F10"), CodePrefix("F1")),
+		"a b []":         Codes("b", "a"),
+	} {
+		c := Condition{Codes: set}
+		if got := fmt.Sprint(c.says(), " ", set.hidden); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if after := (codeSpan{"", "\xff", true}).after(); after != "" {
+		t.Errorf("%q", after)
+	}
+}

@@ -1,6 +1,9 @@
 package policies
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Comparison is what one policy would let out and another would not. It is
 // exact: what it does not list does not change (docs/comparing-policies.md).
@@ -63,7 +66,7 @@ func beyond(wide, narrow *Policy, is, was Env) []Change {
 			changes = append(changes, v.whole(NewRecipient)...)
 		case !PurposeWithin(wide.Purpose, narrow.Purpose):
 			changes = append(changes, v.whole(NewPurpose)...)
-		case i < 0:
+		case i < 0 || others[i].never():
 			changes = append(changes, v.whole(NewDataset)...)
 		default:
 			changes = append(changes, v.beyond(others[i])...)
@@ -101,8 +104,14 @@ func (v *view) beyond(other *view) (changes []Change) {
 		return changes
 	}
 	wider := v.wider(other, base)
-	met := func(c Change) bool { return c.Dimension != dimDerivable && c.Dimension != dimAudit }
-	return slices.Concat(changes, wider, v.smallerGroups(covered, other, base, !slices.ContainsFunc(wider, met)))
+	return slices.Concat(changes, wider, v.smallerGroups(covered, other, base, !slices.ContainsFunc(wider, moreRecords)))
+}
+
+// moreRecords tells of a wider population whether other records are in it, rather
+// than the same ones on other days or under other guards.
+func moreRecords(c Change) bool {
+	what, _, _ := strings.Cut(c.Dimension, ":")
+	return slices.Contains([]string{dimDates, dimValue, dimPeople, dimStanding}, what)
 }
 
 // beyond tells in which way a piece is covered by none of others; "" when it is

@@ -19,13 +19,19 @@ var also = []struct {
 	{"ground of aggregates", func(p *Policy) any { return p.Ground }},
 	{"purpose", func(p *Policy) any { return p.Purpose }},
 	{"basis", func(p *Policy) any { return p.Basis }},
-	{"agreement", func(p *Policy) any { return p.Agreement.Kind + " " + p.Agreement.ID }},
+	{"agreement", func(p *Policy) any {
+		a := p.Agreement
+		return fmt.Sprintf("%s %s, %s to %s, reviewed by %s", a.Kind, a.ID, a.From, a.To, a.ReviewBy)
+	}},
 	{"reason", func(p *Policy) any { return p.Because }},
 	{"reason of the clinic's choice", func(p *Policy) any { return p.People.ChoiceBecause }},
-	{"who attests", func(p *Policy) any { return at(p.Attest).By }},
+	{"attestation", func(p *Policy) any {
+		a := at(p.Attest)
+		return fmt.Sprintf("by %s on %s, reviewed by %s", a.By, a.On, a.ReviewBy)
+	}},
 	{"certificate", func(p *Policy) any {
 		c := at(p.Certificate)
-		return strings.Join(append([]string{c.Expert, c.Method, fmt.Sprint(c.FineDates)}, c.Conditions...), "; ")
+		return strings.Join(append([]string{c.Expert, c.Method, c.On.String(), c.Expires.String(), fmt.Sprint(c.FineDates)}, c.Conditions...), "; ")
 	}},
 	{"value sets", titles},
 	{"ambiguous members", func(p *Policy) any { return p.People.IfAmbiguous }},
@@ -52,7 +58,7 @@ func alsoChanged(old, new *Policy) []string {
 		was, is := fmt.Sprint(part.of(old)), fmt.Sprint(part.of(new))
 		switch {
 		case was == is:
-		case len(was)+len(is) > 60 || strings.ContainsAny(was+is, "{[\n"):
+		case len(was)+len(is) > 160 || strings.ContainsAny(was+is, "{[\n"):
 			lines = append(lines, part.what)
 		default:
 			lines = append(lines, fmt.Sprintf("%s: %s, now %s", part.what, orNone(was), orNone(is)))

@@ -12,11 +12,10 @@ import (
 // is taken from one source in one form. Of a table it is a number that a record
 // counts in.
 type piece struct {
-	field   string // as the policy names it, for people
-	dataset string // or table
-	source  string
-	shape   shape
-	group   group
+	field  string // as the policy names it, for people
+	source string // in its dataset or table
+	shape  shape
+	group  group
 }
 
 // shape is a form: what a transform makes of a value.
@@ -41,7 +40,7 @@ const (
 // released are the pieces of a dataset.
 func (v *view) released(rel *Release) (list []piece) {
 	add := func(field, source string, f shape) {
-		list = append(list, piece{field: field, dataset: rel.Dataset, source: source, shape: f})
+		list = append(list, piece{field: field, source: source, shape: f})
 	}
 	for i := range rel.Fields {
 		f := &rel.Fields[i]
@@ -54,10 +53,10 @@ func (v *view) released(rel *Release) (list []piece) {
 		}
 	}
 	if v.Output.RowKey {
-		add("row key", "", shape{do: rowKey})
+		add("row key", "row key", shape{do: rowKey})
 	}
 	if v.Output.Shuffle == "" {
-		add("order of the rows", "", shape{do: rowOrder})
+		add("order of the rows", "order", shape{do: rowOrder})
 	}
 	return v.grouped(list)
 }
@@ -125,7 +124,7 @@ func (v *view) shown(t *Table, part string) (list []piece) {
 	}
 	for _, f := range forms {
 		add := func(path string, f shape) {
-			list = append(list, piece{field: path, dataset: t.Name, source: part + " by " + path + " and " + t.Period, shape: f})
+			list = append(list, piece{field: path, source: part + " by " + path + " and " + t.Period, shape: f})
 		}
 		if t.Totals {
 			add("everyone", f)
@@ -182,8 +181,6 @@ func (v *view) grouped(list []piece) []piece {
 // value is (docs/comparing-policies.md, "Which form tells at least as much").
 func (p *piece) covers(o *piece) bool {
 	switch {
-	case p.dataset != o.dataset:
-		return false
 	case o.shape.do == Constant:
 		return true
 	case p.source != o.source || p.shape.rate && !o.shape.rate:
@@ -200,7 +197,7 @@ func (f *shape) covers(g *shape) bool {
 	switch {
 	case f.index != g.index:
 		return false
-	case f.do == Keep && g.do != rowKey && g.do != rowOrder:
+	case f.do == Keep:
 		return true
 	case slices.Contains(identities, f.do) && slices.Contains(identities, g.do):
 		return slices.Index(identities, f.do) <= slices.Index(identities, g.do)

@@ -169,7 +169,7 @@ func said(changes []Change, verb string, of *Policy) []Change {
 		case NewPurpose:
 			c.Says = fmt.Sprintf("%s %s, for the purpose %s", named, verb, of.Purpose)
 		case NewForm:
-			c.Says = fmt.Sprintf("%s %s, in a form that tells more", named, verb)
+			c.Says = fmt.Sprintf("%s %s in a form that tells what its other form does not", named, verb)
 		case NewPopulation:
 			what, which, _ := strings.Cut(c.Dimension, ":")
 			c.Says = fmt.Sprintf("more of %s %s, by %s", named, verb, strings.TrimSpace(dimensionWords[what]+" "+which))
@@ -209,8 +209,12 @@ func printChanges(b *strings.Builder, title string, changes []Change) {
 	if len(changes) == 0 {
 		b.WriteString("  nothing\n")
 	}
-	for _, c := range changes {
-		fmt.Fprintf(b, "  %s\n    for example:\n", c.Says)
+	for i, c := range changes {
+		b.WriteString("  " + c.Says + "\n")
+		if i+1 < len(changes) && changes[i+1].Situation == c.Situation {
+			continue // one example for both
+		}
+		b.WriteString("    for example:\n")
 		for _, f := range c.Situation.Facts() {
 			if !f.quiet {
 				b.WriteString("      " + f.Says + "\n")

@@ -6,9 +6,9 @@ import (
 
 // Words for what a person may have decided, and for where one may stand.
 const (
-	given = "permit"
-	refused    = "deny"
-	unsure    = "unsure"
+	given   = "permit"
+	refused = "deny"
+	unsure  = "unsure"
 
 	selfPay = "self-pay"
 	agreed  = "agreed"
