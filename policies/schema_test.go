@@ -118,32 +118,8 @@ func (s *schema) keyword(keyword string, schema map[string]any, value any, at st
 	ok := true
 	switch keyword {
 	case "$schema", "title", "description", "definitions", "then", "else":
-	case "properties":
-		for _, key := range slices.Sorted(maps.Keys(object)) {
-			if inner, known := rule.(map[string]any)[key]; known {
-				if wrong := s.judge(inner.(map[string]any), object[key], at+"."+key); wrong != "" {
-					return wrong
-				}
-			}
-		}
-	case "additionalProperties":
-		known, _ := schema["properties"].(map[string]any)
-		for _, key := range slices.Sorted(maps.Keys(object)) {
-			inner, any := rule.(map[string]any)
-			if _, is := known[key]; is {
-				continue
-			} else if !any {
-				return at + "." + key + ": unknown"
-			} else if wrong := s.judge(inner, object[key], at+"."+key); wrong != "" {
-				return wrong
-			}
-		}
-	case "required":
-		for _, key := range rule.([]any) {
-			if _, is := object[key.(string)]; isObject && !is {
-				return at + ": lacks " + key.(string)
-			}
-		}
+	case "properties", "additionalProperties", "required":
+		return s.members(keyword, schema, object, isObject, at)
 	case "items":
 		for i, item := range items {
 			if wrong := s.judge(rule.(map[string]any), item, at+"["+strconv.Itoa(i)+"]"); wrong != "" {
@@ -176,6 +152,35 @@ func (s *schema) keyword(keyword string, schema map[string]any, value any, at st
 	}
 	if !ok {
 		return at + ": " + keyword
+	}
+	return ""
+}
+
+// members judges what a mapping holds, and what it lacks.
+func (s *schema) members(keyword string, schema, object map[string]any, isObject bool, at string) string {
+	known, _ := schema["properties"].(map[string]any)
+	others, _ := schema["additionalProperties"].(map[string]any)
+	if keyword == "required" {
+		for _, key := range schema[keyword].([]any) {
+			if _, is := object[key.(string)]; isObject && !is {
+				return at + ": lacks " + key.(string)
+			}
+		}
+		return ""
+	}
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		inner, is := known[key].(map[string]any)
+		switch {
+		case is != (keyword == "properties"):
+			continue
+		case !is && others == nil:
+			return at + "." + key + ": unknown"
+		case !is:
+			inner = others
+		}
+		if wrong := s.judge(inner, object[key], at+"."+key); wrong != "" {
+			return wrong
+		}
 	}
 	return ""
 }
