@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/posternhealth/postern/agent"
 	"github.com/posternhealth/postern/policies"
@@ -56,14 +57,37 @@ func policyCheck(k *call) error {
 	if err != nil {
 		return &agent.Failure{Class: agent.PolicyRefused, Err: err}
 	}
-	if err := to.write(k, proof, proof.String, proof.HTML); err != nil {
+	answer := checkedPolicy{proof, policies.Findings(at.Policy, at.Env)}
+	if err := to.write(k, answer, answer.text, proof.HTML); err != nil {
 		return err
+	}
+	if *to.html { // the page is the proof alone
+		fmt.Fprint(k.err, answer.findings())
+	}
+	if slices.ContainsFunc(answer.Findings, func(f policies.Finding) bool { return f.Kind == policies.Contradiction }) {
+		return silent{agent.PolicyRefused}
 	}
 	at.Env.Unbuilt = false
 	if _, err := policies.Check(at.Policy, at.Env); err != nil {
 		return &agent.Failure{Class: agent.PolicyRefused, What: "the policy is right, and cannot run yet", Err: err}
 	}
 	return nil
+}
+
+// checkedPolicy is a proof, and what the author of the policy hardly meant.
+type checkedPolicy struct {
+	*policies.Proof
+	Findings []policies.Finding `json:"findings"`
+}
+
+func (c checkedPolicy) text() string { return c.String() + c.findings() }
+
+func (c checkedPolicy) findings() string {
+	var b strings.Builder
+	for _, f := range c.Findings {
+		fmt.Fprintf(&b, "\n%s: line %d, %s: %s; %s\n", f.Kind, f.Line, f.Path, f.Says, f.Remedy)
+	}
+	return b.String()
 }
 
 func policyExplain(k *call) error {
