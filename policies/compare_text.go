@@ -134,14 +134,8 @@ func quoted(value string) string {
 func decimal(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
 
 func daysAndHours(d time.Duration) string {
-	days, rest := d/(24*time.Hour), d%(24*time.Hour)
-	switch {
-	case rest == 0:
-		return fmt.Sprintf("%d days", days)
-	case days == 0:
-		return rest.String()
-	}
-	return fmt.Sprintf("%d days and %s", days, rest)
+	days, rest := d/(24*time.Hour), strings.TrimSuffix((d % (24 * time.Hour)).String(), "0m0s")
+	return strings.TrimSuffix(fmt.Sprintf("%d days and %s", days, rest), " and 0s")
 }
 
 // MarshalJSON gives the facts.
