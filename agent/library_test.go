@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"io/fs"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/posternhealth/postern/agent/demo"
 	"github.com/posternhealth/postern/agent/policytest"
 	"github.com/posternhealth/postern/internal/synthetic"
+	"github.com/posternhealth/postern/policies"
 	"github.com/posternhealth/postern/policies/librarytest"
 )
 
@@ -182,6 +184,25 @@ func TestLibraryRuns(t *testing.T) {
 				c.holds(t, d)
 			}
 		})
+	}
+}
+
+// As shipped, with what only an officer can say still open, nothing runs.
+func TestLibraryAsShippedRunsNothing(t *testing.T) {
+	h := libraryHouse(t, synthetic.Options{Patients: 5})
+	for _, shipped := range policies.ShippedPolicies() {
+		text, err := fs.ReadFile(policies.Library(), shipped.Name+".yaml")
+		h.must(err)
+		h.write("policies/library/"+shipped.Name+".yaml", string(text))
+		for _, dry := range []bool{false, true} {
+			_, err = h.agent.Run(t.Context(), shipped.Name, agent.RunOptions{AsOf: demo.AsOf(), DryRun: dry})
+			if agent.ExitCode(err) != int(agent.PolicyRefused) || !strings.Contains(err.Error(), "FILL IN") {
+				t.Errorf("%s, dry run %v: %v", shipped.Name, dry, err)
+			}
+		}
+	}
+	if n := h.query(`SELECT count(*) FROM delivery`); n != "0" {
+		t.Errorf("%s drops", n)
 	}
 }
 
