@@ -136,7 +136,7 @@ var broken = []struct {
 		p.Tables[0].By[0] = Dimension{Path: "patient_name", Class: extract.Name}
 	}, "tables.strata.by[0]", "one by one"},
 	{"ages over 89 apart", Aggregate, func(p *Policy) { p.Tables[0].By[1].Bands = []string{"0-89", "90-94", "95+"} }, "tables.strata.by[1]", "164.514(b)(2)(i)(C)"},
-	{"ages up to 90 apart", Aggregate, func(p *Policy) { p.Tables[0].By[1].Bands = []string{"0-90", "91+"} }, "tables.strata.by[1]", "164.514(b)(2)(i)(C)"},
+	{"ages up to 90 apart", Aggregate, func(p *Policy) { p.Tables[0].By[1].Bands = []string{"0-90"} }, "tables.strata.by[1]", "164.514(b)(2)(i)(C)"},
 	{"a table of a month", Aggregate, func(p *Policy) {
 		p.Tables[0].Denominator = []Condition{{Path: "service_date", Period: LastClosedMonth}}
 	}, "tables.strata.denominator.service_date", "164.514(b)(2)(i)(C)"},
