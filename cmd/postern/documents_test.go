@@ -33,7 +33,7 @@ func runDocument(ts *testscript.TestScript, _ bool, args []string) {
 func documentPart(ts *testscript.TestScript, _ bool, args []string) {
 	text, err := os.ReadFile(filepath.Join(ts.Getenv("ROOT"), filepath.FromSlash(args[1])))
 	ts.Check(err)
-	block := regexp.MustCompile("(?ms)^```(?:sh|bash) " + regexp.QuoteMeta(args[0]) + "\n(.*?)^```$").FindSubmatch(text)
+	block := regexp.MustCompile("(?ms)^```(?:sh|bash|yaml) " + regexp.QuoteMeta(args[0]) + "\n(.*?)^```$").FindSubmatch(text)
 	if block == nil {
 		ts.Fatalf("%s has no block %s", args[1], args[0])
 	}
