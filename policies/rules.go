@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/posternhealth/postern/extract"
@@ -86,19 +87,10 @@ func (r *reading) standard() {
 // obey holds a policy against every rule of its standard.
 func (p *Policy) obey(say saying) {
 	for _, rule := range rules {
-		if rule.standards == nil || p.is(rule.standards) {
+		if rule.standards == nil || slices.Contains(rule.standards, p.Standard) {
 			rule.ask(p, say)
 		}
 	}
-}
-
-func (p *Policy) is(standards []Standard) bool {
-	for _, s := range standards {
-		if s == p.Standard {
-			return true
-		}
-	}
-	return false
 }
 
 func (p *Policy) saysWhatHoldsWithoutDirective(say saying) {
