@@ -20,7 +20,7 @@ func (e *explaining) delivery() {
 	if o.Shuffle == "people" {
 		e.say("People stand in a random order.", "output.shuffle")
 	}
-	if e.steps.Part2 {
+	if e.ReleasesPart2() {
 		switch o.Part2Rows {
 		case "own-file":
 			e.say("Records of substance use programs have a file of their own, which is always there, empty or not.", "output.part2_rows")

@@ -21,7 +21,7 @@ func (e *explaining) patient() {
 	if s.SelfPay {
 		e.item("Pay for a service in full, and forbid us to tell a health plan of it. Its records then stay here (45 CFR 164.522(a)(1)(vi)).", append(law, "recipient")...)
 	}
-	if s.Part2 && !s.Consent {
+	if e.ReleasesPart2() && !s.Consent {
 		e.item("Give, refuse or take back consent to records of a substance use program. Without it they stay here, whatever the ground of the disclosure.", law...)
 	}
 	if e.People.RegistryOptOut {

@@ -121,6 +121,8 @@ func (e *explaining) cohort() {
 func (e *explaining) consent() {
 	const at = "people.consent.general.without_directive"
 	switch {
+	case !e.steps.Consent && e.written(at):
+		e.say("Whether a patient has decided anything makes no difference here.", at, "basis")
 	case !e.steps.Consent:
 	case e.open(at):
 		e.say("Whether a patient who has decided nothing is included is still to be filled in.", at)
