@@ -233,8 +233,9 @@ type cohort struct {
 }
 
 // newCohort fixes the index year. A year is closed when the last window that
-// began in it lies wholly before as-of; under Safe Harbor no other may leave,
-// because the moment of sending would tell dates finer than a year.
+// began in it lies wholly before as-of. No other leaves: the policy says so
+// under every standard, and under Safe Harbor the moment of sending would tell
+// dates finer than a year.
 func newCohort(p *policies.Policy, dataset string, opt Options) (*cohort, error) {
 	if p.Cohort == nil {
 		return nil, nil
@@ -255,8 +256,8 @@ func newCohort(p *policies.Policy, dataset string, opt Options) (*cohort, error)
 	if c.year, err = strconv.Atoi(p.Cohort.IndexYear); err != nil || c.year < 1900 || c.year > 9999 {
 		return nil, fmt.Errorf("cohort.index_year %q: write last-closed or a year", p.Cohort.IndexYear)
 	}
-	if c.year > closed && p.Standard == policies.SafeHarbor {
-		return nil, fmt.Errorf("cohort.index_year %d: its last window ends on %s, after as-of %s (45 CFR 164.514(b)(2)(i)(C)); the last closed year is %d",
+	if c.year > closed {
+		return nil, fmt.Errorf("cohort.index_year %d: its last window ends on %s, and as-of is %s; the last closed year is %d",
 			c.year, c.lastDay(c.year), opt.AsOf, closed)
 	}
 	return c, nil
