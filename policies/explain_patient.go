@@ -33,7 +33,11 @@ func (e *explaining) patient() {
 		e.item(unclear, "people.clinic_choice.registry_opt_out")
 	}
 	if !s.Consent {
-		e.item(noSay[section(e.Basis)], "basis")
+		more := "Nothing"
+		if len(e.page.Sections[len(e.page.Sections)-1].Sentences) > 0 {
+			more = "Nothing more"
+		}
+		e.item(more+noSay[section(e.Basis)], "basis")
 	}
 }
 
@@ -49,8 +53,8 @@ func (e *explaining) reads(kind string) bool {
 
 // noSay says why consents and restrictions do not bind.
 var noSay = map[string]string{
-	"164.502(d)": "Nothing more: consent and restriction do not bind what is de-identified, since nobody can be recognized in it (45 CFR 164.502(d)).",
-	"164.512(a)": "Nothing more: another law requires this disclosure (45 CFR 164.512(a)).",
-	"164.512(b)": "Nothing more: a patient cannot forbid disclosures to a public health authority (45 CFR 164.512(b)).",
-	"164.512(d)": "Nothing more: a patient cannot forbid disclosures for health oversight (45 CFR 164.512(d)).",
+	"164.502(d)": ": consent and restriction do not bind what is de-identified, since nobody can be recognized in it (45 CFR 164.502(d)).",
+	"164.512(a)": ": another law requires this disclosure (45 CFR 164.512(a)).",
+	"164.512(b)": ": a patient cannot forbid disclosures to a public health authority (45 CFR 164.512(b)).",
+	"164.512(d)": ": a patient cannot forbid disclosures for health oversight (45 CFR 164.512(d)).",
 }

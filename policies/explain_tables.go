@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/posternhealth/postern/internal/strictyaml"
 )
@@ -103,7 +104,7 @@ func (e *explaining) remedies(p *Protect) {
 		for i := range p.First {
 			clauses = append(clauses, fmt.Sprintf("%s.first[%d]", at, i))
 		}
-		e.say("Where they are fewer, the first remedy is to "+listOf(p.First, "then")+".", clauses...)
+		e.say("Where they are fewer, the first remedy is to "+strings.Join(p.First, ", then ")+".", clauses...)
 	}
 	switch p.Then {
 	case "suppress":

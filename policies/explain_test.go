@@ -49,6 +49,7 @@ func TestExplainSays(t *testing.T) {
 		{"a number of unknown kind may be any", care, func(p *Policy, _ *Env) {
 			p.Release = []Release{{Dataset: "Patient", Fields: []Field{{Name: "identifier", From: "identifier", Do: Keep, Leaves: []Leaf{{Class: extract.OtherUnique}}}}}}
 		}, "names: names, places below a state, dates and ages, telephone numbers, fax numbers, e-mail addresses, web addresses", "social security"},
+		{"ages that people are counted by", "acme-equity-strata", nil, "names: names, places below a state, telephone numbers", "dates and ages"},
 		{"text may hold anything", care, func(p *Policy, _ *Env) {
 			p.Release = []Release{{Dataset: "Patient", Fields: []Field{{Name: "text", From: "text", Do: Keep, Class: extract.FreeText}}}}
 		}, "Every record of another kind than Patient.", "Of the identifiers"},

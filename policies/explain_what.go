@@ -121,12 +121,13 @@ func (e *explaining) field(f *Field) string {
 	if from == FromIndex {
 		from = "the index date"
 	}
+	itself := f.Name
+	if f.From != f.Name {
+		itself += ": " + from
+	}
 	switch f.Do {
 	case Keep:
-		if f.From == f.Name {
-			return f.Name + ", as it is"
-		}
-		return f.Name + ": " + from + ", as it is"
+		return itself + ", as it is"
 	case CodePerson:
 		return f.Name + ": a random code in the place of " + from + ", the same for all records of one person; whose it is stays here (45 CFR 164.514(c))"
 	case Token:
@@ -144,11 +145,11 @@ func (e *explaining) field(f *Field) string {
 	case RelativeTime:
 		return fmt.Sprintf("%s: the %s from the index date to %s", f.Name, f.Unit, from)
 	case ShiftDate:
-		return fmt.Sprintf("%s: %s, moved by a random number of days (up to %d), the same for all dates of one person", f.Name, from, f.Days)
+		return fmt.Sprintf("%s, moved by a random number of days (up to %d), the same for all dates of one person", itself, f.Days)
 	case Round:
-		return fmt.Sprintf("%s: %s, rounded to multiples of %d", f.Name, from, f.Days)
+		return fmt.Sprintf("%s, rounded to multiples of %d", itself, f.Days)
 	case Map:
-		return f.Name + ": " + from + ", in the groups of " + f.To
+		return itself + ", in the groups of " + f.To
 	}
 	return f.Name + ": always " + f.To
 }
@@ -218,7 +219,11 @@ func (e *explaining) stays() {
 		}
 		e.item(text, "release", "standard")
 	}
-	e.item("Every record of another kind than "+andList(e.kinds())+".", "release", "tables")
+	if len(e.Tables) > 0 {
+		e.item("Every single record: nothing leaves but counts of "+andList(e.kinds())+".", "tables")
+	} else {
+		e.item("Every record of another kind than "+andList(e.kinds())+".", "release")
+	}
 	e.item("Psychotherapy notes, and counseling notes of substance use programs.", everyPolicy)
 	e.item("What was withheld, why, and even how much: the recipient does not learn of it.", everyPolicy)
 }
@@ -254,6 +259,12 @@ func (e *explaining) identifiersHere() (titles []string) {
 			for _, l := range f.Leaves {
 				released[l.Class] = true
 			}
+		}
+	}
+	for _, t := range e.Tables {
+		released[extract.Date] = released[extract.Date] || t.Period != ""
+		for _, d := range t.By {
+			released[d.Class] = true
 		}
 	}
 	if released[extract.FreeText] {
