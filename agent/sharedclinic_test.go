@@ -109,6 +109,10 @@ func newSharedClinic(t testing.TB, source string, policies map[string]string, re
 	must(t, os.WriteFile(filepath.Join(c.dir, "consents.csv"), []byte(registry), 0o600))
 	must(t, os.WriteFile(c.config, fmt.Appendf(nil, sharedConfig, keys.Archive, source, people, c.identity.Recipient(), c.inbox, receipts, exchanges), 0o600))
 	must(t, demo.Confirm(t.Context(), c.config, approvers))
+	a, err := agent.Open(t.Context(), c.config, hclog.NewNullLogger())
+	must(t, err)
+	must(t, demo.Approve(t.Context(), a, c.approvers(), slices.Collect(maps.Keys(policies))...))
+	must(t, a.Close())
 	return c
 }
 
@@ -128,9 +132,6 @@ func (c *sharedClinic) open(t testing.TB, log io.Writer) {
 	must(t, err)
 	t.Cleanup(func() { must(t, a.Close()) })
 	c.agent = a
-	for _, e := range a.Config.Exchanges {
-		must(t, demo.Approve(t.Context(), a, c.approvers(), e.Key))
-	}
 }
 
 // receive does what the recipient does, and gives the plaintext of each part.
