@@ -1,4 +1,4 @@
-package policies_test
+package bruteforce
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ import (
 )
 
 func scores(t testing.TB) *extract.Schema {
-	schema, err := extract.LoadSchema("testdata/schemas/scores.json")
+	schema, err := extract.LoadSchema("../../policies/testdata/schemas/scores.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,19 +23,14 @@ func scores(t testing.TB) *extract.Schema {
 
 // The oracle's conditions, periods and windows are those of the engine that
 // selects records.
-func TestBruteForceScope(t *testing.T) {
+func TestScope(t *testing.T) {
 	schema, kept, left := scores(t), 0, 0
 	for _, p := range pairs(pairsWanted() / 3) {
 		rel, s := p.is.dataset("scores"), p.is.clone()
 		if rel == nil || s.Cohort != nil && s.Cohort.Dataset != "scores" {
 			continue
 		}
-		// a plain release with the same scope; that a cohort waits for its
-		// windows the engine demands under Safe Harbor
-		s.Standard, s.People.Roster, s.Layout = "identified", "", "csv"
-		if s.Cohort != nil {
-			s.Standard = "safe-harbor"
-		}
+		s.Standard, s.People.Roster, s.Layout = "identified", "", "csv" // a plain release with the same scope
 		s.Release = []release{{"scores", rel.Only, []field{{Name: "status", From: "status", Do: "keep"}}}}
 		policy, gates, domain := (rendering{nil, s}).policy(), recordGates(s, s.Release[0]), domains(s)
 		r, around := rand.New(rand.NewPCG(9, uint64(p.number))), uncovered(gates, nil, domain)
@@ -81,7 +76,7 @@ func inEngineScope(t *testing.T, p *policies.Policy, schema *extract.Schema, x s
 }
 
 // The oracle's transforms tell the same values apart as the engine's.
-func TestBruteForceTransforms(t *testing.T) {
+func TestTransforms(t *testing.T) {
 	schema, base := scores(t), harborCohort()
 	base.Protect = nil
 	for _, standard := range []string{"identified", "safe-harbor"} {

@@ -1,4 +1,4 @@
-package policies_test
+package bruteforce
 
 // bases are the policies that the pairs start from: each standard, delimited
 // data and FHIR, with and without a cohort, Part 2 and disclosure control.

@@ -1,4 +1,4 @@
-package policies_test
+package bruteforce
 
 import (
 	"maps"
@@ -82,7 +82,7 @@ func leavesNewly(pieces []piece, x situation) (list []piece) {
 // in whole situations. Each situation that it names is one of widening, and
 // where it names none for a piece, none is met around one in which the piece
 // leaves.
-func TestBruteForceWhole(t *testing.T) {
+func TestWhole(t *testing.T) {
 	c, leaves := newClinic(t), fhirLeaves(t)
 	for _, p := range pairs(pairsWanted() / 3) {
 		q, pieces := newQuestion(t, p.was, p.is, c, rendering{leaves: leaves})

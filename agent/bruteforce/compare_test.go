@@ -1,4 +1,4 @@
-package policies_test
+package bruteforce
 
 import (
 	"fmt"
@@ -17,7 +17,7 @@ import (
 // Compare says neither more nor less than the oracle, in both directions: of
 // each piece that newly leaves there is a change that says so, and each change
 // comes with a situation in which what it names does newly leave.
-func TestBruteForceCompare(t *testing.T) {
+func TestCompare(t *testing.T) {
 	c, r, env := newClinic(t), rendering{leaves: fhirLeaves(t)}, compareEnv(t)
 	met, without := map[string]int{}, 0
 	for _, p := range pairs(pairsWanted()) {
@@ -67,7 +67,7 @@ func compareEnv(t testing.TB) policies.Env {
 		t.Fatal(err)
 	}
 	env := policies.Env{Schemas: map[string]*extract.Schema{"scores": scores(t)}, Recipients: kinds}
-	for name, path := range map[string]string{"visits": "testdata/schemas/visits.json", "episodes": path} {
+	for name, path := range map[string]string{"visits": "../../policies/testdata/schemas/visits.json", "episodes": path} {
 		schema, err := extract.LoadSchema(path)
 		if err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-package policies_test
+package bruteforce
 
 import (
 	"context"
@@ -160,7 +160,7 @@ func (c *clinic) permits(t testing.TB, p *policies.Policy) map[string]bool {
 
 // The clinic's patients stand as their ids say: of each standing one is
 // permitted and one kept back, for the reason it is there for.
-func TestBruteForcePeople(t *testing.T) {
+func TestPeople(t *testing.T) {
 	c := newClinic(t)
 	s := identifiedCSV()
 	s.People.OptOut = true
