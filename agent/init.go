@@ -62,8 +62,9 @@ func NewKeys(dir, archiveDir string) (*Keys, error) {
 }
 
 // Init makes a first clinic in dir: keys, folders, a configuration, a policy and
-// the library of policies, in which the places to fill in are marked. It refuses a folder that
-// has a configuration. Protective inputs it does not make: an empty list of
+// the library of policies, in which the places to fill in are marked, and the
+// schema by which editors know the language. It refuses a folder that has a
+// configuration. Protective inputs it does not make: an empty list of
 // restrictions would say that nobody has restricted anything.
 func Init(dir string) (*Keys, error) {
 	config := filepath.Join(dir, "postern.yaml")
@@ -89,6 +90,7 @@ func Init(dir string) (*Keys, error) {
 	}
 	for _, file := range []struct{ name, text string }{
 		{filepath.Join("inputs", "README.txt"), firstInputs},
+		{filepath.Join("policies", "policy.schema.json"), string(policies.JSONSchema())},
 		{filepath.Join("policies", "scores.yaml"), firstPolicy},
 		{"postern.yaml", strings.Replace(firstConfig, "ARCHIVE-KEY", keys.Archive, 1)}, // last: with it, init is done
 	} {
