@@ -60,6 +60,7 @@ var commands = []command{
 	{"init", "DIR [--approver SHA256:…]…", "make a configuration, keys and folders; record approvers' fingerprints", initialize, true},
 	{"check", "", "check configuration, policies and keys, offline; lists all that is to be filled in", check, false},
 	{"policy", "list | check | explain | test | compare | approve", "policy files: what is proved, what is said in plain English", policy, false},
+	{"consent", "test", "consent cases: what the engine decides against what the rules ask for", consentCommand, true},
 	{"plan", "EXCHANGE", "a dry run: every disposition counted, nothing leaves", plan, false},
 	{"run", "EXCHANGE", "one run, now", runOnce, false},
 	{"serve", "", "the daemon: runs exchanges on their schedules", serve, false},
@@ -141,6 +142,23 @@ func (c *command) invoke(ctx context.Context, args []string, in io.Reader, out, 
 	k.flags.BoolVar(&k.json, "json", false, "answer as JSON")
 	k.args = args
 	return c.run(k)
+}
+
+// among hands over to the word that follows the name of a group of commands.
+func (k *call) among(list []command) error {
+	if len(k.args) == 0 || slices.Contains([]string{"help", "-h", "--help", "-help"}, k.args[0]) {
+		fmt.Fprintf(k.out, "usage: postern %s COMMAND [flags]\n", k.command.name)
+		listCommands(k.out, list)
+		if len(k.args) == 0 {
+			return silent{agent.Usage}
+		}
+		return nil
+	}
+	c, err := find(list, k.command.name+" "+k.args[0])
+	if err != nil {
+		return err
+	}
+	return c.invoke(k.ctx, k.args[1:], k.in, k.out, k.err)
 }
 
 // parse reads the flags that the command has declared and checks the number of

@@ -25,21 +25,7 @@ var policyCommands = []command{
 }
 
 // policy hands over to the word that follows.
-func policy(k *call) error {
-	if len(k.args) == 0 || slices.Contains([]string{"help", "-h", "--help", "-help"}, k.args[0]) {
-		fmt.Fprintln(k.out, "usage: postern policy COMMAND [flags]")
-		listCommands(k.out, policyCommands)
-		if len(k.args) == 0 {
-			return silent{agent.Usage}
-		}
-		return nil
-	}
-	c, err := find(policyCommands, "policy "+k.args[0])
-	if err != nil {
-		return err
-	}
-	return c.invoke(k.ctx, k.args[1:], k.in, k.out, k.err)
-}
+func policy(k *call) error { return k.among(policyCommands) }
 
 // policyCheck proves a policy. One that this version cannot carry out is proved
 // too, and then refused by name.

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/consent/casefile"
+)
+
+// consentCommands are the words after `postern consent`.
+var consentCommands = []command{
+	{"consent test", "DIR | FILE …", "run consent cases: decisions and all reasons are held against what the rules ask for", consentTest, true},
+}
+
+// consentCommand hands over to the word that follows.
+func consentCommand(k *call) error { return k.among(consentCommands) }
+
+// consentTest is `postern consent test`. It ends with 4 when a case does not
+// hold; what this engine does not decide yet is counted apart.
+func consentTest(k *call) error {
+	if err := k.parse(1, -1); err != nil {
+		return err
+	}
+	var answer struct {
+		Cases     []*casefile.Result `json:"cases"`
+		Failed    int                `json:"failed"`
+		Undecided int                `json:"undecided"`
+	}
+	for _, path := range k.args {
+		files, err := casefile.Files(path)
+		if err != nil {
+			return &agent.Failure{Class: agent.Usage, Err: err, Remedy: "name case files, or folders that hold some"}
+		}
+		for _, file := range files {
+			results, err := casefile.RunFile(k.ctx, file)
+			if err != nil {
+				return err
+			}
+			answer.Cases = append(answer.Cases, results...)
+		}
+	}
+	for _, r := range answer.Cases {
+		switch {
+		case r.Needs != nil:
+			answer.Undecided++
+		case !r.Passed:
+			answer.Failed++
+		}
+		if !k.json {
+			k.showConsentCase(r)
+		}
+	}
+	if k.json {
+		if err := k.answer(answer); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(k.out, "\n%d cases, %d failed, %d not decided by this engine\n", len(answer.Cases), answer.Failed, answer.Undecided)
+	}
+	switch {
+	case len(answer.Cases) == 0:
+		return usageFailure("there are no cases", "name case files, or folders that hold some")
+	case answer.Failed > 0:
+		return silent{agent.AnsweredNo}
+	}
+	return nil
+}
+
+func (k *call) showConsentCase(r *casefile.Result) {
+	at := r.File
+	if r.Line > 0 {
+		at = fmt.Sprintf("%s:%d", r.File, r.Line)
+	}
+	switch {
+	case r.Needs != nil:
+		fmt.Fprintf(k.out, "not decided  %s: %s (needs %s)\n", at, r.Case, strings.Join(r.Needs, ", "))
+		return
+	case r.Passed:
+		fmt.Fprintf(k.out, "passed       %s: %s\n", at, r.Case)
+		return
+	}
+	fmt.Fprintf(k.out, "FAILED       %s: %s\n", at, r.Case)
+	if r.Failed != "" {
+		fmt.Fprintf(k.out, "  %s\n", strings.ReplaceAll(r.Failed, "\n", "\n  "))
+	}
+	for _, d := range r.Diffs {
+		fmt.Fprintf(k.out, "  %s\n    expected  %s\n    got       %s\n", d.Record, d.Expected, d.Got)
+	}
+}

@@ -1,0 +1,193 @@
+package casefile
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+// Files are the case files (*.yaml) of a folder and the folders below it, in
+// byte order; of a file, that file.
+func Files(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	var files []string
+	err = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && filepath.Ext(name) == ".yaml" {
+			files = append(files, name)
+		}
+		return err
+	})
+	return files, err
+}
+
+// Load reads the cases of one file. The error is a *strictyaml.Errors with all
+// mistakes of its first document that has any.
+func Load(file string) ([]*Case, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the cases: %w", err)
+	}
+	var common Case
+	var shared *strictyaml.Source // of common
+	var cases []*Case
+	for i, document := range documents(data) {
+		if i == 0 && startsWith(document, "common:") {
+			var first struct {
+				Common Case `yaml:"common"`
+			}
+			if shared, err = strictyaml.Decode(file, document, &first); err != nil {
+				return nil, err
+			}
+			common = first.Common
+			continue
+		}
+		c := common
+		c.File = file
+		source, err := strictyaml.Decode(file, document, &c)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.check(source); err != nil {
+			return nil, err
+		}
+		if shared != nil && shared.Errors().Err() != nil { // found by what every case is checked for
+			return nil, shared.Errors().Err()
+		}
+		cases = append(cases, &c)
+	}
+	return cases, nil
+}
+
+// documents parts a file at its lines of `---`. Each document keeps the place
+// that it has in the file, by the empty lines before it.
+func documents(data []byte) (list [][]byte) {
+	var document []byte
+	for n, line := range bytes.Split(data, []byte("\n")) {
+		if bytes.Equal(bytes.TrimRight(line, " \r"), []byte("---")) {
+			if len(bytes.TrimSpace(document)) > 0 {
+				list = append(list, document)
+			}
+			document, line = bytes.Repeat([]byte("\n"), n), nil
+		}
+		document = append(append(document, line...), '\n')
+	}
+	return append(list, document)
+}
+
+// startsWith tells whether the first line of a document that says something
+// begins with a key.
+func startsWith(document []byte, key string) bool {
+	for line := range bytes.Lines(document) {
+		if line = bytes.TrimRight(line, " \r\n"); len(line) > 0 && line[0] != '#' {
+			return bytes.HasPrefix(line, []byte(key))
+		}
+	}
+	return false
+}
+
+// check settles what the shape alone does not: what a case must have, be it
+// from common, and that each record is expected to end in one way.
+func (c *Case) check(source *strictyaml.Source) error {
+	errs := source.Errors()
+	c.Line = source.AtKey("case").Line
+	for _, must := range []struct {
+		key     string
+		missing bool
+	}{
+		{"case", c.Title == ""}, {"as_of", c.AsOf.IsZero()}, {"decided_at", c.DecidedAt.IsZero()}, {"request.recipient", c.Request.Recipient == ""},
+		{"request.kind", c.Request.Kind == ""}, {"request.purpose", c.Request.Purpose == ""}, {"request.basis", c.Request.Basis == ""},
+		{"request.standard", c.Request.Standard == ""}, {"records", len(c.Records) == 0}, {"expect", c.Expect.IsEmpty()},
+	} {
+		if must.missing {
+			errs.Add(source.At(must.key), must.key, "the key is missing, and common has none", "add "+must.key+":")
+		}
+	}
+	c.checkExpect()
+	for _, rows := range []struct {
+		of      []strictyaml.Node
+		columns []string
+	}{{c.Restrictions, restrictionColumns}, {c.Programs, programColumns}, {c.rows(), registryColumns}} {
+		for _, row := range rows.of {
+			checkRow(row, rows.columns)
+		}
+	}
+	return errs.Err()
+}
+
+// checkExpect reads what is expected: one line for each record, or what stops.
+func (c *Case) checkExpect() {
+	if c.Expect.IsMap() {
+		var stop struct {
+			Stops string `yaml:"stops,required" words:"input|request"`
+		}
+		c.Expect.Decode(&stop)
+		c.stops = stop.Stops
+		return
+	}
+	c.Expect.Decode(&c.expect)
+	met := map[string]bool{}
+	for i, e := range c.expect {
+		at := c.Expect.Items()[i]
+		if !slices.ContainsFunc(c.Records, func(r record) bool { return r.ID == e.Record }) {
+			at.Fail("name one of records", "there is no record %q", e.Record)
+		}
+		if met[e.Record] {
+			at.Fail("a record ends in one way: remove the second line", "record %q is expected twice", e.Record)
+		}
+		met[e.Record] = true
+		for _, reason := range e.Reasons {
+			if !slices.Contains(reasonNames, reason) {
+				at.Fail(strictyaml.DidYouMean(reason, reasonNames), "there is no reason %q", reason)
+			}
+		}
+	}
+	for _, r := range c.Records {
+		if !met[r.ID] && !c.Expect.IsEmpty() {
+			c.Expect.Fail("add {record: "+r.ID+", effect: …, reasons: […]}", "nothing is expected of record %q", r.ID)
+		}
+	}
+}
+
+var reasonNames = func() (names []string) {
+	for r := extract.Reason(1); int(r) < extract.Reasons; r++ {
+		names = append(names, r.String())
+	}
+	return names
+}()
+
+// checkRow refuses what is no row of single values under known columns: the
+// loaders would refuse it too, and then a case which expects that passes.
+func checkRow(row strictyaml.Node, columns []string) {
+	if !row.IsMap() {
+		row.Fail("write {column: value, …}", "a row is a mapping")
+	}
+	for _, e := range row.Entries() {
+		switch {
+		case !slices.Contains(columns, e.Key):
+			e.Value.Fail(strictyaml.DidYouMean(e.Key, columns), "there is no column %q", e.Key)
+		case !e.Value.IsScalar():
+			e.Value.Fail("", "a cell is a single value")
+		}
+	}
+}
+
+// The columns of rows, as the loaders know them.
+var (
+	registryColumns    = strings.Fields("patient scope decision status recipient purpose categories from to signed_on form source_document ended_on ended_by")
+	restrictionColumns = strings.Fields("subject kind recipient plan encounter service from to ended_on ended_by")
+	programColumns     = strings.Fields("kind id from to ended_on ended_by")
+	rosterColumns      = strings.Fields("subject member_id from to")
+)

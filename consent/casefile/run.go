@@ -1,0 +1,195 @@
+package casefile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/posternhealth/postern/consent"
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/strictyaml"
+	"github.com/posternhealth/postern/policies"
+)
+
+// Result is how one case ended.
+type Result struct {
+	File    string       `json:"file"`
+	Line    int          `json:"line"`
+	Case    string       `json:"case,omitempty"`
+	Rule    string       `json:"rule,omitempty"`
+	Passed  bool         `json:"passed"`
+	Needs   []string     `json:"needs,omitempty"`  // what keeps this engine from deciding the case: it neither passed nor failed
+	Failed  string       `json:"failed,omitempty"` // why as a whole
+	Records int          `json:"records"`
+	Diffs   []Difference `json:"differences,omitempty"`
+}
+
+// Difference is one record that was decided otherwise than expected.
+type Difference struct {
+	Record   string `json:"record"`
+	Expected string `json:"expected"`
+	Got      string `json:"got"`
+}
+
+// RunFile runs the cases of one file. A file that cannot be read is one result.
+func RunFile(ctx context.Context, file string) ([]*Result, error) {
+	cases, err := Load(file)
+	if err != nil {
+		return []*Result{{File: file, Failed: err.Error()}}, nil
+	}
+	var results []*Result
+	for _, c := range cases {
+		r, err := c.Run(ctx)
+		if err != nil {
+			return results, err
+		}
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// Run decides the records of a case. The error is none of the case: no scratch
+// folder, or the end of ctx.
+func (c *Case) Run(ctx context.Context) (*Result, error) {
+	r := &Result{File: c.File, Line: c.Line, Case: c.Title, Rule: c.Rule, Records: len(c.Records)}
+	for _, need := range c.Needs {
+		if undecided[need] {
+			r.Needs = append(r.Needs, need)
+		}
+	}
+	if r.Needs != nil {
+		return r, nil
+	}
+	dir, err := os.MkdirTemp("", "postern-case-")
+	if err != nil {
+		return nil, err
+	}
+	stopped := c.decide(ctx, dir, r)
+	if err := errors.Join(ctx.Err(), os.RemoveAll(dir)); err != nil {
+		return nil, err
+	}
+	r.Failed = c.stopped(stopped)
+	r.Passed = r.Failed == "" && len(r.Diffs) == 0
+	return r, nil
+}
+
+// errRequest marks a request that can never be answered with yes.
+var errRequest = errors.New("there is no such disclosure")
+
+// stopped tells what is wrong with how a case stopped, or that it did not.
+func (c *Case) stopped(err error) string {
+	var defect *inputDefect
+	how := ""
+	switch {
+	case errors.As(err, &defect):
+		how = "input"
+	case errors.Is(err, errRequest):
+		how = "request"
+	case err != nil:
+		return err.Error()
+	}
+	switch {
+	case how == c.stops:
+		return ""
+	case how == "":
+		return "the records were decided; expected: stops: " + c.stops
+	case c.stops == "":
+		return fmt.Sprintf("stops: %s: %v", how, err)
+	}
+	return fmt.Sprintf("stops: %s: %v; expected: stops: %s", how, err, c.stops)
+}
+
+// decide fills the result with the differences; its error is what stopped it.
+func (c *Case) decide(ctx context.Context, dir string, r *Result) error {
+	tables, err := c.load(ctx, dir)
+	if err != nil {
+		return err
+	}
+	decider, err := consent.NewDecider(c.request(), tables)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errRequest, err)
+	}
+	for i := range c.expect {
+		e := &c.expect[i]
+		at := slices.IndexFunc(c.Records, func(r record) bool { return r.ID == e.Record })
+		if want, got := e.String(), decided(decider, &c.Records[at], e.Part2 != ""); want != got {
+			r.Diffs = append(r.Diffs, Difference{e.Record, want, got})
+		}
+	}
+	return nil
+}
+
+// decided is the decision about a record in the words of an expectation.
+func decided(d *consent.Decider, r *record, part2 bool) string {
+	facts, rejected := r.facts()
+	if rejected != extract.NoReason {
+		return (&expectation{Effect: string(consent.EffectDeny), Reasons: []string{rejected.String()}}).String()
+	}
+	out := d.Decide(&facts)
+	got := &expectation{Effect: string(d.Effect(out))}
+	if out.Reasons != 0 {
+		got.Reasons = strings.Split(out.Reasons.Names(), ",")
+	}
+	if part2 {
+		got.Part2 = map[bool]string{true: "yes", false: "no"}[out.Part2]
+	}
+	return got.String()
+}
+
+func (e *expectation) String() string {
+	text := e.Effect
+	if len(e.Reasons) > 0 {
+		text += ": " + strings.Join(slices.Sorted(slices.Values(e.Reasons)), ", ")
+	}
+	if e.Part2 != "" {
+		text += " (Part 2: " + e.Part2 + ")"
+	}
+	return text
+}
+
+// request is what the case asks, as the policy and the configuration of an
+// exchange would say it.
+func (c *Case) request() consent.Request {
+	q := &c.Request
+	p := &policies.Policy{Name: "case", Standard: q.Standard, Recipient: q.Recipient, Purpose: q.Purpose, Basis: q.Basis, Agreement: c.agreement()}
+	p.People = policies.People{
+		General: c.ConsentRule.General, Part2: policies.DenyWithout, AcceptForms: c.ConsentRule.AcceptForms, Covered: q.Covered,
+		RegistryOptOut: c.ClinicChoice.RegistryOptOut != "", Part2LeaveOut: c.ClinicChoice.Part2Program != "",
+	}
+	if q.Relationship || policies.Applies(q.Kind, q.Basis, q.Standard).Relationship {
+		p.People.Roster = roster
+	}
+	req := consent.Request{
+		Policy: p, RecipientKind: q.Kind, DecidedAt: c.DecidedAt, AsOf: dayOf(c.AsOf), Period: extract.NoSpan,
+		Organizations: q.Identifiers, Others: c.Clinic.Others, Self: c.Clinic.Identifiers, LabelsComplete: c.Clinic.Labels != "partial",
+		PsychotherapyNotes: c.Clinic.PsychotherapyNotes, SUDCounselingNotes: c.Clinic.SUDCounselingNotes,
+	}
+	if q.Period != nil {
+		req.Period = extract.Span{From: dayOf(q.Period.From), To: dayOf(q.Period.To)}
+	}
+	return req
+}
+
+// agreement is that of the case, or one in force of the kind that the standard asks for.
+func (c *Case) agreement() policies.Agreement {
+	if a := c.Agreement; a != nil {
+		return policies.Agreement{Kind: a.Kind, ID: a.ID, From: dayOf(a.From), To: dayOf(a.To), ReviewBy: dayOf(a.ReviewBy)}
+	}
+	today := extract.DayOf(c.DecidedAt)
+	in := policies.Agreement{Kind: "provider-contract", ID: "case", From: today, To: today, ReviewBy: extract.NoDay}
+	if c.Request.Standard == policies.LimitedDataSet {
+		in.Kind = "dua"
+	}
+	return in
+}
+
+// dayOf is the day of a date, NoDay of one that is open or not written.
+func dayOf(d strictyaml.Date) extract.Day {
+	if d.IsZero() || d.Open {
+		return extract.NoDay
+	}
+	return extract.DayOf(d.Time())
+}
