@@ -36,6 +36,7 @@ func identifiedFHIR() *spec {
 			{"Observation", []only{{Path: "code", Items: []string{"44261-6", "F1*"}}, {Path: "date", Period: "2026-01-01..2026-06-30"}},
 				[]field{{Name: "code.coding.code", From: "code.coding.code", Do: "keep"}, {Name: "subject", From: "subject", Do: "keep"},
 					{Name: "effectiveDateTime", From: "effectiveDateTime", Do: "year"}}},
+			{"Organization", nil, []field{{Name: "active", From: "active", Do: "keep"}}},
 		},
 		Layout: "ndjson", Mode: "full", Part2Rows: "leave-out", KeepYears: 6,
 	}

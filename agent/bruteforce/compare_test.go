@@ -1,12 +1,12 @@
 package bruteforce
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -18,13 +18,13 @@ import (
 // each piece that newly leaves there is a change that says so, and each change
 // comes with a situation in which what it names does newly leave.
 func TestCompare(t *testing.T) {
-	c, r, env := newClinic(t), rendering{leaves: fhirLeaves(t)}, compareEnv(t)
+	c, r, env := newClinic(t), rendering{leaves: fhirLeaves(t)}, newEnvs(t)
 	met, without := map[string]int{}, 0
 	for _, p := range pairs(pairsWanted()) {
 		for _, construct := range p.constructs {
 			met[construct]++
 		}
-		got := policies.Compare(rendering{r.leaves, p.was}.policy(), rendering{r.leaves, p.is}.policy(), env, env)
+		got := policies.Compare(rendering{r.leaves, p.was}.policy(), rendering{r.leaves, p.is}.policy(), env.of(p.was), env.of(p.is))
 		if len(got.Widens) == 0 {
 			without++
 		}
@@ -56,30 +56,64 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-func compareEnv(t testing.TB) policies.Env {
-	path := filepath.Join(t.TempDir(), "episodes.json")
-	var fields []string
-	for _, name := range slices.Sorted(maps.Keys(tableColumns)) {
-		fields = append(fields, fmt.Sprintf(`{"name":%q,"type":"string","class":%q}`, name, tableColumns[name]))
+// envs are what policies meet, by the values that their schemas list.
+type envs struct {
+	t    testing.TB
+	made map[string]policies.Env
+}
+
+func newEnvs(t testing.TB) envs { return envs{t, map[string]policies.Env{}} }
+
+func (e envs) of(s *spec) policies.Env {
+	key := fmt.Sprint(s.Listed)
+	if _, known := e.made[key]; !known {
+		e.made[key] = policies.Env{Recipients: kinds, Schemas: map[string]*extract.Schema{
+			"scores": e.schema("scores", columns["scores"], s.Listed), "visits": e.schema("visits", columns["visits"], nil), "episodes": e.schema("episodes", tableColumns, nil),
+		}}
 	}
-	text := `{"fields":[{"name":"patient_id","type":"string","class":"subject-key","role":"subject"},{"name":"episode_on","type":"date","class":"date","role":"date"},` + strings.Join(fields, ",") + `]}`
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	return e.made[key]
+}
+
+// schema declares columns: the day of service and the patient by their roles,
+// and the values that a column may have.
+func (e envs) schema(name string, columns map[string]extract.Class, listed map[string][]string) *extract.Schema {
+	type column struct {
+		Name        string              `json:"name"`
+		Type        string              `json:"type"`
+		Class       string              `json:"class"`
+		Role        string              `json:"role,omitempty"`
+		Constraints map[string][]string `json:"constraints,omitempty"`
 	}
-	env := policies.Env{Schemas: map[string]*extract.Schema{"scores": scores(t)}, Recipients: kinds}
-	for name, path := range map[string]string{"visits": "../../policies/testdata/schemas/visits.json", "episodes": path} {
-		schema, err := extract.LoadSchema(path)
-		if err != nil {
-			t.Fatal(err)
+	roles := map[string]string{"patient_id": "subject", "service_date": "date", "episode_on": "date"}
+	list := []column{}
+	for _, n := range slices.Sorted(maps.Keys(columns)) {
+		c := column{Name: n, Type: "string", Class: columns[n].String(), Role: roles[n]}
+		if columns[n] == extract.Date || columns[n] == extract.BirthDate {
+			c.Type = "date"
 		}
-		env.Schemas[name] = schema
+		if listed[n] != nil {
+			c.Constraints = map[string][]string{"enum": listed[n]}
+		}
+		list = append(list, c)
 	}
-	return env
+	text, err := json.Marshal(map[string]any{"fields": list})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	path := filepath.Join(e.t.TempDir(), name+".json")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		e.t.Fatal(err)
+	}
+	schema, err := extract.LoadSchema(path)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return schema
 }
 
 // indexKeys tell by which name Compare calls the index date of each policy: by
 // that which it uses where the policy alone is concerned.
-func indexKeys(r rendering, env policies.Env, specs ...*spec) map[string]string {
+func indexKeys(r rendering, env envs, specs ...*spec) map[string]string {
 	keys := map[string]string{}
 	for _, s := range specs {
 		if s.Cohort == nil {
@@ -87,7 +121,7 @@ func indexKeys(r rendering, env policies.Env, specs ...*spec) map[string]string 
 		}
 		other := s.clone()
 		other.Recipient = "nobody"
-		c := policies.Compare(rendering{r.leaves, other}.policy(), rendering{r.leaves, s}.policy(), env, env)
+		c := policies.Compare(rendering{r.leaves, other}.policy(), rendering{r.leaves, s}.policy(), env.of(s), env.of(s))
 		for _, w := range c.Widens {
 			for key := range w.Situation.Index {
 				keys[indexOf(s)] = key

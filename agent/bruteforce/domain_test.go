@@ -44,6 +44,9 @@ func domains(specs ...*spec) map[string][]any {
 			near("group:is", max(s.Protect.K, s.Protect.Smallest))
 			near("derivable", s.Protect.Years)
 		}
+		for column, values := range s.Listed {
+			add(valueAt("scores", column), anys(append(values, "", "zzz"))...)
+		}
 		for name, list := range conditionsOf(s) {
 			for _, c := range list {
 				if c.Period == "" {

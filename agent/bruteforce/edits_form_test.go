@@ -31,6 +31,8 @@ func editField(r *rand.Rand, s *spec, fits func(dataset string, f field) bool, d
 // more are fields that a policy may come to release, by dataset.
 func more(s *spec, dataset string) []field {
 	switch dataset {
+	case "Organization":
+		return []field{{Name: "name", From: "name", Do: "keep"}}
 	case "Patient":
 		return []field{{Name: "gender", From: "gender", Do: "keep"}, {Name: "address.state", From: "address.state", Do: "keep"}, {Name: "birthDate", From: "birthDate", Do: "year"}, {Name: "identifier", From: "identifier", Do: "keep"}}
 	case "Observation":

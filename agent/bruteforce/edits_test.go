@@ -1,6 +1,7 @@
 package bruteforce
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -287,6 +288,16 @@ var scopeEdits = []edit{
 			return change(r, &rel.Only[i].Path, "date", "service_date")
 		}
 		rel.Only = append(rel.Only, only{Path: "date", Period: "last-closed-year"})
+		return true
+	}},
+	{"schema: listed values", func(r *rand.Rand, s *spec) bool {
+		if s.dataset("scores") == nil {
+			return false
+		}
+		if s.Listed = maps.Clone(s.Listed); s.Listed == nil {
+			s.Listed = map[string][]string{}
+		}
+		s.Listed[pick(r, "status", "sex")] = pick(r, []string{"final", "f"}, []string{"final", "amended", "f", "m"}, []string{"registered", "m"})
 		return true
 	}},
 	{"condition: period word", func(r *rand.Rand, s *spec) bool {

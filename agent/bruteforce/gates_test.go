@@ -75,7 +75,11 @@ func atLeast(name string, least int) gate {
 	return gate{[]string{name}, func(x situation) bool { return x[name].(int) >= least }}
 }
 
-func peopleGates(s *spec, permits map[string]bool) (list []gate) {
+// peopleGates ask the decider. Of what concerns no patient it knows the record only.
+func peopleGates(s *spec, dataset string, permits map[string]bool) (list []gate) {
+	if aboutNobody[dataset] {
+		return []gate{{[]string{"part2"}, func(x situation) bool { return permits["nobody_"+x["part2"].(string)] }}}
+	}
 	reads := slices.DeleteFunc(slices.Clone(standingVars), func(name string) bool { return strings.HasPrefix(name, "in:") && name != "in:"+s.People.Roster })
 	list = append(list, gate{reads, func(x situation) bool {
 		values := make([]string, len(standingVars))
@@ -94,7 +98,7 @@ func peopleGates(s *spec, permits map[string]bool) (list []gate) {
 
 // dayOfService asks for a day, where a relationship on it is asked about.
 func dayOfService(s *spec, dataset string) []gate {
-	if s.People.Roster == "" || s.People.Covered != "at-service" {
+	if s.People.Roster == "" || s.People.Covered != "at-service" || aboutNobody[dataset] {
 		return nil
 	}
 	return []gate{dateGate(dataset, nil, func(situation, int) bool { return true })}
@@ -103,8 +107,8 @@ func dayOfService(s *spec, dataset string) []gate {
 // recordGates judge the record: the conditions of its dataset, the day it
 // needs for a relationship, and the window of its person.
 func recordGates(s *spec, rel release) []gate {
-	list := slices.Concat(dayOfService(s, rel.Dataset), valueGates(s, rel.Dataset, rel.Only))
-	if s.Cohort == nil {
+	list := slices.Concat(dayOfService(s, rel.Dataset), valueGates(s, rel.Dataset, rel.Only), listedGates(s, rel.Dataset))
+	if s.Cohort == nil || aboutNobody[rel.Dataset] {
 		return list
 	}
 	index := indexOf(s)
@@ -171,6 +175,17 @@ func valueGates(s *spec, dataset string, conditions []only) (list []gate) {
 		default:
 			items := itemsOf(s, c)
 			list = append(list, gate{[]string{at}, func(x situation) bool { return amongItems(items, x[at].(string)) }})
+		}
+	}
+	return list
+}
+
+// listedGates: a row is rejected that holds a value which the schema does not list.
+func listedGates(s *spec, dataset string) (list []gate) {
+	for column, values := range s.Listed {
+		at := valueAt(dataset, column)
+		if dataset == "scores" {
+			list = append(list, gate{[]string{at}, func(x situation) bool { return x[at] == "" || slices.Contains(values, x[at].(string)) }})
 		}
 	}
 	return list

@@ -19,11 +19,14 @@ type piece struct {
 	stratum         *dimension
 	sets            map[string]set
 	presence        bool   // tells only that there is a record
-	gates, control  []gate // control: of the disclosure control
+	run, gates      []gate // of the run; of the record and its person
+	control         []gate // of the disclosure control
 
 	covering []piece // of the old policy, once asked for
 	order    []gate  // what is known of the two policies' groups
 }
+
+func (p piece) all() []gate { return slices.Concat(p.run, p.gates, p.control) }
 
 func (p piece) String() string {
 	text := p.dataset + ": " + p.source
@@ -54,11 +57,11 @@ func (p piece) covers(n piece) bool {
 // groups of two policies apart.
 func letsOut(t testing.TB, s *spec, role string, c *clinic, r rendering) (list []piece) {
 	r.spec = s
-	all, control := append(runGates(s), peopleGates(s, c.permits(t, r.policy()))...), controlGates(s, role)
+	run, control, permits := runGates(s), controlGates(s, role), c.permits(t, r.policy())
 	for _, rel := range s.Release {
-		gates := slices.Concat(all, recordGates(s, rel))
+		gates := slices.Concat(peopleGates(s, rel.Dataset, permits), recordGates(s, rel))
 		add := func(p piece) {
-			p.dataset, p.gates, p.control = rel.Dataset, gates, control
+			p.dataset, p.run, p.gates, p.control = rel.Dataset, run, gates, control
 			list = append(list, p)
 		}
 		for _, f := range rel.Fields {
@@ -75,7 +78,7 @@ func letsOut(t testing.TB, s *spec, role string, c *clinic, r rendering) (list [
 		}
 	}
 	for _, t := range s.Tables {
-		list = append(list, tablePieces(s, t, all, control)...)
+		list = append(list, tablePieces(s, t, permits, run, control)...)
 	}
 	return list
 }
@@ -101,8 +104,8 @@ func fieldPieces(rel release, f field, r rendering) (list []piece) {
 // tablePieces are the statistics of a table: whoever is in the denominator is
 // counted by each dimension, and in the numerator too when its conditions
 // hold. A rate tells of both, and both together tell the rate.
-func tablePieces(s *spec, t table, all, control []gate) (list []piece) {
-	in := slices.Concat(all, dayOfService(s, t.Dataset), valueGates(s, t.Dataset, t.In))
+func tablePieces(s *spec, t table, permits map[string]bool, run, control []gate) (list []piece) {
+	in := slices.Concat(peopleGates(s, t.Dataset, permits), dayOfService(s, t.Dataset), valueGates(s, t.Dataset, t.In))
 	met := slices.Concat(in, valueGates(s, t.Dataset, t.Met))
 	by := t.By
 	if t.Totals {
@@ -110,7 +113,7 @@ func tablePieces(s *spec, t table, all, control []gate) (list []piece) {
 	}
 	for _, d := range by {
 		add := func(what, part string, gates []gate) {
-			list = append(list, piece{dataset: t.Name + "/" + t.Dataset, source: d.Path + " " + what, part: "table " + t.Name + part, name: d.Path, stratum: &d, sets: s.Sets, gates: gates, control: control})
+			list = append(list, piece{dataset: t.Name + "/" + t.Dataset, source: d.Path + " " + what, part: "table " + t.Name + part, name: d.Path, stratum: &d, sets: s.Sets, run: run, gates: gates, control: control})
 		}
 		for _, show := range t.Show {
 			if show == "denominator" || show == "rate" {
@@ -220,11 +223,11 @@ func (q *question) ask(p piece) situation {
 	var was [][]gate
 	for _, o := range p.covering {
 		key += fmt.Sprintf(" %p", o.gates)
-		was = append(was, slices.Concat(o.gates, o.control))
+		was = append(was, o.all())
 	}
 	where, met := q.known[key]
 	if !met {
-		where = uncovered(slices.Concat(p.gates, p.control, p.order), was, q.domain)
+		where = uncovered(append(p.all(), p.order...), was, q.domain)
 		q.known[key] = where
 	}
 	return where

@@ -67,7 +67,7 @@ func pairsWanted() int {
 // lists the pieces that leave under the new one and are not covered.
 func leavesNewly(pieces []piece, x situation) (list []piece) {
 	leaves := func(p piece) bool {
-		return !slices.ContainsFunc(slices.Concat(p.gates, p.control), func(g gate) bool { return !g.holds(x) })
+		return !slices.ContainsFunc(p.all(), func(g gate) bool { return !g.holds(x) })
 	}
 	for _, p := range pieces {
 		possible := !slices.ContainsFunc(p.order, func(g gate) bool { return !g.holds(x) })
@@ -97,7 +97,7 @@ func TestWhole(t *testing.T) {
 			}
 		}
 		for i := range quiet {
-			around := uncovered(slices.Concat(quiet[i].gates, quiet[i].control), nil, q.domain)
+			around := uncovered(quiet[i].all(), nil, q.domain)
 			for range 40 {
 				if x := q.aside(r, around); len(leavesNewly(quiet[i:i+1], x)) > 0 {
 					t.Errorf("pair %d %v: %s leaves newly in %v", p.number, p.constructs, quiet[i], x)

@@ -144,6 +144,13 @@ func (c *clinic) permits(t testing.TB, p *policies.Policy) map[string]bool {
 	if err != nil {
 		return answers // the table of steps has no line for it: nothing leaves
 	}
+	for _, part2 := range yesNo {
+		f := extract.Facts{Dataset: "Organization", Date: extract.NoSpan}
+		if part2 == "yes" {
+			f.Labels = []phi.Bytes{phi.Bytes("42CFRPart2")}
+		}
+		answers["nobody_"+part2] = d.Decide(&f).Reasons == 0
+	}
 	served := extract.Day(ordinal("2026-03-02"))
 	for _, patient := range product(standingValues[:len(standingValues)-1]) {
 		id := strings.Join(patient, "_")

@@ -22,6 +22,7 @@ type spec struct {
 	Attest, Certificate                                *dated
 	FineDates                                          bool
 	Sets                                               map[string]set
+	Listed                                             map[string][]string // by column of scores: the only values that its schema knows
 	People                                             people
 	Inputs                                             map[string]guard
 	Cohort                                             *cohort
@@ -164,6 +165,9 @@ var columns = map[string]map[string]extract.Class{
 // people rather than of events.
 var undated = map[string]bool{"visits": true, "Patient": true}
 
+// aboutNobody are datasets of records that concern no patient.
+var aboutNobody = map[string]bool{"Organization": true}
+
 func isFHIR(dataset string) bool { return columns[dataset] == nil }
 
 // leaves are the FHIR leaves of the fields that the pairs release, as Load
@@ -184,6 +188,7 @@ func fhirLeaves(t testing.TB) map[string]map[string][]policies.Leaf {
 	for path, class := range map[string]extract.Class{"address.state": extract.State, "address.postalCode": extract.Postcode, "deceasedDateTime": extract.DeathDate} {
 		patient[path] = []policies.Leaf{{Path: strings.Split(path, "."), Class: class}}
 	}
+	out["Organization"] = map[string][]policies.Leaf{"active": {{Path: []string{"active"}, Class: extract.Boolean}}, "name": {{Path: []string{"name"}, Class: extract.FreeText}}}
 	observation["code.coding.code"] = []policies.Leaf{{Path: []string{"code", "coding", "code"}, Class: extract.Code}}
 	return out
 }
@@ -321,5 +326,5 @@ func (r rendering) table(t table) policies.Table {
 // tableColumns are those of the dataset that the tables count.
 var tableColumns = map[string]extract.Class{
 	"race": extract.Race, "language": extract.Language, "age": extract.AgeYears, "sex": extract.Sex, "state": extract.State,
-	"in_denominator": extract.Boolean, "in_numerator": extract.Boolean,
+	"in_denominator": extract.Boolean, "in_numerator": extract.Boolean, "patient_id": extract.SubjectKey, "episode_on": extract.Date,
 }
