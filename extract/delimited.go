@@ -188,6 +188,8 @@ func (f *Facts) take(role Role, cell phi.Bytes, span Span) {
 		f.Codes = append(f.Codes, cell[bytes.LastIndexByte(cell, '|')+1:])
 	case RoleStatus:
 		f.Status = cell
+	case RoleDerived:
+		f.Evidence = addOnce(f.Evidence, cell)
 	}
 }
 

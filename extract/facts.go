@@ -101,6 +101,8 @@ func (f *finder) element(e *element, value int32) {
 		f.each(value, func(concept int32) {
 			facts.Codes = f.codes(facts.Codes, concept, "coding")
 		})
+	case evidence:
+		f.each(value, f.evidenceWithoutReference)
 	case meta:
 		facts.Labels = f.codes(facts.Labels, value, "security")
 	case contained:
@@ -172,7 +174,7 @@ func (f *finder) reference(role elementRole, ref []byte) {
 	case "":
 		if role == whole {
 			f.patient(t)
-		} else if role == plain { // it may be a provider: whoever decides by providers is to see it
+		} else if role == plain || role == evidence { // it may be a provider: whoever decides by providers is to see it
 			facts.Providers = addOnce(facts.Providers, t.name)
 		}
 	case "Group":
@@ -180,11 +182,27 @@ func (f *finder) reference(role elementRole, ref []byte) {
 			f.unresolved = "it is about a Group, not about patients that can be told"
 		}
 	}
+	if role == evidence || role == contained && f.kind.derives {
+		f.evidence(role, ref, t)
+	}
 	if role == encounter && (t.kind == "Encounter" || t.kind == "") {
 		if t.id == nil {
 			t.id = t.name
 		}
 		f.encounter(t.id)
+	}
+}
+
+// evidence adds a record that this one is derived from. What it contains is part
+// of itself, and names evidence in turn; a visit that is named there was named
+// as its place. Who the patient is and who insures them is evidence of nothing.
+func (f *finder) evidence(role elementRole, ref []byte, t target) {
+	kind := resources[t.kind]
+	switch {
+	case len(ref) > 0 && ref[0] == '#', t.kind == "Patient", t.kind == "Coverage", role == contained && t.kind == "Encounter",
+		kind != nil && !kind.ofPatients:
+	default:
+		f.rec.Facts.Evidence = addOnce(f.rec.Facts.Evidence, t.name)
 	}
 }
 
@@ -225,7 +243,16 @@ func (f *finder) encounter(id phi.Bytes) {
 	facts.Encounter = id
 }
 
-var unnamed = phi.Bytes("?") // an encounter that is there and has no reference
+// evidenceWithoutReference sees to evidence that is named by identifier or in
+// words: it is there, and cannot be told.
+func (f *finder) evidenceWithoutReference(value int32) {
+	if member(f.raw, f.doc, value, "reference") < 0 &&
+		(member(f.raw, f.doc, value, "identifier") >= 0 || member(f.raw, f.doc, value, "display") >= 0) {
+		f.rec.Facts.Evidence = addOnce(f.rec.Facts.Evidence, unnamed)
+	}
+}
+
+var unnamed = phi.Bytes("?") // an encounter, or evidence, that is there and has no reference
 
 // withoutReference sees to an element that should hold a Reference and holds
 // none: it may have an identifier or a display only.

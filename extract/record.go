@@ -60,6 +60,7 @@ type Facts struct {
 	Codes     []phi.Bytes // codes of its main code element (Observation.code, Condition.code, the instrument column, …)
 	Labels    []phi.Bytes // codes in meta.security
 	Status    phi.Bytes   // status element or column, empty when none
+	Evidence  []phi.Bytes // records it is derived from or sums up: Type/id, bare ids or DATASET/id of delimited columns, and as written what names none by id
 }
 
 // Doc is the token tape of one JSON value: a pre-order list in which each

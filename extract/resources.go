@@ -1,6 +1,9 @@
 package extract
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // resource is what facts need to know of a FHIR R4 resource type. Providers
 // and patients need no list: every Reference of a record is looked at,
@@ -11,6 +14,8 @@ type resource struct {
 	name        string
 	mustConcern bool // a patient must be named, else no-subject
 	nested      bool // holds other resources; read only as a file of its own
+	ofPatients  bool // may be about a patient
+	derives     bool // has elements that name what it is derived from
 	elements    []element
 	maybe       uint64 // a bit per element, as in a level: most members are none
 }
@@ -36,6 +41,7 @@ const (
 	meta
 	status
 	contained
+	evidence // records that this one is derived from, or that it sums up
 )
 
 // find gives the element that a member name stands for, nil when facts do not
@@ -69,7 +75,7 @@ func readResources(table string) map[string]*resource {
 		add("id", id, 0)
 		add("meta", meta, 0)
 		add("status", status, 0)
-		for i, role := range []elementRole{whole, date, encounter, code} {
+		for i, role := range []elementRole{whole, date, encounter, code, evidence} {
 			if i+1 < len(columns) {
 				for rank, name := range strings.Fields(columns[i+1]) {
 					add(name, role, rank)
@@ -77,6 +83,8 @@ func readResources(table string) map[string]*resource {
 			}
 		}
 		add("contained", contained, 0)
+		r.ofPatients = r.mustConcern || slices.ContainsFunc(r.elements, func(e element) bool { return e.role == whole })
+		r.derives = slices.ContainsFunc(r.elements, func(e element) bool { return e.role == evidence })
 		all[r.name] = r
 	}
 	return all
@@ -84,7 +92,8 @@ func readResources(table string) map[string]*resource {
 
 // resourceTable lists the resource types of FHIR R4 (4.0.1): name (! must
 // concern a patient, * holds other resources) | whom it is about | date of
-// service, the first present counts | encounter | main code.
+// service, the first present counts | encounter | main code | what it is
+// derived from.
 const resourceTable = `Account | subject | servicePeriod.start | | type
 ActivityDefinition
 AdverseEvent! | subject | date detected recordedDate | encounter | event
@@ -105,26 +114,26 @@ ChargeItem! | subject | occurrenceDateTime occurrencePeriod.start enteredDate | 
 ChargeItemDefinition
 Claim! | patient | billablePeriod.start created | item | type
 ClaimResponse! | patient | created | | type
-ClinicalImpression! | subject | effectiveDateTime effectivePeriod.start date | encounter | code
+ClinicalImpression! | subject | effectiveDateTime effectivePeriod.start date | encounter | code | investigation finding supportingInfo
 CodeSystem
 Communication! | subject | sent received | encounter | category
 CommunicationRequest! | subject | occurrenceDateTime occurrencePeriod.start authoredOn | encounter | category
 CompartmentDefinition
-Composition! | subject | date | encounter | type
+Composition! | subject | date | encounter | type | section
 ConceptMap
-Condition! | subject | recordedDate onsetDateTime onsetPeriod.start | encounter | code
+Condition! | subject | recordedDate onsetDateTime onsetPeriod.start | encounter | code | evidence stage
 Consent! | patient | dateTime | | category
 Contract | subject | applies.start issued | | type
 Coverage! | beneficiary | period.start | | type
 CoverageEligibilityRequest! | patient | servicedDate servicedPeriod.start created
 CoverageEligibilityResponse! | patient | servicedDate servicedPeriod.start created
-DetectedIssue! | patient | identifiedDateTime identifiedPeriod.start | | code
+DetectedIssue! | patient | identifiedDateTime identifiedPeriod.start | | code | evidence implicated
 Device | patient | | | type
 DeviceDefinition
 DeviceMetric
 DeviceRequest! | subject | authoredOn occurrenceDateTime occurrencePeriod.start | encounter | codeCodeableConcept
 DeviceUseStatement! | subject | timingDateTime timingPeriod.start recordedOn
-DiagnosticReport! | subject | effectiveDateTime effectivePeriod.start issued | encounter | code
+DiagnosticReport! | subject | effectiveDateTime effectivePeriod.start issued | encounter | code | result
 DocumentManifest! | subject | created | | type
 DocumentReference! | subject | date | context | type
 EffectEvidenceSynthesis
@@ -154,10 +163,10 @@ InsurancePlan
 Invoice! | subject | date | | type
 Library | subjectReference
 Linkage | item
-List | subject | date | encounter | code
+List | subject | date | encounter | code | entry
 Location
 Measure | subjectReference
-MeasureReport | subject | period.start date
+MeasureReport | subject | period.start date | | | evaluatedResource group
 Media! | subject | createdDateTime createdPeriod.start issued | encounter | type
 Medication
 MedicationAdministration! | subject | effectiveDateTime effectivePeriod.start | context | medicationCodeableConcept
@@ -180,7 +189,7 @@ MessageHeader
 MolecularSequence! | patient
 NamingSystem
 NutritionOrder! | patient | dateTime | encounter
-Observation! | subject | effectiveDateTime effectivePeriod.start effectiveInstant issued | encounter | code
+Observation! | subject | effectiveDateTime effectivePeriod.start effectiveInstant issued | encounter | code | derivedFrom hasMember
 ObservationDefinition
 OperationDefinition
 OperationOutcome
@@ -204,7 +213,7 @@ ResearchDefinition | subjectReference
 ResearchElementDefinition | subjectReference
 ResearchStudy
 ResearchSubject! | individual | period.start
-RiskAssessment! | subject | occurrenceDateTime occurrencePeriod.start | encounter | code
+RiskAssessment! | subject | occurrenceDateTime occurrencePeriod.start | encounter | code | basis
 RiskEvidenceSynthesis
 Schedule | actor | planningHorizon.start
 SearchParameter

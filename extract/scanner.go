@@ -73,7 +73,7 @@ func (r *Record) clear() {
 	r.Raw, r.Doc, r.Row, r.urls = nil, nil, r.Row[:0], nil
 	f := &r.Facts
 	f.Dataset, f.ID, f.Date, f.Encounter, f.Status = Unreadable, nil, NoSpan, nil, nil
-	f.Subjects, f.Providers, f.Codes, f.Labels = f.Subjects[:0], f.Providers[:0], f.Codes[:0], f.Labels[:0]
+	f.Subjects, f.Providers, f.Codes, f.Labels, f.Evidence = f.Subjects[:0], f.Providers[:0], f.Codes[:0], f.Labels[:0], f.Evidence[:0]
 }
 
 // read puts raw on the tape, or rejects the record.

@@ -34,6 +34,7 @@ const (
 	RoleProvider  Role = "provider"  // id of an organization, location or practitioner
 	RoleCode      Role = "code"      // instrument or main code
 	RoleStatus    Role = "status"
+	RoleDerived   Role = "derived-from" // id of a row that this one is derived from, or DATASET/id; several columns may have it
 )
 
 // Field is one column.

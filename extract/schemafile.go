@@ -150,7 +150,7 @@ func (t *FieldType) UnmarshalNode(n strictyaml.Node) {
 
 // UnmarshalNode reads the name of a role.
 func (r *Role) UnmarshalNode(n strictyaml.Node) {
-	*r = Role(oneOf(n, []string{"none", "subject", "record", "date", "encounter", "provider", "code", "status"}))
+	*r = Role(oneOf(n, []string{"none", "subject", "record", "date", "encounter", "provider", "code", "status", "derived-from"}))
 }
 
 // UnmarshalNode reads the name of a class; to have none cannot be declared.

@@ -2,11 +2,8 @@ package build
 
 import (
 	"cmp"
-	"container/heap"
-	"encoding/binary"
 	"errors"
 	"hash/maphash"
-	"slices"
 
 	"github.com/posternhealth/postern/extract"
 )
@@ -40,123 +37,27 @@ func newIdentityHash() identityHash {
 
 func (h identityHash) of(rec *extract.Record, scratch []byte) (identity, []byte) {
 	scratch = append(append(append(scratch[:0], rec.Dataset...), '/'), rec.Facts.ID...)
-	return identity{
-		id:      [2]uint64{maphash.Bytes(h.first, scratch), maphash.Bytes(h.second, scratch)},
-		content: maphash.Bytes(h.content, rec.Raw),
-		ordinal: rec.Ordinal,
-	}, scratch
+	return identity{id: h.name(scratch), content: maphash.Bytes(h.content, rec.Raw), ordinal: rec.Ordinal}, scratch
+}
+
+// name hashes DATASET/id.
+func (h identityHash) name(name []byte) [2]uint64 {
+	return [2]uint64{maphash.Bytes(h.first, name), maphash.Bytes(h.second, name)}
 }
 
 // duplicateFinder finds, over all records of an extract, ids that occur more
-// than once. It holds a bounded number of identities and spills sorted runs of
-// them, encrypted.
-type duplicateFinder struct {
-	dir   string
-	limit int
-	held  []identity
-	spill *spill
-	runs  []int // frame number at which each sorted run begins
-	buf   []byte
-}
+// than once.
+type duplicateFinder struct{ *sorter }
 
-const (
-	heldIdentities  = 1 << 19 // 16 MiB
-	frameIdentities = 1 << 11 // 64 KiB
-)
-
-func newDuplicateFinder(dir string) *duplicateFinder {
-	return &duplicateFinder{dir: dir, limit: heldIdentities}
-}
-
-func (f *duplicateFinder) add(id identity) error {
-	if len(f.held) >= f.limit {
-		if err := f.flush(); err != nil {
-			return err
-		}
-	}
-	f.held = append(f.held, id)
-	return nil
-}
-
-func (f *duplicateFinder) flush() error {
-	slices.SortFunc(f.held, identity.compare)
-	if f.spill == nil {
-		var err error
-		if f.spill, err = newSpill(f.dir); err != nil {
-			return err
-		}
-	}
-	f.runs = append(f.runs, len(f.spill.frames))
-	for part := range slices.Chunk(f.held, frameIdentities) {
-		f.buf = f.buf[:0]
-		for _, id := range part {
-			f.buf = binary.LittleEndian.AppendUint64(f.buf, id.id[0])
-			f.buf = binary.LittleEndian.AppendUint64(f.buf, id.id[1])
-			f.buf = binary.LittleEndian.AppendUint64(f.buf, id.content)
-			f.buf = binary.LittleEndian.AppendUint64(f.buf, uint64(id.ordinal))
-		}
-		if _, err := f.spill.write(f.buf); err != nil {
-			return err
-		}
-	}
-	f.held = f.held[:0]
-	return nil
-}
+func newDuplicateFinder(dir string) duplicateFinder { return duplicateFinder{newSorter(dir)} }
 
 // finish decides every repeated id among the `total` records of the extract.
-func (f *duplicateFinder) finish(total int64) (*repeats, error) {
+func (f duplicateFinder) finish(total int64) (*repeats, error) {
 	found := &repeats{total: total}
-	if f.spill == nil {
-		slices.SortFunc(f.held, identity.compare)
-		group := newIdentityGroup(found)
-		for _, id := range f.held {
-			group.add(id)
-		}
-		group.close()
-		f.held = nil
-		return found, nil
-	}
-	if err := f.flush(); err != nil {
-		return nil, err
-	}
-	f.held = nil
-	return found, errors.Join(f.merge(found), f.spill.close())
-}
-
-// merge reads all sorted runs in step.
-func (f *duplicateFinder) merge(found *repeats) error {
-	var queue runQueue
-	for i, first := range f.runs {
-		end := len(f.spill.frames)
-		if i+1 < len(f.runs) {
-			end = f.runs[i+1]
-		}
-		run := &sortedRun{spill: f.spill, next: first, end: end}
-		ok, err := run.advance()
-		if err != nil {
-			return err
-		}
-		if ok {
-			queue = append(queue, run)
-		}
-	}
-	heap.Init(&queue)
 	group := newIdentityGroup(found)
-	for len(queue) > 0 {
-		run := queue[0]
-		group.add(run.head)
-		ok, err := run.advance()
-		if err != nil {
-			return err
-		}
-		if ok {
-			heap.Fix(&queue, 0)
-		} else {
-			heap.Pop(&queue)
-		}
-	}
+	err := f.replay(group.add)
 	group.close()
-	return nil
+	return found, errors.Join(err, f.close())
 }
 
 // identityGroup gathers the copies of one id, which come in order of place.
@@ -243,47 +144,4 @@ func (r *repeats) none(from, n int64) bool {
 		}
 	}
 	return true
-}
-
-// sortedRun reads one spilled run.
-type sortedRun struct {
-	spill     *spill
-	next, end int
-	frame     []byte
-	rest      []byte
-	head      identity
-}
-
-func (r *sortedRun) advance() (bool, error) {
-	if len(r.rest) == 0 {
-		if r.next == r.end {
-			return false, nil
-		}
-		var err error
-		if r.frame, err = r.spill.read(r.next, r.frame); err != nil {
-			return false, err
-		}
-		r.next++
-		r.rest = r.frame
-	}
-	b := r.rest
-	r.head = identity{
-		id:      [2]uint64{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])},
-		content: binary.LittleEndian.Uint64(b[16:]),
-		ordinal: int64(binary.LittleEndian.Uint64(b[24:])),
-	}
-	r.rest = b[identitySize:]
-	return true, nil
-}
-
-type runQueue []*sortedRun
-
-func (q runQueue) Len() int           { return len(q) }
-func (q runQueue) Less(i, j int) bool { return q[i].head.compare(q[j].head) < 0 }
-func (q runQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *runQueue) Push(x any)        { *q = append(*q, x.(*sortedRun)) }
-func (q *runQueue) Pop() any {
-	last := (*q)[len(*q)-1]
-	*q = (*q)[:len(*q)-1]
-	return last
 }

@@ -99,6 +99,7 @@ type clues struct {
 	starts   []startClue
 	links    [][2]int // ids of people who are said to be another
 	unowned  []uint64 // records about no patient, by deid.RefHash
+	evidence []identity
 }
 
 type peopleClue struct {
@@ -142,7 +143,7 @@ func (w *indexWorker) work(chunk *extract.Chunk, old *clues) (*clues, error) {
 		c = &clues{datasets: map[string]int64{}}
 	}
 	clear(c.datasets)
-	*c = clues{datasets: c.datasets, ids: c.ids[:0], arena: c.arena[:0], people: c.people[:0], values: c.values[:0], visits: c.visits[:0], starts: c.starts[:0], links: c.links[:0], unowned: c.unowned[:0]}
+	*c = clues{datasets: c.datasets, ids: c.ids[:0], arena: c.arena[:0], people: c.people[:0], values: c.values[:0], visits: c.visits[:0], starts: c.starts[:0], links: c.links[:0], unowned: c.unowned[:0], evidence: c.evidence[:0]}
 	w.last = w.last[:0]
 	if x := w.run.index; w.again && chunk.Index < len(x.plain) && x.plain[chunk.Index].n > 0 { // nothing in it begins a window
 		c.records = x.plain[chunk.Index].n
@@ -179,6 +180,9 @@ func (w *indexWorker) note(c *clues) {
 		if len(rec.Facts.Subjects) == 0 && w.run.flows[rec.Dataset] != nil {
 			c.unowned = append(c.unowned, deid.RefHash(w.scratch))
 		}
+	}
+	for _, e := range rec.Facts.Evidence {
+		c.evidence = append(c.evidence, w.evidence(e))
 	}
 	for _, s := range rec.Facts.Subjects {
 		if string(s) != string(w.last) {
@@ -223,14 +227,17 @@ func (r *Run) indexPass(ctx context.Context) error {
 	x := r.index
 	finder := newDuplicateFinder(r.Scratch)
 	hash := newIdentityHash()
-	starts, err := r.readIndex(ctx, finder, hash)
+	starts, err := r.readIndex(ctx, &finder, hash)
 	if err != nil {
 		return err
 	}
 	if x.repeats, err = finder.finish(x.records); err != nil {
 		return err
 	}
-	if r.cohort != nil && (x.repeats.conflicts > 0 || r.Decider.TellsRecordsApart() || r.Schemas[r.cohort.dataset] == nil) {
+	if err := r.traceWithheld(ctx, hash); err != nil {
+		return err
+	}
+	if r.cohort != nil && (r.derived.Len() > 0 || x.repeats.conflicts > 0 || r.Decider.TellsRecordsApart() || r.Schemas[r.cohort.dataset] == nil) {
 		// A record that is rejected as a conflict must not begin a window, nor
 		// one that is withheld: the intervals from it would tell of it. Whether
 		// it is can be decided when all people and encounters are known.
@@ -273,7 +280,7 @@ func (r *Run) readIndex(ctx context.Context, finder *duplicateFinder, hash ident
 				if !ok {
 					begun = noStart
 				}
-				begun.take(s.day, s.withheld)
+				begun.take(s.day, s.withheld || r.derived.Has(base+s.ordinal))
 				starts[subject] = begun
 			}
 			defer func() { base += c.records }()
@@ -309,6 +316,12 @@ func (r *Run) merge(finder *duplicateFinder, base int64, c *clues) error {
 	for _, id := range c.ids {
 		id.ordinal += base
 		if err := finder.add(id); err != nil {
+			return err
+		}
+	}
+	for _, id := range c.evidence {
+		id.ordinal += base
+		if err := r.lineage.add(id); err != nil {
 			return err
 		}
 	}

@@ -102,6 +102,10 @@ func (w *releaseWorker) one(b *batch, o *outcome) error {
 	if !w.run.engine {
 		decision = w.run.Decider.Decide(&rec.Facts)
 	}
+	if w.run.derived.Has(rec.Ordinal) {
+		decision.Reasons = decision.Reasons.With(extract.DerivedFromWithheld)
+		o.detail = "it names evidence that is withheld, or that is not in this extract"
+	}
 	if decision.Reasons != 0 {
 		w.subject.Index = w.seen
 	}

@@ -118,6 +118,8 @@ type Run struct {
 	flows    map[string]*flow
 	ordered  []*flow
 	cohort   *flow
+	lineage  lineage
+	derived  *consent.Derived
 	rowClues map[string][]rowClue
 	engine   bool // the engine alone: nothing is decided, see Filter
 
@@ -146,6 +148,7 @@ func newRun(job *Job) *Run {
 	return &Run{
 		Job: *job, sheet: newSheet(), flows: map[string]*flow{}, rowClues: map[string][]rowClue{},
 		index: &index{people: job.Tables.People, roster: gate.NewRoster(0)}, referred: map[uint64]bool{},
+		lineage: lineage{sorter: newSorter(job.Scratch)},
 	}
 }
 
@@ -253,10 +256,11 @@ func (r *Run) checkBalance(context.Context) error {
 
 // Close gives up what the run alone needed. The drop is its maker's to keep.
 func (r *Run) Close() error {
-	if r.spill == nil {
-		return nil
+	err := r.lineage.close()
+	if r.spill != nil {
+		err = errors.Join(err, r.spill.close())
 	}
-	return r.spill.close()
+	return err
 }
 
 // at writes a place for an error message.
