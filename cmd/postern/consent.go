@@ -11,6 +11,7 @@ import (
 // consentCommands are the words after `postern consent`.
 var consentCommands = []command{
 	{"consent test", "DIR | FILE …", "run consent cases: decisions and all reasons are held against what the rules ask for", consentTest, true},
+	{"consent decide", "EXCHANGE", "records in as JSON lines, decisions out: the effect, all reasons, the directive relied on", consentDecide, false},
 }
 
 // consentCommand hands over to the word that follows.
@@ -87,4 +88,22 @@ func (k *call) showConsentCase(r *casefile.Result) {
 	for _, d := range r.Diffs {
 		fmt.Fprintf(k.out, "  %s\n    expected  %s\n    got       %s\n", d.Record, d.Expected, d.Got)
 	}
+}
+
+// consentDecide is `postern consent decide`: standard input to standard output.
+func consentDecide(k *call) (err error) {
+	clocks := k.clocks(true)
+	if err := k.parse(1, 1); err != nil {
+		return err
+	}
+	options, err := clocks.options()
+	if err != nil {
+		return err
+	}
+	a, err := k.open()
+	if err != nil {
+		return err
+	}
+	defer closing(a, &err)
+	return a.Decide(k.ctx, k.arg(0), k.in, k.out, options)
 }

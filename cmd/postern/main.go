@@ -60,7 +60,7 @@ var commands = []command{
 	{"init", "DIR [--approver SHA256:…]…", "make a configuration, keys and folders; record approvers' fingerprints", initialize, true},
 	{"check", "", "check configuration, policies and keys, offline; lists all that is to be filled in", check, false},
 	{"policy", "list | check | explain | test | compare | approve", "policy files: what is proved, what is said in plain English", policy, false},
-	{"consent", "test", "consent cases: what the engine decides against what the rules ask for", consentCommand, true},
+	{"consent", "test | decide", "cases held against the rules; decisions about single records", consentCommand, true},
 	{"plan", "EXCHANGE", "a dry run: every disposition counted, nothing leaves", plan, false},
 	{"run", "EXCHANGE", "one run, now", runOnce, false},
 	{"serve", "", "the daemon: runs exchanges on their schedules", serve, false},
