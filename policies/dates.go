@@ -120,6 +120,31 @@ func (c *checking) closedCohort(path string, rel *Release, dated bool) {
 		c.add(path+".only", "add cohort:, or only: {date: last-closed-year}",
 			"%s is followed without end: what one drop adds to the last tells the date of care (45 CFR 164.514(b)(2)(i)(C))", rel.Dataset)
 	}
+	if c.Cohort != nil {
+		c.years(path, rel)
+	}
+}
+
+// years refuses a second calendar year beside that of a cohort, which has years
+// of its own: of an event that must lie both in a window and in a year, the
+// edge of either tells the day of the other.
+func (c *checking) years(path string, rel *Release) {
+	for _, o := range rel.Only {
+		if o.Period != "" {
+			c.add(strictyaml.Join(path+".only", o.Path), "remove it: who is in the cohort, and until when, the cohort says",
+				"a year that ends within people's windows tells when their windows began (45 CFR 164.514(b)(2)(i)(C))")
+		}
+	}
+	for i := range rel.Fields {
+		if f := &rel.Fields[i]; f.Do == Year && f.From != FromIndex && (f.Class == extract.Date || holdsEvent(f.Leaves)) {
+			c.add(strictyaml.Join(path+".fields", f.Name)+".do", "remove the field, or the cohort: {from: index, do: year} says the year of the cohort",
+				"the year of an event that lies within %d days of the index date can tell the day of both (45 CFR 164.514(b)(2)(i)(C))", c.Cohort.FollowDays)
+		}
+	}
+}
+
+func holdsEvent(leaves []Leaf) bool {
+	return slices.ContainsFunc(leaves, func(l Leaf) bool { return l.Class == extract.Date })
 }
 
 // coarseSteps refuses drops that each hold a shorter time than dates are shifted

@@ -45,8 +45,18 @@ func (r *reading) fhir(rel *Release) {
 			owner[joined] = f.Name
 		}
 	}
+	asked := map[string]string{}
 	for i := range rel.Only {
-		r.fhirCondition(strictyaml.Join(path+".only", rel.Only[i].Path), rel.Dataset, &rel.Only[i])
+		c := &rel.Only[i]
+		at := strictyaml.Join(path+".only", c.Path)
+		for _, l := range r.fhirCondition(at, rel.Dataset, c) {
+			joined := strings.Join(l.Path, ".")
+			if other, taken := asked[joined]; taken && other != c.Path {
+				r.add(at, "write one condition", "%s asks about the same as %s: of an element that repeats, each could be met by another value", c.Path, other)
+				break
+			}
+			asked[joined] = c.Path
+		}
 	}
 	if layout := r.policy.Output.Layout; layout == "csv" {
 		r.add("output.layout", "write layout: ndjson, or release a delimited dataset", "a FHIR dataset (%s) leaves as ndjson", rel.Dataset)
@@ -251,14 +261,15 @@ func leavesOf(leaves []Leaf, e *extract.Element, path []string, within map[strin
 	return leaves
 }
 
-// fhirCondition checks that a condition compares something that can be told.
-func (r *reading) fhirCondition(path, resource string, c *Condition) {
+// fhirCondition checks that a condition compares something that can be told,
+// and gives the leaves that it asks about.
+func (r *reading) fhirCondition(path, resource string, c *Condition) []Leaf {
 	if c.Period != "" && c.Path == "date" {
-		return // the date of the record, whatever its type calls it
+		return nil // the date of the record, whatever its type calls it
 	}
 	found, whole, ok := r.elements(path, resource, c.Path)
 	if !ok {
-		return
+		return nil
 	}
 	class, element := extract.Unclassed, extract.TypeOf(resource).Element(c.Path)
 	switch {
@@ -271,7 +282,9 @@ func (r *reading) fhirCondition(path, resource string, c *Condition) {
 	}
 	if why, hint := c.settled(r.policy.Standard, class); why != "" {
 		r.add(path, hint, "%s", why)
+		return nil
 	}
+	return found
 }
 
 // isCoded tells whether the leaves are those of a Coding or CodeableConcept:

@@ -83,12 +83,12 @@ var broken = []struct {
 	{"a year that runs", SafeHarbor, func(p *Policy) { p.Release[0].Only[0].Period = "2026-01-01..2026-12-31" }, "release.scores.only.service_date", "164.514(b)(2)(i)(C)"},
 	{"followed without end", SafeHarbor, func(p *Policy) { p.Release[0].Only = nil }, "release.scores.only", "164.514(b)(2)(i)(C)"},
 	{"a second year beside intervals", SafeHarbor, func(p *Policy) {
-		p.Cohort = &Cohort{"scores", "last-closed", 364}
+		p.Release[0].Only, p.Cohort = nil, &Cohort{"scores", "last-closed", 364}
 		p.Release[0].Fields = []Field{field("service_date", RelativeTime), {Name: "born", From: "birth_date", Do: Year}, {Name: "index_year", From: FromIndex, Do: Year}}
 	}, "release.scores.fields.born.do", "164.514(b)(2)(i)(C)"},
 	{"an age as of each drop", SafeHarbor, func(p *Policy) { p.Release[0].Fields = append(p.Release[0].Fields, field("birth_date", AgeBand)) }, "release.scores.fields.birth_date", "164.514(b)(2)(i)(C)"},
 	{"a year of birth beside an age", SafeHarbor, func(p *Policy) {
-		p.Cohort = &Cohort{"scores", "last-closed", 364}
+		p.Release[0].Only, p.Cohort = nil, &Cohort{"scores", "last-closed", 364}
 		p.Release[0].Fields = []Field{field("birth_date", Year), {Name: "age", From: "age", Do: Age, At: FromIndex}}
 	}, "release.scores.fields.birth_date.do", "164.514(b)(2)(i)(C)"},
 	{"a constant month", SafeHarbor, func(p *Policy) {

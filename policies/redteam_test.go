@@ -1,0 +1,65 @@
+package policies
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+// A cohort has years of its own. Beside it the year of an event, or a period
+// that ends within people's windows, tells a day: who has a row in the 52nd week
+// of a year that is known began in its first days.
+func TestNoSecondYearBesideACohort(t *testing.T) {
+	followed := func(days int) *Policy {
+		p := made(SafeHarbor)
+		p.Release[0].Only, p.Cohort = nil, &Cohort{"scores", "2024", days}
+		p.Release[0].Fields = []Field{field("service_date", RelativeTime), {Name: "index_year", From: FromIndex, Do: Year}}
+		return p
+	}
+	for name, c := range map[string]struct {
+		edit func(p *Policy)
+		path string // "": it is right
+	}{
+		"intervals and the index year": {func(*Policy) {}, ""},
+		"a period": {func(p *Policy) {
+			p.Release[0].Only = []Condition{{Path: "service_date", Period: "2024-01-01..2024-12-31"}}
+		}, "release.scores.only.service_date"},
+		"the year of an event, without intervals": {func(p *Policy) { p.Release[0].Fields = []Field{field("service_date", Year)} }, "release.scores.fields.service_date.do"},
+		"the year of birth, without intervals":    {func(p *Policy) { p.Release[0].Fields = []Field{field("birth_date", Year)} }, ""},
+		"the year of an event of a resource": {func(p *Policy) {
+			p.Release = append(p.Release, Release{Dataset: "Observation", Fields: []Field{{Name: "effectiveDateTime", From: "effectiveDateTime",
+				Do: Year, Class: extract.Date, Because: "x", Leaves: []Leaf{{[]string{"effectiveDateTime"}, extract.Date}}}}})
+			p.Release[0].Fields = p.Release[0].Fields[1:]
+		}, "release.Observation.fields.effectiveDateTime.do"},
+	} {
+		p := followed(360)
+		c.edit(p)
+		_, err := Check(p, testEnv(t))
+		var mistakes *strictyaml.Errors
+		if c.path == "" && err != nil || c.path != "" && (!errors.As(err, &mistakes) || len(mistakes.List) != 1 || mistakes.List[0].Path != c.path) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// An element of a resource repeats. Two conditions on it could be met by two of
+// its values, and compare takes it for one: {code: [A, B]} with
+// {code.coding.code: [B, C]} lets out a record with the codings A and C.
+func TestOneConditionOnAnElement(t *testing.T) {
+	base := readFile(t, "testdata/right/population-fhir.yaml")
+	const condition = "only: {code: [44261-6]"
+	if !strings.Contains(base, condition) {
+		t.Fatal("the policy has changed")
+	}
+	for _, second := range []string{"code.coding.code: [44261-6, B]", "code.coding: [44261-6]"} {
+		text := strings.Replace(base, condition, condition+", "+second, 1)
+		_, err := parse("x.yaml", []byte(text), os.ReadFile)
+		if err == nil || !strings.Contains(err.Error(), "asks about the same as code") {
+			t.Errorf("%s: %v", second, err)
+		}
+	}
+}
