@@ -94,9 +94,10 @@ func (p *Policy) obey(say saying) {
 }
 
 func (p *Policy) saysWhatHoldsWithoutDirective(say saying) {
-	if p.StaysProtected() && p.People.General == "" && !p.wrote("people.consent.general") {
+	line := lineOf(p.Basis)
+	if line != nil && line.Steps.Consent && p.StaysProtected() && p.People.General == "" && !p.wrote("people.consent.general") {
 		say("people.consent.general", "add people: consent: general: {without_directive: permit} or deny",
-			"a release of protected information says what holds for people without a directive")
+			"a disclosure on %s asks what patients have decided (step 5), so the policy says what holds for those without a directive", p.Basis)
 	}
 }
 
@@ -180,7 +181,8 @@ func (c *checking) needed(kinds map[string]bool) {
 	if c.StaysProtected() {
 		need("consents", "a release of protected information reads consents and denials")
 	}
-	if c.StaysProtected() && c.env.Recipients[c.Recipient] == "health-plan" {
+	kind := c.env.Recipients[c.Recipient]
+	if s := Applies(kind, c.Basis, c.Standard); c.StaysProtected() && kind == "health-plan" && (s.SelfPay || !s.Known()) {
 		need("restrictions", "a patient who paid out of pocket may restrict what a health plan learns (45 CFR 164.522(a)(1)(vi))")
 	}
 	if c.People.RegistryOptOut {

@@ -188,6 +188,9 @@ func allowed() map[string]*Policy {
 	edit("aggregate by an expert", Aggregate, func(p *Policy) {
 		p.Ground, p.Certificate = "expert-determination", made(ExpertDetermination).Certificate
 	})
+	edit("no rule for steps that do not bind", Identified, func(p *Policy) {
+		p.Basis, p.Recipient, p.People.General = "45 CFR 164.512(a)", "acme-health-plan", ""
+	})
 	shifted := func(p *Policy) {
 		p.Release[0].Fields = []Field{field("service_date", ShiftDate), field("patient_id", Token), field("score_id", Ordinal)}
 	}
