@@ -25,17 +25,12 @@ var standardWords = map[Standard]string{
 	Aggregate:           "counts of people, and no records",
 }
 
-var purposesInWords = map[string]string{
-	"TREAT": "treatment", "HPAYMT": "payment", "HOPERAT": "health care operations, such as measuring quality", "HRESCH": "research",
-	"PUBHLTH": "public health", "PATRQT": "the patient's own request", "HMARKT": "marketing",
-}
-
 // purposeWords are those of the purpose, or of the wider one it lies in.
 func purposeWords(code string) string {
 	for wider := code; wider != ""; wider = purposes[wider] {
-		if words, ok := purposesInWords[wider]; ok && wider == code {
+		if words := meaning(wider); words != "" && wider == code {
 			return words + " (" + code + ")"
-		} else if ok {
+		} else if words != "" {
 			return code + ", which is part of " + words + " (" + wider + ")"
 		}
 	}

@@ -201,6 +201,11 @@ func (r *reading) unknownElement(at string, inside *extract.TypeDef, step, resou
 		hint = "did you mean \"" + near + "\"?"
 	} else if len(choiceLeaves(inside, step, nil)) > 0 {
 		hint = "write " + step + "[x] for all its types, or one of them"
+	} else {
+		names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, step) })
+		if hint = orList(names); hint != "" {
+			hint = "did you mean " + hint + "?"
+		}
 	}
 	r.add(at, hint, "%s has no element %s (FHIR R4)", inside.Name, step)
 }
@@ -218,14 +223,20 @@ func extensionLeaves(x extract.Extension) []Leaf {
 }
 
 // choiceLeaves are the leaves of all types of a choice element: value[x] is
-// valueQuantity, valueString and so on.
+// valueQuantity, valueString and so on. It never repeats and has two types at
+// least, so reasonReference is none (FHIR R4, Choice of Data Types).
 func choiceLeaves(inside *extract.TypeDef, choice string, path []string) []Leaf {
 	var leaves []Leaf
+	types := 0
 	for i := range inside.Elements {
 		e := &inside.Elements[i]
-		if suffix, ok := strings.CutPrefix(e.Name, choice); ok && strings.EqualFold(suffix, plainType(e.Type)) {
+		if suffix, ok := strings.CutPrefix(e.Name, choice); ok && !e.Many && strings.EqualFold(suffix, plainType(e.Type)) {
 			leaves = leavesOf(leaves, e, path, map[string]int{}, true)
+			types++
 		}
+	}
+	if types < 2 {
+		return nil
 	}
 	return leaves
 }

@@ -1,6 +1,8 @@
 package policies
 
 import (
+	"slices"
+
 	"github.com/posternhealth/postern/internal/strictyaml"
 )
 
@@ -162,6 +164,26 @@ type noticesFile struct {
 	Part2          string `yaml:"part2" about:"the notice of 42 CFR 2.32: a path beside this file"`
 	ScopeOfConsent string `yaml:"scope_of_consent" words:"per-row" about:"the scope of consent, in the recipient's book"`
 }
+
+// Where people write one word for a group of keys, the hint shows the keys.
+
+func (*fieldFile) Example(do string) string {
+	if !slices.Contains(transforms, Transform(do)) {
+		do = string(Keep)
+	}
+	return "{do: " + do + ", because: why it is needed}"
+}
+
+func (*outputFile) Example(layout string) string {
+	if !slices.Contains(plainLayouts, layout) {
+		layout = "csv"
+	}
+	return "{layout: " + layout + ", mode: full}"
+}
+
+func (*consentFile) Example(string) string { return "{without_directive: deny}, or permit" }
+
+func (*guardFile) Example(string) string { return "{max_age: 1 day, shrink_limit: 1%}" }
 
 // oneOrMany are one value or a list of them.
 type oneOrMany []string

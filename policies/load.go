@@ -126,7 +126,7 @@ func (r *reading) head() {
 	}
 	r.must(plainName(f.Policy), "policy", "write it like acme-phq9-gad7", "%q is no name: small letters, digits and hyphens, at most 64", f.Policy)
 	r.must(f.Version >= 1, "version", "the first version is 1", "versions count from 1")
-	r.must(KnownPurpose(f.Purpose), "purpose", strictyaml.DidYouMean(f.Purpose, sortedNames(purposes)), "%q is no HL7 v3 PurposeOfUse code", f.Purpose)
+	r.must(KnownPurpose(f.Purpose), "purpose", purposeHint(f.Purpose), "%q is no HL7 v3 PurposeOfUse code", f.Purpose)
 	r.text("because", f.Because)
 	r.text("recipient", f.Recipient)
 	r.agreement(&f.Agreement)

@@ -1,5 +1,11 @@
 package policies
 
+import (
+	"strings"
+
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
 // purposes are the codes of HL7 v3 PurposeOfUse (code system v3-ActReason of
 // FHIR R4, 2018-08-12), each with the code above it.
 var purposes = map[string]string{
@@ -22,6 +28,39 @@ var purposes = map[string]string{
 	"DISASTER": "PUBHLTH", "THREAT": "PUBHLTH",
 	"CLINTRL": "TREAT", "COC": "TREAT", "ETREAT": "TREAT", "POPHLTH": "TREAT",
 	"BTG": "ETREAT", "ERTREAT": "ETREAT",
+}
+
+// mainPurposes are the codes that policies mostly name, with what they mean.
+var mainPurposes = [][2]string{
+	{"TREAT", "treatment"}, {"HPAYMT", "payment"}, {"HOPERAT", "health care operations, such as measuring quality"},
+	{"PUBHLTH", "public health"}, {"HRESCH", "research"}, {"PATRQT", "the patient's own request"}, {"HMARKT", "marketing"},
+}
+
+// meaning is a main purpose in plain English; "" of any other.
+func meaning(code string) string {
+	for _, p := range mainPurposes {
+		if p[0] == code {
+			return p[1]
+		}
+	}
+	return ""
+}
+
+// purposeHint is what to write instead of something that is no code: the one
+// that is spelled or called nearly so, or the main ones.
+func purposeHint(text string) string {
+	if strictyaml.Nearest(text, sortedNames(purposes)) != "" {
+		return strictyaml.DidYouMean(text, sortedNames(purposes))
+	}
+	hint, list := "", []string{}
+	for _, p := range mainPurposes {
+		name, _, _ := strings.Cut(p[1], ",")
+		if asked := strings.ToLower(strings.TrimSpace(text)); asked != "" && hint == "" && strings.Contains(p[1], asked) {
+			hint = "write " + p[0] + " for " + name + "; "
+		}
+		list = append(list, p[0]+" ("+name+")")
+	}
+	return hint + "the main codes are " + strings.Join(list, ", ")
 }
 
 // KnownPurpose tells whether the code is one of HL7 v3 PurposeOfUse.

@@ -91,7 +91,15 @@ func fields(t reflect.Type) []field {
 	return list
 }
 
+// Exampler is a struct of which people write a single value where it asks for
+// keys: Example shows the keys, with that value where it belongs.
+type Exampler interface{ Example(value string) string }
+
 func (n Node) intoStruct(v reflect.Value) {
+	if e, ok := v.Addr().Interface().(Exampler); ok && n.IsScalar() {
+		n.Fail("write "+n.Key()+": "+e.Example(n.Text()), "must be %s, is %s", kindNames[yaml.MappingNode], kindNames[yaml.ScalarNode])
+		return
+	}
 	if !n.want(yaml.MappingNode) {
 		return
 	}
