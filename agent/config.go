@@ -149,13 +149,16 @@ const (
 	RestrictionsInput = "restrictions"
 	RosterInput       = "roster"
 	ProgramsInput     = "programs"
+	MergesInput       = "merges"
+	FHIRMergesInput   = "fhir-merges"
 )
 
-var inputKinds = []string{RegistryInput, FHIRConsentInput, RestrictionsInput, RosterInput, ProgramsInput}
+var inputKinds = []string{RegistryInput, FHIRConsentInput, RestrictionsInput, RosterInput, ProgramsInput, MergesInput, FHIRMergesInput}
 
 // policyKinds are the kinds of inputs as policies tell them apart.
 var policyKinds = map[string]string{
 	RegistryInput: "consents", FHIRConsentInput: "consents", RestrictionsInput: "restrictions", RosterInput: "roster", ProgramsInput: "programs",
+	MergesInput: "merges", FHIRMergesInput: "merges",
 }
 
 var (

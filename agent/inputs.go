@@ -32,6 +32,7 @@ const (
 	directiveGroup   = "directives"
 	restrictionGroup = "restrictions"
 	programGroup     = "programs"
+	mergeGroup       = "merges"
 )
 
 // stale is the failure of every guard of a protective input.
@@ -44,13 +45,21 @@ func stale(err error, remedy, what string, args ...any) error {
 // wrong with one of them stops the exchange. What closed a door at an earlier
 // reading is restored first, so that a row that vanished opens nothing.
 func (r *run) loadInputs(ctx context.Context) error {
+	if err := r.loadMerges(ctx); err != nil {
+		return err
+	}
 	for _, name := range r.inputNames() {
+		if r.isMerges(name) {
+			continue
+		}
 		if err := r.loadInput(ctx, name); err != nil {
 			return err
 		}
 	}
-	if err := r.restoreClosings(ctx); err != nil {
-		return err
+	for group, table := range map[string]keeper{directiveGroup: r.tables.Directives, restrictionGroup: r.tables.Restrictions, programGroup: r.tables.Programs} {
+		if err := r.restoreClosings(ctx, group, table); err != nil {
+			return err
+		}
 	}
 	r.tables.Encounters = consent.NewEncounters(r.tables.Programs, r.tables.People)
 	return nil
@@ -59,7 +68,7 @@ func (r *run) loadInputs(ctx context.Context) error {
 func newTables() *consent.Tables {
 	people := consent.NewPeople()
 	return &consent.Tables{
-		People: people, Directives: consent.NewDirectives(people), Restrictions: consent.NewRestrictions(people),
+		People: people, Merges: consent.NewMerges(people), Directives: consent.NewDirectives(people), Restrictions: consent.NewRestrictions(people),
 		Programs: consent.NewPrograms(), Rosters: map[string]*consent.Roster{},
 	}
 }
@@ -75,24 +84,18 @@ type keeper interface {
 // reading counts, that before a delivery and that of a run which fails too:
 // what was once seen to close must not be forgotten because nothing was
 // committed. Only a dry run writes nothing.
-func (r *run) restoreClosings(ctx context.Context) error {
-	groups := map[string]keeper{directiveGroup: r.tables.Directives, restrictionGroup: r.tables.Restrictions, programGroup: r.tables.Programs}
-	for group, table := range groups {
-		kept, err := r.agent.closings(ctx, group)
-		if err != nil {
-			return err
-		}
-		if err := table.Restore(kept); err != nil {
-			return fail(Altered, err, "restore the state from its backup", "kept %s", group)
-		}
-		if r.opt.DryRun {
-			continue
-		}
-		if err := r.agent.keepClosings(ctx, group, kept, table.Closing()); err != nil {
-			return err
-		}
+func (r *run) restoreClosings(ctx context.Context, group string, table keeper) error {
+	kept, err := r.agent.closings(ctx, group)
+	if err != nil {
+		return err
 	}
-	return nil
+	if err := table.Restore(kept); err != nil {
+		return fail(Altered, err, "restore the state from its backup", "kept %s", group)
+	}
+	if r.opt.DryRun {
+		return nil
+	}
+	return r.agent.keepClosings(ctx, group, kept, table.Closing())
 }
 
 // inputNames are the inputs that bind this exchange, in byte order.
@@ -197,11 +200,15 @@ func (r *run) readInput(ctx context.Context, name, path, kind string) (*accepted
 	case RegistryInput:
 		in, err = t.Directives.LoadRegistry(path)
 	case FHIRConsentInput:
-		in, err = loadFHIRConsents(ctx, t.Directives, path)
+		in, err = loadResources(ctx, t.Directives.LoadFHIRConsents, path)
 	case RestrictionsInput:
 		in, err = t.Restrictions.Load(path)
 	case ProgramsInput:
 		in, err = t.Programs.Load(path)
+	case MergesInput:
+		in, err = t.Merges.Load(path)
+	case FHIRMergesInput:
+		in, err = loadResources(ctx, t.Merges.LoadPatients, path)
 	default:
 		var roster *consent.Roster
 		if roster, err = consent.LoadRoster(path, t.People); err == nil {
@@ -214,12 +221,12 @@ func (r *run) readInput(ctx context.Context, name, path, kind string) (*accepted
 	return &acceptedInput{Name: name, Kind: kind, Rows: in.Rows(), SHA256: in.SHA256()}, nil
 }
 
-func loadFHIRConsents(ctx context.Context, d *consent.Directives, path string) (consent.Input, error) {
+func loadResources(ctx context.Context, load func(context.Context, []extract.File) (consent.Input, error), path string) (consent.Input, error) {
 	file, err := extract.FileAt(path, &extract.FileRule{Format: extract.FHIRNDJSON})
 	if err != nil {
 		return consent.Input{}, err
 	}
-	return d.LoadFHIRConsents(ctx, []extract.File{file})
+	return load(ctx, []extract.File{file})
 }
 
 // closings gives what a group of inputs has closed at earlier readings.

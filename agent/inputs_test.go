@@ -24,11 +24,13 @@ func TestEveryFileOfAKindCounts(t *testing.T) {
 	}
 	write("desk.csv", "subject,kind\np1,self-pay\n")
 	write("portal.csv", "subject,kind\np2,agreed\n")
+	write("merges.csv", "from,into\np1,p2\n")
 	year := strictyaml.Duration(365 * 24 * 3600 * 1e9)
 	config := &Config{Dir: dir, State: "state", Zone: time.UTC}
 	config.Inputs = map[string]InputConfig{
 		"desk":   {Kind: RestrictionsInput, File: "desk.csv", MaxAge: year},
 		"portal": {Kind: RestrictionsInput, File: "portal.csv", MaxAge: year},
+		"shadow": {Kind: MergesInput, File: "merges.csv", MaxAge: year}, // read first, whatever its name
 	}
 	ctx := context.Background()
 	db, err := openDatabase(ctx, config.StateDir())
@@ -49,6 +51,9 @@ func TestEveryFileOfAKindCounts(t *testing.T) {
 		r := a.newRun(&exchange{policy: &policies.Policy{}}, RunOptions{})
 		if err := r.loadInputs(ctx); err != nil {
 			t.Fatal(err)
+		}
+		if one, two := r.tables.People.Intern([]byte("p1")), r.tables.People.Intern([]byte("p2")); one != two {
+			t.Fatal("a merge is not carried out")
 		}
 		return len(r.tables.Restrictions.Closing())
 	}

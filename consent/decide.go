@@ -50,10 +50,11 @@ type Request struct {
 	PsychotherapyNotes, SUDCounselingNotes []string
 }
 
-// Tables is what decisions are made from. Directives, Restrictions, Programs
-// and Encounters may be nil when the clinic has none.
+// Tables is what decisions are made from. Merges, Directives, Restrictions,
+// Programs and Encounters may be nil when the clinic has none.
 type Tables struct {
 	People       *People
+	Merges       *Merges // settled before the others are loaded
 	Directives   *Directives
 	Restrictions *Restrictions
 	Rosters      map[string]*Roster
@@ -233,7 +234,7 @@ func (d *Decider) unknown() (r extract.ReasonSet) {
 // person is steps 3 to 5 for one person.
 func (d *Decider) person(s Subject, f *extract.Facts, part2 bool) (extract.ReasonSet, int) {
 	reasons, relied := d.consent(s, f, part2)
-	if _, linked := d.tables.People.linked[s]; linked && (d.steps.Consent || d.steps.Part2 || d.rules.RegistryOptOut) {
+	if _, open := d.tables.People.unsettled[s]; open && (d.steps.Consent || d.steps.Part2 || d.steps.Agreed || d.steps.SelfPay || d.rules.RegistryOptOut) {
 		reasons = reasons.With(extract.MergeUnresolved)
 	}
 	return reasons | d.restrictions(s, f) | d.relationship(s, f), relied

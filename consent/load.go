@@ -16,6 +16,12 @@ import (
 // patient cannot be told, or a file that cannot be read to its end, is an
 // *InputError.
 func (d *Directives) LoadFHIRConsents(ctx context.Context, files []extract.File) (Input, error) {
+	return readResources(ctx, files, "Consent", d.AddConsent)
+}
+
+// readResources gives every record of FHIR files to take, and counts the
+// resources of one type.
+func readResources(ctx context.Context, files []extract.File, dataset string, take func(file string, rec *extract.Record) error) (Input, error) {
 	chunks, scanner := extract.OpenChunks(files), extract.NewScanner()
 	defer chunks.Close()
 	var in Input
@@ -24,27 +30,30 @@ func (d *Directives) LoadFHIRConsents(ctx context.Context, files []extract.File)
 	for {
 		err := errors.Join(ctx.Err(), chunks.Next(&chunk))
 		if errors.Is(err, io.EOF) && ctx.Err() == nil {
-			break
+			in.sha256 = digestOf(chunks.Sums())
+			return in, nil
 		}
 		if err != nil {
 			return in, asInputError("", err)
 		}
-		scanner.Reset(&chunk)
-		for scanner.Next(&rec) {
-			if rec.Dataset == "Consent" {
+		for scanner.Reset(&chunk); scanner.Next(&rec); {
+			if rec.Dataset == dataset {
 				in.rows++
 			}
-			if err := d.AddConsent(chunk.File().Path, &rec); err != nil {
+			if err := take(chunk.File().Path, &rec); err != nil {
 				return in, err
 			}
 		}
 	}
+}
+
+// digestOf is one digest of several files.
+func digestOf(sums []extract.FileSum) string {
 	digest := sha256.New()
-	for _, sum := range chunks.Sums() {
+	for _, sum := range sums {
 		_, _ = io.WriteString(digest, sum.SHA256+"  "+sum.Name+"\n")
 	}
-	in.sha256 = hex.EncodeToString(digest.Sum(nil))
-	return in, nil
+	return hex.EncodeToString(digest.Sum(nil))
 }
 
 // LoadRegistry takes in the rows of a consent registry (see readRegistry for

@@ -24,7 +24,9 @@ type People struct {
 	slots []slot   // open addressing
 	seed  maphash.Seed
 
-	linked map[Subject]struct{} // to another patient, who is the same person
+	into      []Subject             // by number: whose id it is since it was merged; itself elsewhere
+	aliases   map[Subject][]Subject // the numbers of ids that were merged into a patient's
+	unsettled map[Subject]struct{}  // who may be one person with another
 }
 
 // slot finds a patient in one look into memory for the slot and one for the
@@ -43,20 +45,54 @@ func NewPeople() *People { return &People{seed: maphash.MakeSeed(), slots: make(
 // (Patient.link, FHIR R4 §8.1.2.2). Until the clinic has merged the two, what
 // the person decided under one id is not known to hold under the other.
 func (p *People) Link(s Subject) {
-	if p.linked == nil {
-		p.linked = map[Subject]struct{}{}
+	if p.unsettled == nil {
+		p.unsettled = map[Subject]struct{}{}
 	}
-	p.linked[s] = struct{}{}
+	p.unsettled[s] = struct{}{}
 }
 
-// Len is the number of people.
+// merge makes one patient of two; false when they are one already.
+func (p *People) merge(from, into Subject) bool {
+	if from == into {
+		return false
+	}
+	for int(max(from, into)) >= len(p.into) {
+		p.into = append(p.into, Subject(len(p.into)))
+	}
+	if p.aliases == nil {
+		p.aliases = map[Subject][]Subject{}
+	}
+	p.into[from] = into
+	p.aliases[into] = append(append(p.aliases[into], from), p.aliases[from]...)
+	delete(p.aliases, from)
+	return true
+}
+
+// one gives the patient whom a number stands for since ids were merged.
+func (p *People) one(s Subject) Subject {
+	for int(s) < len(p.into) && p.into[s] != s {
+		s = p.into[s]
+	}
+	return s
+}
+
+// IDs are all ids of a patient: the one that stands, then those merged into it.
+func (p *People) IDs(s Subject) []phi.Bytes {
+	ids := []phi.Bytes{p.ID(s)}
+	for _, alias := range p.aliases[s] {
+		ids = append(ids, p.ID(alias))
+	}
+	return ids
+}
+
+// Len is the number of ids.
 func (p *People) Len() int { return len(p.ends) }
 
 // Intern gives the number of the patient with this id, a new one at need.
 func (p *People) Intern(id []byte) Subject {
 	s, at, found := p.probe(id)
 	if found {
-		return s
+		return p.one(s)
 	}
 	s = Subject(len(p.ends))
 	p.slots[at] = slot{uint32(maphash.Bytes(p.seed, id) >> 32), uint32(s) + 1, uint64(len(p.ids))<<24 | uint64(len(id))}
@@ -71,7 +107,7 @@ func (p *People) Intern(id []byte) Subject {
 // Find gives the number of a patient already met. It does not allocate.
 func (p *People) Find(id []byte) (Subject, bool) {
 	s, _, found := p.probe(id)
-	return s, found
+	return p.one(s), found
 }
 
 func (p *People) probe(id []byte) (s Subject, at int, found bool) {

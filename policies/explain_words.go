@@ -65,6 +65,7 @@ var aggregateWords = map[string]string{
 var inputWords = map[string]string{
 	"roster": "the list of members", "consents": "what patients have decided", "restrictions": "what patients have restricted",
 	"programs": "our substance use programs",
+	"merges":   "our list of merged patients",
 }
 
 // instruments are the LOINC codes of the questionnaires that Postern is made

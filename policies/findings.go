@@ -128,7 +128,7 @@ func (f *finding) hidden(path string, set CodeSet) {
 func (f *finding) inputs() {
 	s := f.whole.steps
 	part2 := s.Part2 || f.whole.leavesPart2Out()
-	reads := map[string]bool{"consents": s.Consent || part2 || f.whole.optOutBinds(), "restrictions": s.SelfPay || s.Agreed, "programs": part2}
+	reads := map[string]bool{"consents": s.Consent || part2 || f.whole.optOutBinds(), "restrictions": s.SelfPay || s.Agreed, "programs": part2, "merges": true}
 	for _, name := range sortedNames(f.Inputs) {
 		info, known := f.env.Inputs[name]
 		if known && !(info.Kind == "roster" && f.looksInto(name)) && !reads[info.Kind] {

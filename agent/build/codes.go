@@ -78,14 +78,25 @@ func (r *Run) openCrosswalk(ctx context.Context) (*crosswalk, error) {
 	return c, err
 }
 
-// code is the person's code: the one of earlier drops, or a new one. New codes
-// are drawn in the order in which people are first asked for.
-func (c *crosswalk) code(s consent.Subject, id []byte) [deid.CodeLen]byte {
+// code is the person's code: the one of earlier drops, under whichever id, or a
+// new one, of the id that stands. New codes are drawn in the order in which
+// people are first asked for.
+func (c *crosswalk) code(s consent.Subject, people *consent.People) [deid.CodeLen]byte {
 	if code, ok := c.codes[s]; ok {
 		return code
 	}
-	person, pad := c.epoch.keyed("person", id)
+	ids := people.IDs(s)
+	person, pad := c.epoch.keyed("person", ids[0])
 	code, known := c.known[person]
+	for _, id := range ids[1:] {
+		if known {
+			break
+		}
+		merged, itsPad := c.epoch.keyed("person", id)
+		if code, known = c.known[merged]; known {
+			pad = itsPad
+		}
+	}
 	if !known {
 		copy(code[:], c.stream.Code(deid.CodeLen)) // 80 random bits: a repeat among 10^8 people has odds of 10^-8, and is refused at the commit
 	}

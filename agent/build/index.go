@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -97,8 +98,8 @@ type clues struct {
 	values   []valueClue
 	visits   []visitClue
 	starts   []startClue
-	links    [][2]int // ids of people who are said to be another
-	unowned  []uint64 // records about no patient, by deid.RefHash
+	links    [][2][2]int // two ids of people who are said to be one
+	unowned  []uint64    // records about no patient, by deid.RefHash
 	evidence []identity
 }
 
@@ -328,7 +329,7 @@ func (r *Run) merge(finder *duplicateFinder, base int64, c *clues) error {
 	for _, p := range c.people {
 		subject := x.people.Intern(c.get(p.id))
 		known := x.known(subject)
-		if !known.rostered { // by whichever record names the person: there may be no Patient in this extract
+		if !known.rostered || !bytes.Equal(c.get(p.id), x.people.ID(subject)) { // by whichever record names the person: there may be no Patient in this extract
 			known.rostered = true
 			if err := x.roster.Add(uint32(subject), gate.RecordNumber, c.get(p.id)); err != nil {
 				return fmt.Errorf("roster of this extract: %w", err)
@@ -349,8 +350,11 @@ func (r *Run) merge(finder *duplicateFinder, base int64, c *clues) error {
 	for _, ref := range c.unowned {
 		r.referred[ref] = false
 	}
-	for _, id := range c.links {
-		x.people.Link(x.people.Intern(c.get(id)))
+	for _, l := range c.links {
+		if a, b := x.people.Intern(c.get(l[0])), x.people.Intern(c.get(l[1])); a != b { // not yet merged
+			x.people.Link(a)
+			x.people.Link(b)
+		}
 	}
 	for _, v := range c.visits {
 		r.Tables.Encounters.Add(c.get(v.id), v.met, c.get(v.patient))

@@ -48,7 +48,7 @@ func (w *indexWorker) notePerson(c *clues, subject []byte) {
 		case own && path == "deceasedDateTime":
 			clue.death, _ = extract.ParseSpan(value)
 		case own && path == "link.other.reference":
-			c.links = append(c.links, id, c.put(value[bytes.LastIndexByte(value, '/')+1:]))
+			c.links = append(c.links, [2][2]int{id, c.put(value[bytes.LastIndexByte(value, '/')+1:])})
 		}
 		kind, ok := rosterKinds[class]
 		if path == "address.district" {

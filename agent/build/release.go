@@ -334,7 +334,7 @@ func (r *Run) fill(o *outcome, row *row) error {
 			if o.subject == consent.NoSubject {
 				return errors.New("a row about no single person asks for a person's code")
 			}
-			code := r.crosswalk.code(o.subject, r.index.people.ID(o.subject))
+			code := r.crosswalk.code(o.subject, r.index.people)
 			copy(row.bytes[h.Start:h.End], code[:])
 		case deid.RowKey:
 			key, err := r.rowKeys.key(o.record, o.hasID)

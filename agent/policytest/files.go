@@ -119,6 +119,7 @@ var inputColumns = map[string][]string{
 	"restrictions": {"subject", "kind"},
 	"programs":     {"kind", "id", "from", "to"},
 	"roster":       {"subject", "member_id", "from", "to"},
+	"merges":       {"from", "into"},
 }
 
 // kind is the kind of a protective input: as the case says, else as its name
@@ -149,7 +150,7 @@ type input struct {
 func (c *Case) inputFile(dir, name string) (*input, error) {
 	in := &input{name: name, kind: c.kind(name), table: filepath.Join(dir, name+".input.csv")}
 	if in.columns = slices.Clone(inputColumns[in.kind]); in.columns == nil {
-		return nil, fmt.Errorf("%s: kinds: say of which kind %s is: consents, restrictions, programs or roster", c.File, name)
+		return nil, fmt.Errorf("%s: kinds: say of which kind %s is: consents, restrictions, programs, roster or merges", c.File, name)
 	}
 	var rows []strictyaml.Node
 	var resources []byte

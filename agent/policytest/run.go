@@ -112,7 +112,7 @@ func (c *Case) decidedAt() time.Time {
 func (w *world) inputs(ctx context.Context, scratch string) error {
 	people := consent.NewPeople()
 	w.tables = &consent.Tables{
-		People: people, Directives: consent.NewDirectives(people), Restrictions: consent.NewRestrictions(people),
+		People: people, Merges: consent.NewMerges(people), Directives: consent.NewDirectives(people), Restrictions: consent.NewRestrictions(people),
 		Programs: consent.NewPrograms(), Rosters: map[string]*consent.Roster{},
 	}
 	named := map[string]bool{}
@@ -124,15 +124,27 @@ func (w *world) inputs(ctx context.Context, scratch string) error {
 	}
 	env := policies.Env{Schemas: w.schemas, Inputs: map[string]policies.InputInfo{}, Today: extract.DayOf(w.c.decidedAt()),
 		Recipients: map[string]string{w.policy.Recipient: w.c.Recipient.Kind}, Demo: true}
-	for _, name := range slices.Sorted(maps.Keys(named)) {
-		in, err := w.c.inputFile(scratch, name)
-		if err == nil {
-			err = w.read(ctx, in)
+	read := func(of func(kind string) bool) error {
+		for _, name := range slices.Sorted(maps.Keys(named)) {
+			in, err := w.c.inputFile(scratch, name)
+			if err == nil && of(in.kind) {
+				err = w.read(ctx, in)
+			}
+			if err != nil {
+				return failure.New(failure.StaleInput, err, "", "protective input %s", name)
+			}
+			env.Inputs[name] = policies.InputInfo{Kind: in.kind, Columns: in.columns}
 		}
-		if err != nil {
-			return failure.New(failure.StaleInput, err, "", "protective input %s", name)
-		}
-		env.Inputs[name] = policies.InputInfo{Kind: in.kind, Columns: in.columns}
+		return nil
+	}
+	if err := read(func(kind string) bool { return kind == "merges" }); err != nil {
+		return err
+	}
+	if err := w.tables.Merges.Settle(); err != nil {
+		return err
+	}
+	if err := read(func(kind string) bool { return kind != "merges" }); err != nil {
+		return err
 	}
 	w.tables.Encounters = consent.NewEncounters(w.tables.Programs, people)
 	if _, err := policies.Check(w.policy, env); err != nil {
@@ -153,6 +165,8 @@ func (w *world) read(ctx context.Context, in *input) error {
 		if file, err = extract.FileAt(in.resources, &extract.FileRule{Format: extract.FHIRNDJSON}); err == nil {
 			_, err = t.Directives.LoadFHIRConsents(ctx, []extract.File{file})
 		}
+	case "merges":
+		_, err = t.Merges.Load(in.table)
 	case "restrictions":
 		_, err = t.Restrictions.Load(in.table)
 	case "programs":
