@@ -120,7 +120,9 @@ func TestReasons(t *testing.T) {
 		{"denial revoked", func(w *world) { w.registry("p1,general,deny,revoked,,,,,2026-07-04") }, plain, ""},
 		{"denial expired, ended today", func(w *world) { w.registry("p1,general,deny,expired,,,,,,,,2026-07-05,officer") }, plain, ""},
 		{"denial revoked as of tomorrow", func(w *world) { w.registry("p1,general,deny,revoked,,,,,,,,2026-07-06,officer") }, plain, "consent-denied"},
-		{"denial entered in error", func(w *world) { w.registry("p1,general,deny,entered-in-error") }, plain, ""},
+		{"denial entered in error", func(w *world) { w.registry("p1,general,deny,entered-in-error,,,,,,,,2026-07-05,officer") }, plain, ""},
+		{"denial that will be found in error", func(w *world) { w.registry("p1,general,deny,entered-in-error,,,,,,,,2026-07-06,officer") }, plain, "consent-denied"},
+		{"permit entered in error", func(w *world) { w.general(policies.DenyWithout).registry("p1,general,permit,entered-in-error") }, plain, "consent-missing"},
 		{"permit that ran out", func(w *world) { w.general(policies.DenyWithout).registry("p1,general,permit,active,,,,,2026-07-04") }, plain, "consent-expired"},
 		{"permit marked expired", func(w *world) { w.general(policies.DenyWithout).registry("p1,general,permit,expired") }, plain, "consent-expired"},
 		{"expired permit where none is needed", func(w *world) { w.registry("p1,general,permit,expired") }, plain, ""},
@@ -176,7 +178,7 @@ func TestReasons(t *testing.T) {
 			w.req.Policy.People.RegistryOptOut = true
 		}, plain, "clinic-choice"},
 		{"clinic's choice: an ended opt-out", func(w *world) {
-			w.safeHarbor().registry("p1,registry-opt-out,deny,active,,,,,,,,2026-01-01,officer", "p1,registry-opt-out,deny,entered-in-error,x")
+			w.safeHarbor().registry("p1,registry-opt-out,deny,active,,,,,,,,2026-01-01,officer", "p1,registry-opt-out,deny,entered-in-error,x,,,,,,,2026-01-01,officer")
 			w.req.Policy.People.RegistryOptOut = true
 		}, plain, ""},
 		{"clinic's choice: a general denial is about protected data", func(w *world) {

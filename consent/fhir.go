@@ -2,15 +2,17 @@ package consent
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/posternhealth/postern/extract"
 )
 
-// AddConsent takes in one resource of a consent source. Anything but a FHIR R4
-// Consent that can be understood whole makes its patient indeterminate: an
-// element that R4 does not know (R5 among them), a modifier, a base that cannot
-// be told. A resource whose patient cannot be told stops the exchange.
+// AddConsent takes in one resource of a consent source: a Consent of FHIR R4 or
+// R4B, in their own dialect or that of IHE PCF, or of R5. Anything that cannot
+// be understood whole makes its patient indeterminate: an element that the
+// version does not know, a modifier, a base that cannot be told, a verification
+// that failed. A resource whose patient cannot be told stops the exchange.
 // Resources of other types are passed over.
 func (d *Directives) AddConsent(file string, rec *extract.Record) error {
 	if rec.Reject != extract.NoReason && rec.Reject != extract.NoSubject {
@@ -20,38 +22,27 @@ func (d *Directives) AddConsent(file string, rec *extract.Record) error {
 		return nil
 	}
 	c := consentReader{root: node{raw: rec.Raw, doc: rec.Doc}}
-	patients := rec.Facts.Subjects
-	if len(patients) == 0 {
-		if id := c.patient(); id != "" {
-			patients = append(patients, []byte(id))
-		}
-	}
-	if len(patients) == 0 {
-		return &InputError{file, int(rec.Place.Line), "a Consent names no patient by reference; add Consent.patient.reference"}
+	patient := c.patient(rec)
+	if patient == "" {
+		return &InputError{file, int(rec.Place.Line), "a Consent does not tell its patient; write the id of one Patient as Consent.patient.reference, in R5 as Consent.subject.reference"}
 	}
 	n := &draft{
-		source:    source{origin: fromFHIR, file: d.file(file), line: uint32(rec.Place.Line)},
+		source:    source{origin: fromFHIR, file: d.file(file), line: uint32(rec.Place.Line), subject: d.people.Intern([]byte(patient)), identity: consentIdentity(rec, patient)},
 		directive: directive{signed: extract.NoDay, ended: extract.NoDay},
 	}
-	if c.read(n); c.bad || len(patients) > 1 {
+	if c.read(n); c.bad {
 		n.provisions = nil
 	}
-	for _, id := range patients {
-		n.subject, n.identity = d.people.Intern(id), consentIdentity(rec, id)
-		if err := d.add(n); err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.add(n)
 }
 
-// consentIdentity names a Consent across readings, for one of its patients: two
+// consentIdentity names a Consent across readings by its patient and its id: two
 // servers may number their Consents alike.
-func consentIdentity(rec *extract.Record, patient []byte) identity {
+func consentIdentity(rec *extract.Record, patient string) identity {
 	if len(rec.Facts.ID) == 0 {
-		return identify("fhir", string(patient), "", string(rec.Raw))
+		return identify("fhir", patient, "", string(rec.Raw))
 	}
-	return identify("fhir", string(patient), string(rec.Facts.ID))
+	return identify("fhir", patient, string(rec.Facts.ID))
 }
 
 // endPermit settles whether a permit that is over was revoked or ran out: it
@@ -68,53 +59,80 @@ func (n *draft) endPermit() {
 // consentReader reads one Consent. What it does not understand makes it bad.
 type consentReader struct {
 	root node
+	r5   bool
 	bad  bool
 }
 
-// patient looks where R5 and incomplete resources name the patient.
-func (c *consentReader) patient() string {
+// patient is the id of the one patient whom the Consent is of: R4 calls the
+// element patient, R5 subject. A reference that a Bundle does not settle, or
+// one by identifier alone, tells nobody with certainty. Whom else a Consent
+// refers to (a performer, an actor) it is not of.
+func (c *consentReader) patient(rec *extract.Record) (found string) {
 	for _, name := range []string{"patient", "subject"} {
-		if kind, id := splitReference(c.root.member(name).member("reference").text()); id != "" && (kind == "Patient" || kind == "") {
-			return id
+		ref := c.root.member(name).member("reference").text()
+		if ref == "" {
+			continue
 		}
+		kind, id := splitReference(string(rec.Resolve([]byte(ref))))
+		if kind != "Patient" || found != "" && id != found {
+			return ""
+		}
+		found = id
 	}
-	return ""
+	return found
 }
 
 func (c *consentReader) read(n *draft) {
+	c.r5 = slices.ContainsFunc(r5Only, func(name string) bool { return !c.root.member(name).absent() })
 	c.known(c.root, "Consent")
+	for v := range c.root.member("verification").elements {
+		c.bad = c.bad || v.member("verified").kind() != extract.True // 42 CFR 2.31: known to be false, it grounds nothing
+	}
 	if c.bad {
 		return
 	}
-	n.signed = latest(c.root.member("dateTime"))
+	n.signed = max(latest(c.root.member("dateTime")), latest(c.root.member("date")))
 	n.status = c.status(n)
 	n.scope = c.scope()
 	n.forms.names = c.forms()
-	root := c.root.member("provision")
-	base, told := c.base(root)
+	base, told := c.base()
 	if !told {
 		c.bad = true
 		return
 	}
-	if root.absent() {
-		n.provisions = []provision{unlimited(base)}
-		n.provisions[0].next = 1
-		n.whos, n.whats = []who{{action: yes}}, []what{{}}
-		return
-	}
-	c.provision(n, root, base)
-	if n.status == revoked && base == permit {
+	c.rule(n, base)
+	switch {
+	case n.status == revoked && base == permit:
 		n.endPermit()
+	case base == deny && (n.status == revoked || n.status == inError):
+		// A denial ends with a date and an author. FHIR has a place for neither:
+		// it goes on, as long as its own period does.
+		n.status, n.ended = active, extract.NoDay
 	}
 }
 
-// known checks a node and all below it against the R4 element table: a member
-// that R4 does not know, a value of the wrong shape or an empty one, and a
+// rule reads what the Consent says, from its base down.
+func (c *consentReader) rule(n *draft, base effect) {
+	root := c.root.member("provision")
+	switch {
+	case c.r5:
+		c.r5Rule(n, base)
+	case root.absent():
+		n.provisions = []provision{unlimited(base)}
+		n.provisions[0].next = 1
+		n.whos, n.whats = []who{{action: yes}}, []what{{}}
+	default:
+		c.provision(n, root, base)
+	}
+}
+
+// known checks a node and all below it against the element table: a member
+// that the version does not know, a value of the wrong shape or an empty one, and a
 // modifier that changes the meaning of the rest make the directive unreadable.
 // Extensions that modify nothing, narrative and contained resources are passed
 // over.
 func (c *consentReader) known(n node, typ string) {
-	def := extract.TypeOf(typ)
+	def := c.typeOf(typ)
 	if def == nil || n.kind() != extract.Object {
 		c.bad = true
 		return
@@ -138,7 +156,7 @@ func (c *consentReader) value(v node, e *extract.Element) {
 		return
 	}
 	for item := range v.elements {
-		complex := extract.TypeOf(e.Type) != nil
+		complex := c.typeOf(e.Type) != nil
 		if complex {
 			c.known(item, e.Type)
 		}
@@ -150,14 +168,14 @@ func (c *consentReader) status(n *draft) status {
 	switch c.root.member("status").text() {
 	case "active":
 		return active
-	case "draft", "proposed":
+	case "draft", "proposed", "not-done":
 		return pending
 	case "rejected":
 		n.ended = latest(c.root.member("dateTime"))
 		return refused
 	case "inactive":
-		// R4 has no date for the end of a directive; that of its last change is
-		// the nearest. Without either, a denial stays in force.
+		// FHIR has no date for the end of a directive; that of its last change is
+		// the nearest.
 		if n.ended = latest(c.root.member("meta").member("lastUpdated")); n.ended == extract.NoDay {
 			n.ended = n.signed
 		}
@@ -170,6 +188,18 @@ func (c *consentReader) status(n *draft) status {
 }
 
 func (c *consentReader) scope() scope {
+	found := c.r4Scope()
+	if c.r5 {
+		found = c.r5Scope()
+	}
+	if found == general && c.namesPart2() {
+		return part2
+	}
+	return found
+}
+
+// r4Scope reads the scope, which says what R4 consents are about.
+func (c *consentReader) r4Scope() scope {
 	found, any := otherMatters, false
 	for code := range c.root.member("scope").codes {
 		switch code {
@@ -183,25 +213,19 @@ func (c *consentReader) scope() scope {
 			any = true
 		}
 	}
-	c.bad = c.bad || !any
-	if found == general && c.namesPart2() {
-		return part2
-	}
+	c.bad = c.bad || !any && !c.r5
 	return found
 }
 
 // namesPart2 tells whether the Consent says that it stands under 42 CFR Part 2.
 func (c *consentReader) namesPart2() bool {
-	for category := range c.root.member("category").elements {
-		for code := range category.codes {
-			if code == "42CFRPart2" {
-				return true
+	for _, name := range []string{"category", "policyRule", "regulatoryBasis"} {
+		for concept := range c.root.member(name).elements {
+			for code := range concept.codes {
+				if code == "42CFRPart2" {
+					return true
+				}
 			}
-		}
-	}
-	for code := range c.root.member("policyRule").codes {
-		if code == "42CFRPart2" {
-			return true
 		}
 	}
 	return false
@@ -220,8 +244,12 @@ func (c *consentReader) forms() (names []string) {
 			names = append(names, code)
 		}
 	}
-	if url := c.root.member("sourceAttachment").member("url").text(); url != "" {
-		names = append(names, url)
+	for _, at := range []string{"sourceAttachment", "policyBasis"} {
+		for source := range c.root.member(at).elements {
+			if url := source.member("url").text(); url != "" {
+				names = append(names, url)
+			}
+		}
 	}
 	return names
 }
@@ -232,8 +260,12 @@ var baseRules = map[string]effect{"OPTIN": permit, "OPTINR": permit, "OPTOUT": d
 
 // base finds what the directive says where no exception applies. R4 says it in
 // policyRule and has no type on the root provision; IHE PCF requires the type.
-// When both are there they must agree.
-func (c *consentReader) base(root node) (base effect, told bool) {
+// When both are there they must agree. R5 says it in decision.
+func (c *consentReader) base() (base effect, told bool) {
+	if c.r5 {
+		return effectOf(c.root.member("decision"))
+	}
+	root := c.root.member("provision")
 	for code := range c.root.member("policyRule").codes {
 		if e, ok := baseRules[code]; ok {
 			if told && e != base {
@@ -245,12 +277,12 @@ func (c *consentReader) base(root node) (base effect, told bool) {
 	if root.absent() || root.member("type").absent() {
 		return base, told
 	}
-	e, ok := provisionType(root)
+	e, ok := effectOf(root.member("type"))
 	return e, ok && (!told || e == base)
 }
 
-func provisionType(p node) (effect, bool) {
-	switch p.member("type").text() {
+func effectOf(word node) (effect, bool) {
+	switch word.text() {
 	case "permit":
 		return permit, true
 	case "deny":
@@ -273,9 +305,13 @@ func (c *consentReader) provision(n *draft, from node, e effect) {
 	n.whos = append(n.whos, readWho(from))
 	n.whats = append(n.whats, readWhat(from))
 	for child := range from.member("provision").elements {
-		e, ok := provisionType(child)
-		c.bad = c.bad || !ok
-		c.provision(n, child, e)
+		inner := 1 - e // R5: an exception is the opposite of what it is an exception to
+		if !c.r5 {
+			var ok bool
+			inner, ok = effectOf(child.member("type"))
+			c.bad = c.bad || !ok
+		}
+		c.provision(n, child, inner)
 	}
 	n.provisions[i].next = uint16(len(n.provisions))
 }

@@ -19,13 +19,7 @@ const (
 func readWho(p node) who {
 	w := who{action: action(p)}
 	for actor := range p.member("actor").elements {
-		value := unclear
-		ref := actor.member("reference")
-		if r := ref.member("reference").text(); r != "" {
-			value = string(byReference) + r
-		} else if v := ref.member("identifier").member("value").text(); v != "" {
-			value = string(byReference) + ref.member("identifier").member("system").text() + "|" + v
-		}
+		value := referenceValue(actor.member("reference"))
 		switch role(actor) {
 		case recipientRole:
 			w.recipients = append(w.recipients, value)
@@ -39,6 +33,17 @@ func readWho(p node) who {
 		w.purposes = append(w.purposes, orUnclear(purpose.member("code").text()))
 	}
 	return w
+}
+
+// referenceValue is whom a Reference means, as a criterion.
+func referenceValue(ref node) string {
+	if r := ref.member("reference").text(); r != "" {
+		return string(byReference) + r
+	}
+	if v := ref.member("identifier").member("value").text(); v != "" {
+		return string(byReference) + ref.member("identifier").member("system").text() + "|" + v
+	}
+	return unclear
 }
 
 type actorRole uint8
@@ -94,14 +99,17 @@ func action(p node) match {
 // readWhat reads the criteria of a provision that each record settles.
 func readWhat(p node) (w what) {
 	for label := range p.member("securityLabel").elements {
-		w.labels = append(w.labels, orUnclear(label.member("code").text()))
+		w.labels = append(w.labels, labelValue(label))
 	}
-	for class := range p.member("class").elements {
-		code := class.member("code").text()
-		if extract.TypeOf(code) == nil {
-			code = unclear + code
+	for _, name := range []string{"class", "resourceType"} { // of R4, of R5
+		for class := range p.member(name).elements {
+			w.classes = append(w.classes, classValue(class))
 		}
-		w.classes = append(w.classes, code)
+	}
+	for _, name := range []string{"documentType", "expression"} { // R5; no record tells either
+		for range p.member(name).elements {
+			w.data = append(w.data, unclear)
+		}
 	}
 	for concept := range p.member("code").elements {
 		coded := false
@@ -118,16 +126,48 @@ func readWhat(p node) (w what) {
 	return w
 }
 
-// dataValue is i:Type/id for the very resource, r:Type/id for what belongs to it.
+// labelValue is the code of a security label. Records are compared by code
+// alone, so one of a code system that is not known cannot be compared.
+func labelValue(label node) string {
+	code, system := label.member("code").text(), label.member("system").text()
+	known := sensitivities[code] || confidentialityRank(code) > 0
+	if system == "" && known || labelSystems[system] {
+		return orUnclear(code)
+	}
+	return unclear
+}
+
+// labelSystems are the code systems of security labels, by their addresses in
+// R4 and R5, in STU3, and by OID.
+var labelSystems = map[string]bool{
+	"http://terminology.hl7.org/CodeSystem/v3-ActCode": true, "http://hl7.org/fhir/v3/ActCode": true, "urn:oid:2.16.840.1.113883.5.4": true,
+	"http://terminology.hl7.org/CodeSystem/v3-Confidentiality": true, "http://hl7.org/fhir/v3/Confidentiality": true, "urn:oid:2.16.840.1.113883.5.25": true,
+	"http://terminology.hl7.org/CodeSystem/v3-ActReason": true, "http://terminology.hl7.org/CodeSystem/v3-ObservationValue": true,
+}
+
+// classValue is the resource type that a class names; profiles and kinds of
+// documents cannot be compared with a record.
+func classValue(class node) string {
+	code := class.member("code").text()
+	switch class.member("system").text() {
+	case "", "http://hl7.org/fhir/resource-types", "http://hl7.org/fhir/fhir-types":
+		if extract.TypeOf(code) != nil {
+			return code
+		}
+	}
+	return unclear + code
+}
+
+// dataValue is i:Type/id for the very resource, r:Type/id for it and what it
+// refers to, d:Type/id for it and what refers to it. What somebody wrote
+// (authoredby) cannot be told.
 func dataValue(data node) string {
 	kind, id := splitReference(data.member("reference").member("reference").text())
-	if kind == "" || id == "" {
+	sort := map[string]string{"instance": "i:", "related": "r:", "dependents": "d:"}[data.member("meaning").text()]
+	if kind == "" || id == "" || sort == "" {
 		return unclear
 	}
-	if data.member("meaning").text() == "instance" {
-		return "i:" + kind + "/" + id
-	}
-	return "r:" + kind + "/" + id
+	return sort + kind + "/" + id
 }
 
 func orUnclear(code string) string {

@@ -84,10 +84,14 @@ func TestFHIRConsent(t *testing.T) {
 		{"inactive permit", "inactive", "OPTIN", "", o, "consent-revoked"},
 		{"inactive permit whose period had ended", "inactive", "OPTIN", provision(`"period":{"end":"2026-01-31"}`), o, "consent-expired"},
 		{"inactive permit taken back before its end", "inactive", "OPTIN", provision(`"period":{"end":"2026-02-28"}`), o, "consent-revoked"},
-		{"inactive denial", "inactive", "OPTOUT", "", o, "consent-missing"},
+		{"inactive denial", "inactive", "OPTOUT", "", o, "consent-denied"},
+		{"inactive denial whose period is over", "inactive", "OPTOUT", provision(`"period":{"end":"2026-06-30"}`), o, "consent-missing"},
 		{"inactive permit about others", "inactive", "OPTIN", provision(`"class":[{"code":"Patient"}]`), o, "consent-missing"},
 		{"inactive permit perhaps about us", "inactive", "OPTIN", provision(actor("IRCP", `{"reference":"Organization/404"}`)), o, "consent-revoked"},
-		{"entered in error", "entered-in-error", "OPTOUT", "", o, "consent-missing"},
+		{"denial entered in error", "entered-in-error", "OPTOUT", "", o, "consent-denied"},
+		{"permit entered in error", "entered-in-error", "OPTIN", "", o, "consent-missing"},
+		{"verified", "active", "OPTIN", `"verification":[{"verified":true}]`, o, ""},
+		{"verification failed", "active", "OPTIN", `"verification":[{"verified":true},{"verified":false}]`, o, "consent-indeterminate"},
 		{"status that is none", "on", "OPTIN", "", o, "consent-indeterminate"},
 
 		{"period ran out", "active", "OPTIN", provision(`"period":{"end":"2026-07-04"}`), o, "consent-expired"},
@@ -128,6 +132,10 @@ func TestFHIRConsent(t *testing.T) {
 		{"other purpose", "active", "OPTIN", provision(`"purpose":[{"code":"TREAT"}]`), o, "consent-missing"},
 		{"purpose without code", "active", "OPTOUT", provision(`"purpose":[{"display":"x"}]`), o, "consent-denied,consent-indeterminate"},
 		{"label without code", "active", "OPTOUT", provision(`"securityLabel":[{"display":"x"}]`), labelled(o, "PSY"), "consent-denied,consent-indeterminate"},
+		{"label of a system that nobody knows", "active", "OPTOUT", provision(`"securityLabel":[{"system":"urn:x","code":"PSY"}]`), o, "consent-denied,consent-indeterminate"},
+		{"label of no system that nobody knows", "active", "OPTOUT", provision(`"securityLabel":[{"code":"zz"}]`), o, "consent-denied,consent-indeterminate"},
+		{"label of a known system", "active", "OPTOUT", provision(`"securityLabel":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"PSY"}]`), labelled(o, "PSY"), "consent-denied"},
+		{"class of a system that nobody knows", "active", "OPTOUT", provision(`"class":[{"system":"urn:x","code":"Condition"}]`), o, "consent-denied,consent-indeterminate"},
 		{"class of documents", "active", "OPTOUT", provision(`"class":[{"system":"urn:ietf:bcp:13","code":"application/pdf"}]`), o, "consent-denied,consent-indeterminate"},
 		{"class, row of a file", "active", "OPTOUT", provision(`"class":[{"code":"Condition"}]`), func() extract.Facts { f := o; f.Dataset = "scores"; return f }(), "consent-denied,consent-indeterminate"},
 		{"code in words", "active", "OPTOUT", provision(`"code":[{"text":"depression"}]`), o, "consent-denied,consent-indeterminate"},
@@ -137,7 +145,9 @@ func TestFHIRConsent(t *testing.T) {
 		{"data: this instance", "active", "OPTOUT", provision(`"data":[{"meaning":"instance","reference":{"reference":"Observation/o1"}}]`), o, "consent-denied"},
 		{"data: another instance", "active", "OPTOUT", provision(`"data":[{"meaning":"instance","reference":{"reference":"Observation/o2"}}]`), o, "consent-missing"},
 		{"data: what belongs to another", "active", "OPTOUT", provision(`"data":[{"meaning":"dependents","reference":{"reference":"Observation/o2"}}]`), o, "consent-denied,consent-indeterminate"},
-		{"data: of the encounter", "active", "OPTOUT", provision(`"data":[{"meaning":"related","reference":{"reference":"Encounter/e9"}}]`), func() extract.Facts { f := o; f.Encounter = []byte("e9"); return f }(), "consent-denied"},
+		{"data: what an encounter refers to", "active", "OPTOUT", provision(`"data":[{"meaning":"related","reference":{"reference":"Encounter/e9"}}]`), func() extract.Facts { f := o; f.Encounter = []byte("e9"); return f }(), "consent-denied,consent-indeterminate"},
+		{"data: what somebody wrote", "active", "OPTOUT", provision(`"data":[{"meaning":"authoredby","reference":{"reference":"Practitioner/1"}}]`), o, "consent-denied,consent-indeterminate"},
+		{"data: of the encounter", "active", "OPTOUT", provision(`"data":[{"meaning":"dependents","reference":{"reference":"Encounter/e9"}}]`), func() extract.Facts { f := o; f.Encounter = []byte("e9"); return f }(), "consent-denied"},
 		{"data: nothing to follow", "active", "OPTOUT", provision(`"data":[{"meaning":"instance","reference":{"display":"x"}}]`), o, "consent-denied,consent-indeterminate"},
 		{"criteria are ANDed", "active", "OPTOUT", provision(`"class":[{"code":"Observation"}],"code":[{"coding":[{"code":"x"}]}]`), o, "consent-missing"},
 
@@ -159,8 +169,8 @@ func TestFHIRConsent(t *testing.T) {
 		{"empty criterion", "active", "OPTIN", provision(`"actor":[]`), o, "consent-indeterminate"},
 		{"criterion that is no list", "active", "OPTIN", provision(`"class":{"code":"Observation"}`), o, "consent-indeterminate"},
 		{"null in a list", "active", "OPTIN", provision(`"class":[null]`), o, "consent-indeterminate"},
-		{"R5 by its decision", "active", "OPTIN", `"decision":"permit"`, o, "consent-indeterminate"},
-		{"R5 by its subject", "active", "OPTIN", `"subject":{"reference":"Patient/p1"}`, o, "consent-indeterminate"},
+		{"R4 with the decision of R5", "active", "OPTIN", `"decision":"permit"`, o, "consent-indeterminate"},
+		{"R4 with the subject of R5", "active", "OPTIN", `"subject":{"reference":"Patient/p1"}`, o, "consent-indeterminate"},
 		{"escaped text", "active", "OPT\\u0049N", "", o, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -189,7 +199,6 @@ func TestConsentHeader(t *testing.T) {
 		{"research, asked for operations", swap("patient-privacy", "research"), score("p1", "2026-03-02"), "consent-missing"},
 		{"unknown scope", swap("patient-privacy", "x"), score("p1", "2026-03-02"), "consent-indeterminate"},
 		{"not yet dated", swap("2026-02-01", "2026-07-06"), score("p1", "2026-03-02"), "consent-indeterminate"},
-		{"denial over, nobody says since when", strings.NewReplacer(`"active"`, `"inactive"`, "OPTIN", "OPTOUT", `"dateTime":"2026-02-01",`, "").Replace(consent), score("p1", "2026-03-02"), "consent-indeterminate"},
 		{"no base", swap(`"code":"OPTIN"`, `"display":"x"`), score("p1", "2026-03-02"), "consent-indeterminate"},
 		{"two bases", swap(`{"code":"OPTIN"}`, `{"code":"OPTIN"},{"code":"OPTOUT"}`), score("p1", "2026-03-02"), "consent-indeterminate"},
 		{"Part 2 by category, form attested", strings.Replace(swap("59284-0", "42CFRPart2"), `"policyRule"`, `"policy":[{"uri":"https://clinic/tpo-2026"}],"policyRule"`, 1), part2Record, ""},
@@ -226,10 +235,15 @@ func TestConsentSources(t *testing.T) {
 		newWorld(t).consents(strings.Replace(fhir("c", "on", "OPTIN", ""), "Patient/p1", "Patient/p2", 1)).expect(o, "")
 	})
 	for name, line := range map[string]string{
-		"not JSON":           `{"resourceType":"Consent","patient":`,
-		"no patient":         strings.Replace(same, `"patient":{"reference":"Patient/p1"},`, "", 1),
-		"patient by display": strings.Replace(same, `"reference":"Patient/p1"`, `"display":"x"`, 1),
-		"unknown type":       `{"resourceType":"Permission"}`,
+		"not JSON":                  `{"resourceType":"Consent","patient":`,
+		"no patient":                strings.Replace(same, `"patient":{"reference":"Patient/p1"},`, "", 1),
+		"patient in a search":       strings.Replace(same, "Patient/p1", "Patient?identifier=x|1", 1),
+		"patient that is none":      strings.Replace(same, "Patient/p1", "Group/p1", 1),
+		"patient nothing leads to":  strings.Replace(same, "Patient/p1", "urn:uuid:2b3c7d9e-0000-4000-8000-000000000000", 1),
+		"two patients":              strings.Replace(same, `"dateTime"`, `"subject":{"reference":"Patient/p2"},"dateTime"`, 1),
+		"patient by another's word": strings.Replace(same, `"patient":{"reference":"Patient/p1"}`, `"performer":[{"reference":"Patient/p1"}]`, 1),
+		"patient by display":        strings.Replace(same, `"reference":"Patient/p1"`, `"display":"x"`, 1),
+		"unknown type":              `{"resourceType":"Permission"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := newWorld(t).loadConsents(same, line)
@@ -239,8 +253,10 @@ func TestConsentSources(t *testing.T) {
 			}
 		})
 	}
-	t.Run("R5 names its patient as subject", func(t *testing.T) {
-		newWorld(t).consents(`{"resourceType":"Consent","id":"r5","status":"active","decision":"permit","subject":{"reference":"Patient/p1"}}`).expect(o, "consent-indeterminate")
+	t.Run("whom else it refers to is not its patient", func(t *testing.T) {
+		w := newWorld(t).consents(strings.Replace(fhir("c", "active", "OPTOUT", ""), `"dateTime"`, `"performer":[{"reference":"Patient/p2"}],"dateTime"`, 1))
+		w.expect(o, "consent-denied")
+		w.expect(score("p2", "2026-03-02"), "")
 	})
 	t.Run("counted and hashed", func(t *testing.T) {
 		in, err := newWorld(t).loadConsents(same, other)

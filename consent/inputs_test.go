@@ -52,6 +52,7 @@ func TestBadRowsStop(t *testing.T) {
 		{"end without author", "registry", registry + "p1,general,deny,active,,,,,,,2026-01-01,\n", 2},
 		{"author without end", "registry", registry + "p1,general,deny,active,,,,,,,,officer\n", 2},
 		{"denial over without an end", "registry", registry + "p1,general,deny,revoked,,,,,,,,\n", 2},
+		{"denial in error without an author", "registry", registry + "p1,general,deny,entered-in-error,,,,,,,,\n", 2},
 		{"opt-out that permits", "registry", registry + "p1,registry-opt-out,permit,active,,,,,,,,\n", 2},
 		{"third row", "registry", registry + "p1,general,deny,active,,,,,,,,\np1,general,deny,on,,,,,,,,\n", 3},
 		{"no subject", "restrictions", restrictions + ",self-pay,,\n", 2},
@@ -159,13 +160,14 @@ func TestClosing(t *testing.T) {
 		"a nested denial stays": {func(w *world) {
 			w.consents(fhir("c", "active", "OPTIN", `"provision":{"provision":[{"type":"deny"}]}`))
 		}, o, "consent-denied"},
-		"a revocation stays":              {func(w *world) { w.registry("p1,general,permit,revoked") }, o, "consent-revoked"},
-		"an unreadable one stays":         {func(w *world) { w.consents(fhir("c", "on", "OPTIN", "")) }, o, "consent-indeterminate"},
-		"a permit does not":               {func(w *world) { w.general(policies.DenyWithout).registry("p1,general,permit,active") }, o, "consent-missing"},
-		"an end stays an end":             {func(w *world) { w.registry("p1,general,deny,active,,,,,2026-07-04") }, o, ""},
-		"an ended one is not kept":        {func(w *world) { w.consents(fhir("c", "inactive", "OPTOUT", "")) }, o, ""},
-		"one entered in error is not":     {func(w *world) { w.consents(fhir("c", "entered-in-error", "OPTOUT", "")) }, o, ""},
-		"a rejected permit stays refused": {func(w *world) { w.consents(fhir("c", "rejected", "OPTIN", "")) }, o, "consent-denied"},
+		"a revocation stays":                          {func(w *world) { w.registry("p1,general,permit,revoked") }, o, "consent-revoked"},
+		"an unreadable one stays":                     {func(w *world) { w.consents(fhir("c", "on", "OPTIN", "")) }, o, "consent-indeterminate"},
+		"a permit does not":                           {func(w *world) { w.general(policies.DenyWithout).registry("p1,general,permit,active") }, o, "consent-missing"},
+		"an end stays an end":                         {func(w *world) { w.registry("p1,general,deny,active,,,,,2026-07-04") }, o, ""},
+		"a denial without an author of its end stays": {func(w *world) { w.consents(fhir("c", "inactive", "OPTOUT", "")) }, o, "consent-denied"},
+		"an ended one is not kept":                    {func(w *world) { w.registry("p1,general,deny,entered-in-error,,,,,,,,2026-07-05,the patient") }, o, ""},
+		"a permit entered in error is not":            {func(w *world) { w.general(policies.DenyWithout).registry("p1,general,permit,entered-in-error") }, o, "consent-missing"},
+		"a rejected permit stays refused":             {func(w *world) { w.consents(fhir("c", "rejected", "OPTIN", "")) }, o, "consent-denied"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -237,8 +237,8 @@ func codes(rule []string, of []phi.Bytes) match {
 	return m
 }
 
-// data compares references: i: is the record itself, r: also what belongs to
-// it, which can be told for an encounter alone.
+// data compares references: the very resource always matches; what refers to it
+// (d:) can be told for an encounter alone, what it refers to (r:) cannot.
 func data(rule []string, f *extract.Facts) match {
 	m := no
 	for _, want := range rule {
@@ -247,11 +247,9 @@ func data(rule []string, f *extract.Facts) match {
 		switch {
 		case !ok || f.Dataset == "" || len(f.ID) == 0:
 			m = max(m, unsure)
-		case kind == f.Dataset && id == string(f.ID):
+		case kind == f.Dataset && id == string(f.ID), sort == "d" && kind == "Encounter" && id == string(f.Encounter):
 			return yes
-		case sort == "r" && kind == "Encounter" && id == string(f.Encounter):
-			return yes
-		case sort == "r":
+		case sort != "i":
 			m = max(m, unsure)
 		}
 	}

@@ -17,11 +17,15 @@ func drawRow(t *rapid.T, patient, decision, label string) string {
 	if decision == "permit" {
 		statuses = append(statuses, "revoked", "expired")
 	}
-	return strings.Join([]string{patient, pick("scope", "general", "part2", "research", "state"), decision, pick("status", statuses...),
+	status, end := pick("status", statuses...), ","
+	if decision == "deny" && status == "entered-in-error" {
+		end = "2026-07-01,officer"
+	}
+	return strings.Join([]string{patient, pick("scope", "general", "part2", "research", "state"), decision, status,
 		pick("recipient", "", "acme", "other", "kind:health-plan"), pick("purpose", "", "TPO", "HOPERAT", "HQUALIMP", "HRESCH"),
 		pick("categories", "", "PSY", "BH", "ETHUD", "R", "class:Observation", "code:44261-6"),
 		pick("from", "", "2026-01-01", "2026-08-01"), pick("to", "", "2026-12-31", "2026-09-01"),
-		pick("signed", "", "2026-02-01", "2026-05-01"), pick("form", "", "tpo-2026"), "", ""}, ",")
+		pick("signed", "", "2026-02-01", "2026-05-01"), pick("form", "", "tpo-2026"), end}, ",")
 }
 
 func drawRows(t *rapid.T, patient, label string) []string {

@@ -75,14 +75,21 @@ func registryRow(c *cells) *draft {
 	return n
 }
 
-// registryStatus reads the status. A denial that is over must say since when:
-// a status alone opens nothing.
+// registryStatus reads the status. A denial that is over must say since when,
+// and one that was entered in error who found so: a status alone opens nothing.
 func (n *draft) registryStatus(c *cells, to extract.Day) {
+	root := &n.provisions[0]
 	switch c.text("status") {
 	case "active":
 		return
 	case "entered-in-error":
-		n.status = inError
+		if n.status = revoked; root.effect == permit {
+			n.status = inError
+			return
+		}
+		if n.ended == extract.NoDay {
+			c.fail("a denial that was entered in error needs ended_on and ended_by")
+		}
 		return
 	case "revoked":
 		n.status = revoked
@@ -91,7 +98,6 @@ func (n *draft) registryStatus(c *cells, to extract.Day) {
 	default:
 		c.fail("status is none of active, revoked, expired, entered-in-error")
 	}
-	root := &n.provisions[0]
 	switch {
 	case root.effect == permit:
 		root.to = anytimeTo

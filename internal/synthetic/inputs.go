@@ -85,7 +85,7 @@ func (c *clinic) writeRegistry(p *person) {
 	case n < 84:
 		c.writeDirective(p, directive{scope: "state", decision: "deny", status: "active", categories: "PSY", from: before, signed: before})
 	case n < 85:
-		c.writeDirective(p, directive{scope: "general", decision: "deny", status: "entered-in-error", from: before, signed: before})
+		c.writeDirective(p, directive{scope: "general", decision: "deny", status: "entered-in-error", from: before, signed: before, endedOn: middle, endedBy: "privacy officer"})
 	}
 	if c.chance(5) {
 		c.writeDirective(p, directive{scope: "registry-opt-out", decision: "deny", status: "active", from: middle, signed: middle})
