@@ -194,7 +194,7 @@ func TestReasons(t *testing.T) {
 			w.req.RecipientKind, w.req.Policy.Basis, w.req.Policy.Purpose = "registry", "45 CFR 164.508", "HRESCH"
 			w.req.Policy.People.Roster = ""
 			w.registry("p1,registry-opt-out,deny,active", "p1,research,permit,active")
-		}, plain, "clinic-choice"},
+		}, plain, "consent-denied"},
 
 		// persons
 		{"a person of whom nothing is known", func(w *world) {}, score("p9", "2026-03-02"), "not-a-member,consent-indeterminate"},

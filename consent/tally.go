@@ -126,7 +126,7 @@ func (d *Decider) take(t *tally, number uint32, f *extract.Facts, part2Record bo
 	case said >= deniesPerhaps && (n.status == pending || n.status != active && n.ended == extract.NoDay):
 		t.reasons = t.reasons.With(extract.ConsentIndeterminate)
 	case said >= deniesPerhaps:
-		t.reasons |= denial(n.scope, said)
+		t.reasons |= d.denial(n.scope, said)
 	case n.status != active:
 	case said == permits && (n.signed == extract.NoDay || n.signed <= d.today):
 		d.permit(t, n, number)
@@ -137,12 +137,13 @@ func (d *Decider) take(t *tally, number uint32, f *extract.Facts, part2Record bo
 }
 
 // denial gives the reasons of a denial. One that matches only perhaps counts,
-// and says that it could not be evaluated.
-func denial(s scope, said outcome) (r extract.ReasonSet) {
-	switch s {
-	case stateLaw:
+// and says that it could not be evaluated. An opt-out of registries is the patient's own decision towards a registry, and
+// the clinic's choice where it is honoured towards others.
+func (d *Decider) denial(s scope, said outcome) (r extract.ReasonSet) {
+	switch {
+	case s == stateLaw:
 		r = r.With(extract.StateLawConsent)
-	case registryOptOut:
+	case s == registryOptOut && !(d.request.RecipientKind == "registry" && d.steps.Consent):
 		r = r.With(extract.ClinicChoice)
 	default:
 		r = r.With(extract.ConsentDenied)
