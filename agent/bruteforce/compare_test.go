@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -137,6 +138,11 @@ func (q *question) disagrees(pieces []piece, list []policies.Change, read func(*
 		if where := q.ask(p); where != nil && !slices.ContainsFunc(list, func(c policies.Change) bool { return concerns(c, p) }) {
 			complaints = append(complaints, fmt.Sprintf("%s is not listed, and newly leaves in %v", p, where))
 		}
+		for _, part := range q.wider(p) {
+			if !slices.ContainsFunc(list, func(c policies.Change) bool { return by(c, p, part) }) {
+				complaints = append(complaints, fmt.Sprintf("of %s it is not listed that more leaves by %v", p, part))
+			}
+		}
 	}
 	for _, c := range list {
 		x := q.whole(read(c.Situation))
@@ -145,6 +151,19 @@ func (q *question) disagrees(pieces []piece, list []policies.Change, read func(*
 		}
 	}
 	return complaints
+}
+
+// by tells whether a change says that more leaves by a dimension of which
+// the oracle has one or several things in a part of its own.
+func by(c policies.Change, p piece, part []string) bool {
+	ours := map[string][]string{"decided-on": {"day"}, "dates": {"as-of", "date"}, "people": {"part2", "minor"}}[c.Dimension]
+	switch what, which, _ := strings.Cut(c.Dimension, ":"); what {
+	case "value":
+		ours = []string{valueAt(c.Situation.Dataset, which)}
+	case "standing":
+		ours = []string{"in:" + which}
+	}
+	return c.Dataset == p.part && (c.Kind == policies.NewDataset || slices.ContainsFunc(append(ours, c.Dimension), func(name string) bool { return slices.Contains(part, name) }))
 }
 
 // concerns tells whether a change is about a piece: about its dataset as a

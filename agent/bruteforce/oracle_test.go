@@ -182,11 +182,12 @@ type question struct {
 	old     []piece
 	domain  map[string][]any
 	known   map[string]situation
-	more    map[string]bool // by dataset: records are let in that were not
+	more    map[string]bool       // by dataset: records are let in that were not
+	parts   map[string][][]string // in which alone more is let in
 }
 
 func newQuestion(t testing.TB, was, is *spec, c *clinic, r rendering) (*question, []piece) {
-	q := &question{was: was, is: is, old: orRate(letsOut(t, was, "was", c, r)), domain: domains(was, is), known: map[string]situation{}, more: map[string]bool{}}
+	q := &question{was: was, is: is, old: orRate(letsOut(t, was, "was", c, r)), domain: domains(was, is), known: map[string]situation{}, more: map[string]bool{}, parts: map[string][][]string{}}
 	pieces := letsOut(t, is, "is", c, r)
 	held := was.Recipient == is.Recipient && policies.PurposeWithin(is.Purpose, was.Purpose)
 	for i := range pieces {
@@ -255,6 +256,33 @@ func (q *question) admits(p piece, old []piece) bool {
 		was = append(was, o.gates)
 	}
 	return uncovered(p.gates, was, q.domain) != nil
+}
+
+// wider lists what is read together in which alone the new policy lets in more
+// than the old one did, where the piece is covered at all.
+func (q *question) wider(p piece) [][]string {
+	if len(p.covering) == 0 {
+		return nil
+	}
+	key := fmt.Sprintf("%p %p", p.gates, p.covering[0].gates)
+	if list, known := q.parts[key]; known {
+		return list
+	}
+	q.parts[key] = [][]string{}
+	is, was := p.all(), p.covering[0].all()
+	if uncovered(is, nil, q.domain) == nil {
+		return nil
+	}
+	for _, part := range parts(is, [][]gate{was}) {
+		sized := slices.ContainsFunc(part, func(name string) bool { return strings.HasPrefix(name, "group:") })
+		within := func(gates []gate) []gate {
+			return slices.DeleteFunc(slices.Clone(gates), func(g gate) bool { return !reads(part, g) })
+		}
+		if !sized && uncovered(within(is), [][]gate{within(was)}, q.domain) != nil {
+			q.parts[key] = append(q.parts[key], part)
+		}
+	}
+	return q.parts[key]
 }
 
 // uncovered finds a situation in which all gates of the new piece hold and, of
