@@ -24,6 +24,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/internal/keyring"
@@ -128,14 +129,15 @@ func (a *Agent) scratchDir() string { return filepath.Join(a.Config.StateDir(), 
 
 // exchange is one configured exchange with all that it names, loaded.
 type exchange struct {
-	name      string
-	config    ExchangeConfig
-	recipient RecipientConfig
-	policy    *policies.Policy
-	proof     *policies.Proof
-	source    *extract.Source
-	schemas   map[string]*extract.Schema
-	lapsed    error // when a paper of the policy is not in force today; a plan may still look
+	name       string
+	config     ExchangeConfig
+	recipient  RecipientConfig
+	policy     *policies.Policy
+	proof      *policies.Proof
+	source     *extract.Source
+	schemas    map[string]*extract.Schema
+	classifier *consent.Classifier
+	lapsed     error // when a paper of the policy is not in force today; a plan may still look
 }
 
 // load reads everything an exchange stands on, by the same code that `check`
@@ -147,6 +149,9 @@ func (a *Agent) load(name string) (*exchange, error) {
 	}
 	x := &exchange{name: name, config: config, recipient: a.Config.Recipients[config.Recipient]}
 	if x.source, x.schemas, err = a.Config.source(config.Source, a.Now); err != nil {
+		return nil, err
+	}
+	if x.classifier, err = a.Config.classifier(a.Now()); err != nil {
 		return nil, err
 	}
 	if x.policy, err = policies.Load(a.Config.Path(config.Policy)); err != nil {

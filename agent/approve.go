@@ -374,6 +374,9 @@ func (p Part) kept() string {
 	if name, is := strings.CutPrefix(p.Name, schemaPart); is {
 		return filepath.Join("schemas", hexSum([]byte(name))+".json")
 	}
+	if name, is := strings.CutPrefix(p.Name, classifierPart); is {
+		return filepath.Join("classifier", hexSum([]byte(name))+".yaml")
+	}
 	return filepath.Join("policy", keptPolicy)
 }
 

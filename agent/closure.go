@@ -65,6 +65,7 @@ func (a *Agent) closure(x *exchange) *Closure {
 			line("kind", in.Kind), line("file", in.File), fmt.Sprintf("max age %g days", time.Duration(in.MaxAge).Hours()/24), fmt.Sprintf("shrink limit %g%%", in.ShrinkLimit*100),
 		})
 	}
+	c.classifier(a.Config, x.classifier)
 	c.recipient(x)
 	c.organizations(a.Config, x.config.Recipient)
 	c.add(approversPart, approverLines(a.Config.Approvers))

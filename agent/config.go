@@ -28,6 +28,7 @@ type Config struct {
 	Keys         KeyRefs                            `yaml:"keys,required"`
 	Sources      map[string]SourceConfig            `yaml:"sources,required"`
 	Inputs       map[string]InputConfig             `yaml:"inputs"`
+	Classifier   string                             `yaml:"classifier"` // what records are about, by their codes: a file
 	Recipients   map[string]RecipientConfig         `yaml:"recipients,required"`
 	Others       []string                           `yaml:"other_organizations"` // that consents and restrictions may name, and nothing is sent to
 	Approvers    []ApproverConfig                   `yaml:"approvers,required"`

@@ -157,6 +157,7 @@ func (r *run) prepare(ctx context.Context) error {
 func (r *run) request() consent.Request {
 	req := consent.Request{
 		Policy: r.policy, RecipientKind: r.x.recipient.Kind, DecidedAt: r.opt.DecidedAt, AsOf: r.opt.AsOf, Period: extract.NoSpan,
+		Classifier:    r.x.classifier,
 		Organizations: append([]string{r.x.config.Recipient}, r.x.recipient.Identifiers...),
 		Self:          append([]string{r.agent.Config.Organization.ID}, r.agent.Config.Organization.Identifiers...),
 	}

@@ -43,9 +43,12 @@ type Request struct {
 	// Period is what a policy with covered: any-day-of-period asks about;
 	// NoSpan asks about the day of service.
 	Period extract.Span
-	// LabelsComplete says that a classifier has labelled every record: one
+	// LabelsComplete says that every record was labelled where it was made: one
 	// without a sensitivity label is then not sensitive. Otherwise it may be.
 	LabelsComplete bool
+	// Classifier tells what records without labels are about; nil when the
+	// clinic has declared none.
+	Classifier *Classifier
 	// Notes that Postern never sends, by the codes of their document types.
 	PsychotherapyNotes, SUDCounselingNotes []string
 }
@@ -191,6 +194,7 @@ func aboutNobody(dataset string) bool {
 // notes is step 2: session notes, which are recognized by their label and by
 // the document types that the clinic names.
 func (d *Decider) notes(f *extract.Facts) (r extract.ReasonSet) {
+	r = d.request.Classifier.notes(f)
 	for _, label := range f.Labels {
 		if isLabel(label, "PSYTHPN") {
 			r = r.With(extract.PsychotherapyNotes)

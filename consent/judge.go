@@ -157,7 +157,10 @@ func (j *judgement) labels(rule []string, e effect) match {
 			m = max(m, confidential(rank, w, e))
 			continue
 		}
-		if !sensitive {
+		switch {
+		case j.d.request.Classifier != nil:
+			m = max(m, j.d.request.Classifier.says(j.f, want))
+		case !sensitive:
 			m = max(m, unsure)
 		}
 		for _, label := range j.f.Labels {

@@ -114,11 +114,17 @@ func (s codeSpan) says() string {
 // Empty tells whether no code is in the set.
 func (s CodeSet) Empty() bool { return len(s.spans) == 0 }
 
-// Contains tells whether a code is in the set.
+// Contains tells whether a code is in the set. It does not allocate.
 func (s CodeSet) Contains(code string) bool {
-	// The only span that can hold the code is the last that does not begin after it.
-	i, exact := slices.BinarySearchFunc(s.spans, code, func(x codeSpan, code string) int { return cmp.Compare(x.from, code) })
-	return exact || i > 0 && s.spans[i-1].holds(code)
+	low, high := 0, len(s.spans)
+	for low < high {
+		if mid := (low + high) / 2; s.spans[mid].from <= code {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	return low > 0 && s.spans[low-1].holds(code) // no other that begins before the code reaches as far
 }
 
 // Single are the codes of the set; ok is false when it holds more than single ones.

@@ -16,7 +16,7 @@ func subject(k *call) error { return k.among(subjectCommands) }
 
 // subjectMerge writes down what the clinic has found about two ids. The answer
 // does not repeat them.
-func subjectMerge(k *call) error {
+func subjectMerge(k *call) (err error) {
 	input := k.flags.String("input", "", "the `NAME` of the list under inputs, where there are several")
 	unresolved := k.flags.Bool("unresolved", false, "they may be one person: both are withheld until somebody has decided")
 	endedBy := k.flags.String("ended-by", "", "`NAME` of who found that they are two people after all")
