@@ -154,18 +154,20 @@ func (a *Agent) load(name string) (*exchange, error) {
 	if x.classifier, err = a.Config.classifier(a.Now()); err != nil {
 		return nil, err
 	}
-	if x.policy, err = policies.Load(a.Config.Path(config.Policy)); err != nil {
+	env := a.Config.policyEnv(x.schemas, a.Now())
+	if x.policy, err = policies.Load(a.Config.Path(config.Policy), env); err != nil {
 		return nil, fail(PolicyRefused, err, "", "")
 	}
-	if x.policy.Recipient != config.Recipient {
-		return nil, fail(PolicyRefused, nil, "name the same recipient in both", "policy %s is for %s, but exchange %s sends to %s",
-			x.policy.Name, x.policy.Recipient, name, config.Recipient)
-	}
-	if x.proof, err = policies.Check(x.policy, a.Config.policyEnv(x.schemas, a.Now())); err != nil {
+	if x.proof, err = policies.Check(x.policy, env); err != nil {
 		x.lapsed = fail(PolicyRefused, err, "", "")
-		if !onlyLapsed(err) {
-			return nil, x.lapsed
-		}
+	}
+	switch {
+	case x.policy.Recipient != config.Recipient:
+		other := fail(PolicyRefused, nil, "name the same recipient in both", "policy %s is for %s, but exchange %s sends to %s",
+			x.policy.Name, x.policy.Recipient, name, config.Recipient)
+		return nil, joinFailures(slices.DeleteFunc([]error{other, x.lapsed}, func(err error) bool { return err == nil }))
+	case err != nil && !onlyLapsed(err):
+		return nil, x.lapsed
 	}
 	return x, nil
 }

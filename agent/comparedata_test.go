@@ -20,7 +20,7 @@ func TestCompareOnData(t *testing.T) {
 	text := h.read(file)
 	of := func(name, instruments string) *policies.Policy {
 		h.write(filepath.Join("policies", name), strings.Replace(text, all, instruments, 1))
-		p, err := policies.Load(filepath.Join(h.dir, "policies", name))
+		p, err := policies.Load(filepath.Join(h.dir, "policies", name), policies.Env{})
 		h.must(err)
 		return p
 	}

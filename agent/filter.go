@@ -35,10 +35,6 @@ type Filtered struct {
 
 // Run writes to out what the policy's release of the dataset makes of the file.
 func (f *Filter) Run(ctx context.Context, out io.Writer) (*Filtered, error) {
-	policy, err := policies.Load(f.Policy)
-	if err != nil {
-		return nil, fail(PolicyRefused, err, "", "")
-	}
 	file, err := f.file()
 	if err != nil {
 		return nil, err
@@ -49,7 +45,12 @@ func (f *Filter) Run(ctx context.Context, out io.Writer) (*Filtered, error) {
 	}
 	// Inputs and recipients belong to an exchange; the engine alone has none,
 	// so the policy is checked for what concerns fields only.
-	if _, err := policies.CheckRelease(policy, schemas); err != nil {
+	env := policies.Env{Schemas: schemas, Alone: true, Demo: true}
+	policy, err := policies.Load(f.Policy, env)
+	if err == nil {
+		_, err = policies.Check(policy, env)
+	}
+	if err != nil {
 		return nil, fail(PolicyRefused, err, "", "")
 	}
 	plan, err := deid.Compile(policy, f.Dataset, deid.Options{AsOf: f.AsOf, Schema: file.Rule.Schema})

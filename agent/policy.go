@@ -40,7 +40,7 @@ func PolicyOf(configFile, name string) (*PolicyAt, error) {
 		return nil, err
 	}
 	at.Env = c.policyEnv(schemas, time.Now())
-	if at.Policy, err = policies.Load(file); err != nil {
+	if at.Policy, err = policies.Load(file, at.Env); err != nil {
 		return nil, fail(PolicyRefused, err, "", "")
 	}
 	return at, nil

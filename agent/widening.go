@@ -22,13 +22,13 @@ func (a *Agent) compare(p *Approval, x *exchange, now *Closure, previous string)
 			return nil
 		}
 	}
-	approved, err := a.approvedPolicy(previous, was)
+	// Schemas, inputs and recipient are parts of their own: here they are the same.
+	env := a.Config.policyEnv(x.schemas, a.Now())
+	approved, err := a.approvedPolicy(previous, was, env)
 	if err != nil {
 		p.Why = fmt.Sprintf("the policy changed, and the approved one cannot be compared with it: %v", err)
 		return nil
 	}
-	// Schemas, inputs and recipient are parts of their own: here they are the same.
-	env := a.Config.policyEnv(x.schemas, a.Now())
 	found := policies.Compare(approved, x.policy, env, env)
 	if len(found.Widens) > 0 {
 		p.Why = found.Widens[0].Says
@@ -40,8 +40,8 @@ func (a *Agent) compare(p *Approval, x *exchange, now *Closure, previous string)
 
 // approvedPolicy loads the policy of an approved closure from where it is kept,
 // if it is still what was approved.
-func (a *Agent) approvedPolicy(digest string, closure *Closure) (*policies.Policy, error) {
-	p, err := policies.Load(filepath.Join(a.approvedDir(digest), "policy", keptPolicy))
+func (a *Agent) approvedPolicy(digest string, closure *Closure, env policies.Env) (*policies.Policy, error) {
+	p, err := policies.Load(filepath.Join(a.approvedDir(digest), "policy", keptPolicy), env)
 	if err != nil {
 		return nil, err
 	}

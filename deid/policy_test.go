@@ -15,7 +15,7 @@ import (
 // loadPolicy reads a policy file and checks it as `postern policy check` does.
 func loadPolicy(t *testing.T, name string) (*policies.Policy, *extract.Schema) {
 	t.Helper()
-	p, err := policies.Load("testdata/policy/" + name)
+	p, err := policies.Load("testdata/policy/"+name, policies.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func (c *checking) dimensions() {
 	for _, t := range c.Tables {
 		for i, d := range t.By {
 			path := fmt.Sprintf("%s.by[%d]", strictyaml.Join("tables", t.Name), i)
-			if why, hint := dimensionRefusal(c.judgedBy(), d); why != "" {
+			if why, hint := dimensionRefusal(c.judgedBy(), d); why != "" && !c.broken[strictyaml.Join(path, d.Path)] {
 				c.add(path, hint, "%s", why)
 			}
 		}

@@ -22,6 +22,12 @@ type Env struct {
 	Demo       bool                       // sample texts may stand for an officer's
 	Today      extract.Day
 	Unbuilt    bool // what this version cannot carry out is let pass: to explain, prove and compare, never to run
+
+	// Alone is for an engine that stands alone: only what a policy releases is
+	// verified, neither recipient, protective inputs, attestations nor today's date
+	// are asked for, and datasets without a schema here are not looked at. What
+	// passes is fit to be compiled, and no release.
+	Alone bool
 }
 
 // InputInfo tells about a protective input.
@@ -37,8 +43,7 @@ const memberNumber = "member_id"
 type checking struct {
 	*Policy
 	mistakes
-	env   Env
-	alone bool // for CheckRelease
+	env Env
 }
 
 // Check verifies a policy against the schemas, inputs and recipients it will
@@ -47,64 +52,61 @@ type checking struct {
 // *strictyaml.Errors with every mistake; with errors.Is(err, ErrPlaceholder)
 // when values are still to be filled in. Check may be called again.
 func Check(p *Policy, env Env) (*Proof, error) {
-	c := newChecking(p, env)
-	if p.Standard == "" { // what it asks, nobody knows yet
-		c.add("standard", "write standard: with one of the five", "the policy has no standard")
-		return nil, c.errs.Err()
-	}
-	c.recipient()
-	c.inputs()
-	c.inForce()
-	c.reaches()
-	c.obey(c.add)
-	return c.release()
-}
-
-// CheckRelease verifies and completes only what a policy releases, for an
-// engine that stands alone: neither recipient, protective inputs, attestations
-// nor today's date are asked for, and delimited datasets without a schema here
-// are not looked at. What passes is fit to be compiled, and no release.
-func CheckRelease(p *Policy, schemas map[string]*extract.Schema) (*Proof, error) {
-	c := newChecking(p, Env{Schemas: schemas, Demo: true})
-	c.alone = true
-	return c.release()
-}
-
-func newChecking(p *Policy, env Env) *checking {
 	c := &checking{Policy: p, env: env, mistakes: mistakes{source: p.source, errs: &strictyaml.Errors{File: p.File}, broken: map[string]bool{}}}
 	if p.source != nil {
 		c.errs = p.source.NewErrors()
-		open := append(p.source.Placeholders(), p.unfilled...)
-		if !env.Demo {
-			open = append(open, p.samples...)
-		}
-		for _, m := range open {
-			c.errs.Note(m)
-		}
 	}
-	if !env.Unbuilt {
-		for _, m := range p.Unbuilt() {
-			c.errs.Note(m)
-		}
+	c.everything()
+	if err := c.errs.Err(); err != nil {
+		return nil, err
 	}
-	return c
+	return prove(p, env), nil
 }
 
-func (c *checking) release() (*Proof, error) {
+// everything notes all mistakes that the environment shows. Of a policy of which
+// a part could not be read it judges the rest.
+func (c *checking) everything() {
+	open := c.unfilled
+	if source := c.mistakes.source; source != nil {
+		open = append(source.Placeholders(), open...)
+	}
+	if !c.env.Demo {
+		open = append(open, c.samples...)
+	}
+	if !c.env.Unbuilt {
+		open = append(open, c.Unbuilt()...)
+	}
+	for _, m := range open {
+		c.note(m)
+	}
+	if c.Standard == "" { // what it asks, nobody knows yet
+		c.add("standard", "write standard: with one of the five", "the policy has no standard")
+	} else if !c.env.Alone {
+		c.obey(c.add)
+	}
+	if !c.env.Alone {
+		c.recipient()
+		c.inputs()
+		c.inForce()
+		c.reaches()
+	}
 	for i := range c.Release {
-		c.dataset(&c.Release[i])
+		if !c.broken["release"] {
+			c.dataset(&c.Release[i])
+		}
 	}
 	for i := range c.Tables {
 		c.table(&c.Tables[i])
 	}
 	c.dimensions()
 	c.ages()
-	c.ages()
-	if err := c.errs.Err(); err != nil {
-		return nil, err
+	if !c.env.Alone && !slices.ContainsFunc(c.errs.List, wrong) {
+		contradictions(c.Policy, c.env, c.add)
 	}
-	return prove(c.Policy, c.env), nil
 }
+
+// wrong tells whether a mistake is one on every day and in every version.
+func wrong(m strictyaml.Mistake) bool { return m.Cause != ErrNotInForce && m.Cause != ErrNotInThisVersion }
 
 func (c *checking) recipient() {
 	if _, ok := c.env.Recipients[c.Recipient]; !ok {
@@ -138,7 +140,7 @@ func (c *checking) dataset(rel *Release) {
 		return
 	case delimited:
 		c.delimited(path, rel, schema)
-	case typ == nil && c.alone:
+	case typ == nil && c.env.Alone:
 		return
 	case typ == nil:
 		known := append(sortedNames(c.env.Schemas), extract.ResourceTypes()...)
@@ -232,7 +234,13 @@ func (c *checking) field(path string, f *Field, schema *extract.Schema) {
 		f.Class = extract.BirthDate // the person's own, from the index pass
 		return
 	}
+	if col == nil && f.From == f.Name && c.said(path+".do") {
+		return // which column it implies, nobody knows yet
+	}
 	if col == nil {
+		if f.From != f.Name {
+			path += ".from"
+		}
 		hint := strictyaml.DidYouMean(f.From, schema.Names())
 		if strictyaml.Nearest(f.From, schema.Names()) == "" && f.From == f.Name {
 			hint += "; name the source with from:"
@@ -241,6 +249,9 @@ func (c *checking) field(path string, f *Field, schema *extract.Schema) {
 		return
 	}
 	f.From, f.Class = col.Name, col.Class
+	if c.Standard == "" {
+		return // nor what may leave
+	}
 	why, instead := refusal(c.Standard, col.Class, f.Do)
 	if why == "" && f.Do == CodePerson && col.Role != extract.RoleSubject {
 		why, instead = "do: code stands for the patient, and this does not name the patient", "take it from the column of role subject"
@@ -267,7 +278,7 @@ func (c *checking) lookUp(path string, f *Field, roster InputInfo, name string) 
 	if name == memberNumber {
 		f.Class = extract.MemberNumber
 	}
-	if !c.alone && !slices.Contains(roster.Columns, name) {
+	if !c.env.Alone && !slices.Contains(roster.Columns, name) {
 		c.add(path+".from", strictyaml.DidYouMean(name, roster.Columns), "the roster %s has no column %q", c.People.Roster, name)
 	}
 }

@@ -25,7 +25,7 @@ func TestAPolicyComparedWithItselfDoesNotChange(t *testing.T) {
 
 func right(t *testing.T, file string) *Policy {
 	t.Helper()
-	p, err := Load(file)
+	p, err := Load(file, testEnv(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,7 +101,7 @@ func (c *checking) dates(path string, rel *Release, typ *extract.TypeDef, schema
 	switch {
 	case c.Standard == SafeHarbor:
 		c.closedCohort(path, rel, dated)
-	case c.Standard == ExpertDetermination && dated && c.Cohort == nil && !(c.Certificate != nil && c.Certificate.FineDates):
+	case c.Standard == ExpertDetermination && dated && c.Cohort == nil && !(c.Certificate != nil && c.Certificate.FineDates) && !c.broken["certificate.fine_dates"]:
 		c.coarseSteps(path, rel)
 	}
 }
@@ -111,7 +111,7 @@ func (c *checking) dates(path string, rel *Release, typ *extract.TypeDef, schema
 func (c *checking) closedCohort(path string, rel *Release, dated bool) {
 	closed := slices.ContainsFunc(rel.Only, func(o Condition) bool { return o.Period != "" })
 	for _, o := range rel.Only {
-		if _, last, ok := ClosedRange(o.Period); ok && !c.alone && last >= c.env.Today {
+		if _, last, ok := ClosedRange(o.Period); ok && !c.env.Alone && last >= c.env.Today {
 			c.add(strictyaml.Join(path+".only", o.Path), "write last-closed-year, or years that are over",
 				"the period ends on %s and is not over: what the next drop adds tells its date (45 CFR 164.514(b)(2)(i)(C))", last)
 		}
@@ -178,7 +178,7 @@ func (c *checking) lengthOf(period string) int {
 		return 365
 	case period == LastClosedMonth:
 		return 28
-	case ok && (c.alone || last < c.env.Today):
+	case ok && (c.env.Alone || last < c.env.Today):
 		return int(last-first) + 1
 	}
 	return 0

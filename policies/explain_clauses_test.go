@@ -80,7 +80,7 @@ func (b *clauseBench) explain() *Explanation {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		b.t.Fatal(err)
 	}
-	p, err := Load(file)
+	p, err := Load(file, testEnv(b.t))
 	if err != nil {
 		return nil
 	}

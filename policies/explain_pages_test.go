@@ -17,7 +17,7 @@ func TestExplainedPagesAreCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"members-scores", "treatment-fhir", "registry-outcomes"} {
-		p, err := policies.Load(filepath.Join(dir, name+".yaml"))
+		p, err := policies.Load(filepath.Join(dir, name+".yaml"), libraryEnv(t, dir))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,7 @@ import (
 // elsewhere, by key path: by a case that tests it, or to try it out. It fills
 // in what is still to be filled in and changes nothing else; a legal text that
 // is still to be filled in reads SampleText.
-func LoadFilled(path string, fill map[string]string) (*Policy, error) {
+func LoadFilled(path string, fill map[string]string, env Env) (*Policy, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the policy: %w", err)
@@ -26,7 +26,7 @@ func LoadFilled(path string, fill map[string]string) (*Policy, error) {
 	if data, err = Fill(path, data, fill); err != nil {
 		return nil, err
 	}
-	return parse(path, data, func(name string) ([]byte, error) {
+	return parse(path, data, env, func(name string) ([]byte, error) {
 		text, err := os.ReadFile(filepath.Join(filepath.Dir(path), filepath.FromSlash(name)))
 		if bytes.Contains(text, []byte(strictyaml.PlaceholderPrefix)) {
 			text = []byte(SampleText)

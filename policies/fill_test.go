@@ -28,25 +28,25 @@ func TestLoadFilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := map[string]string{"recipient": "acme", "agreement.kind": "provider-contract", "agreement.id": `A "1"`, "people.consent.part2.accept_forms[1]": "tpo-2026"}
-	p, err := LoadFilled(file, all)
+	p, err := LoadFilled(file, all, testEnv(t))
 	if err != nil || p.Recipient != "acme" || p.Agreement.ID != `A "1"` || p.People.AcceptForms[1] != "tpo-2026" || len(p.unfilled) != 0 || len(p.source.Placeholders()) != 0 {
 		t.Fatalf("%+v, %v", p, err)
 	}
-	if p, err = LoadFilled(file, map[string]string{"agreement.id": "A"}); err != nil || len(p.source.Placeholders()) != 3 {
+	if p, err = LoadFilled(file, map[string]string{"agreement.id": "A"}, testEnv(t)); err != nil || len(p.source.Placeholders()) != 3 {
 		t.Errorf("the others are not open any more: %v", err)
 	}
 	for _, key := range []string{"purpose", "absent", "release"} {
-		if _, err := LoadFilled(file, map[string]string{key: "x"}); err == nil || !strings.Contains(err.Error(), key+": this is not open") {
+		if _, err := LoadFilled(file, map[string]string{key: "x"}, testEnv(t)); err == nil || !strings.Contains(err.Error(), key+": this is not open") {
 			t.Errorf("%s was filled in: %v", key, err)
 		}
 	}
-	if _, err := LoadFilled(filepath.Join(dir, "absent.yaml"), nil); !errors.Is(err, os.ErrNotExist) {
+	if _, err := LoadFilled(filepath.Join(dir, "absent.yaml"), nil, testEnv(t)); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
 	if err := os.WriteFile(file, []byte("a: &b c"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadFilled(file, nil); err == nil {
+	if _, err := LoadFilled(file, nil, testEnv(t)); err == nil {
 		t.Error("what is no policy at all was loaded")
 	}
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/posternhealth/postern/internal/strictyaml"
 )
 
-// Kinds of findings. A contradiction refuses the policy; the others warn.
+// Kinds of findings. They warn; a contradiction, which nothing can meet, is a
+// mistake that Check refuses.
 const (
-	Contradiction = "contradiction" // nothing can meet what is asked
-	Gap           = "gap"           // something is prepared for, and cannot happen
-	Shadowing     = "shadowing"     // something is named, and more is named that holds it
-	DeadRule      = "dead-rule"     // it decides nothing
+	Gap       = "gap"       // something is prepared for, and cannot happen
+	Shadowing = "shadowing" // something is named, and more is named that holds it
+	DeadRule  = "dead-rule" // it decides nothing
 )
 
 // Finding is something in a policy that is allowed, and that its author hardly
@@ -27,12 +27,11 @@ type Finding struct {
 	Remedy string `json:"remedy"`
 }
 
-// Findings reads a policy that Load gave with the sets that comparing works
+// Findings reads a policy that Check found right with the sets that comparing works
 // with (docs/comparing-policies.md).
 func Findings(p *Policy, env Env) []Finding {
 	f := &finding{Policy: p, env: env, whole: newView(p, env, "", nil)}
 	for _, v := range views(p, env) {
-		f.contradictions(v)
 		f.conditions(v)
 	}
 	f.inputs()
@@ -62,25 +61,31 @@ func (f *finding) add(kind, path, remedy, format string, args ...any) {
 	}
 }
 
-// contradictions finds the dimensions in which a view admits nothing.
-func (f *finding) contradictions(v *view) {
-	for _, d := range dimensions(v, v) {
-		if d.find(&Situation{}, func(s *Situation) bool { return v.admits(d.name, s) }) {
-			continue
+// contradictions refuses a policy of which a part admits nothing in one of its
+// dimensions: it would promise what never leaves.
+func contradictions(p *Policy, env Env, say saying) {
+	for _, v := range views(p, env) {
+		for _, d := range dimensions(v, v) {
+			if !d.find(&Situation{}, func(s *Situation) bool { return v.admits(d.name, s) }) {
+				v.contradiction(d.name, say)
+			}
 		}
-		switch what, which, _ := strings.Cut(d.name, ":"); what {
-		case dimDay:
-			f.add(Contradiction, "agreement", "compare the dates of agreement, attestation, certificate and value sets, and the years that are written out",
-				"on no day does everything hold that the policy stands on, so nothing ever leaves")
-		case dimDates:
-			f.add(Contradiction, strings.TrimSuffix(v.first(), ".only"), "compare the periods with each other and with the cohort; members are asked for on the day of service, so the rows need a date",
-				"no date and as-of day meet all that is asked of %s, so nothing of it ever leaves", v.name)
-		case dimValue:
-			f.add(Contradiction, v.placeOf(which), "write values that the schema lists", "no value of %s meets the condition, so nothing of %s ever leaves", which, v.name)
-		default: // people
-			f.add(Contradiction, strictyaml.Join("release", v.dataset), "name the patient by a column of role subject in the schema, or release another dataset",
-				"the rows of %s do not say whom they concern, so nothing of it ever leaves", v.name)
-		}
+	}
+}
+
+func (v *view) contradiction(dimension string, say saying) {
+	switch what, which, _ := strings.Cut(dimension, ":"); what {
+	case dimDay:
+		say("agreement", "compare the dates of agreement, attestation, certificate and value sets, and the years that are written out",
+			"on no day does everything hold that the policy stands on, so nothing ever leaves")
+	case dimDates:
+		say(strings.TrimSuffix(v.first(), ".only"), "compare the periods with each other and with the cohort; members are asked for on the day of service, so the rows need a date",
+			"no date and as-of day meet all that is asked of %s, so nothing of it ever leaves", v.name)
+	case dimValue:
+		say(v.placeOf(which), "write values that the schema lists", "no value of %s meets the condition, so nothing of %s ever leaves", which, v.name)
+	default: // people
+		say(strictyaml.Join("release", v.dataset), "name the patient by a column of role subject in the schema, or release another dataset",
+			"the rows of %s do not say whom they concern, so nothing of it ever leaves", v.name)
 	}
 }
 

@@ -72,6 +72,12 @@ func TestFindings(t *testing.T) {
 			p, env := right(t, "testdata/right/"+c.base+".yaml"), testEnv(t)
 			c.edit(p, &env)
 			var got []string
+			contradictions(p, env, func(path, hint, format string, _ ...any) {
+				got = append(got, "contradiction "+path)
+				if hint == "" || format == "" {
+					t.Error(path)
+				}
+			})
 			for _, f := range Findings(p, env) {
 				if text := f.Kind + " " + f.Path; !slices.Contains(got, text) {
 					got = append(got, text)

@@ -52,7 +52,8 @@ func (c *checking) over(path, what, hint string, to extract.Day) {
 }
 
 func (c *checking) lapse(path, hint, message string) {
-	c.errs.AddCause(c.place(path), path, message, hint, ErrNotInForce)
+	at := c.place(path)
+	c.note(strictyaml.Mistake{File: c.File, Line: at.Line, Column: at.Column, Path: path, Message: message, Hint: hint, Cause: ErrNotInForce})
 }
 
 // cohortYear refuses an index year that has not ended: nobody knows yet who is

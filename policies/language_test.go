@@ -33,7 +33,7 @@ func TestLanguagePage(t *testing.T) {
 		} else if !strings.HasPrefix(text, "postern:") {
 			text = inPlace(t, within, text)
 		}
-		p, err := parse("page.yaml", []byte(text), open)
+		p, err := parse("page.yaml", []byte(text), testEnv(t), open)
 		if err == nil {
 			_, err = Check(p, testEnv(t))
 		}

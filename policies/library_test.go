@@ -56,7 +56,7 @@ func TestLibraryAsShipped(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, shipped := range policies.ShippedPolicies() {
-		p, err := policies.Load(filepath.Join(dir, shipped.Name+".yaml"))
+		p, err := policies.Load(filepath.Join(dir, shipped.Name+".yaml"), libraryEnv(t, dir))
 		if err != nil {
 			t.Errorf("%s: %v", shipped.Name, err)
 			continue
@@ -79,7 +79,7 @@ func TestLibraryFilledIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, shipped := range policies.ShippedPolicies() {
-		p, err := policies.Load(filepath.Join(dir, shipped.Name+".yaml"))
+		p, err := policies.Load(filepath.Join(dir, shipped.Name+".yaml"), libraryEnv(t, dir))
 		if err != nil {
 			t.Errorf("%s: %v", shipped.Name, err)
 			continue

@@ -19,17 +19,19 @@ import (
 // says nothing: six years (45 CFR 164.316(b)(2)(i)).
 const SealedDropDefault = 6 * 366 * 24 * time.Hour
 
-// Load reads a policy file and the texts it names, and checks everything that
-// needs no environment. A file that cannot be read gives the error of the
-// operating system; all other errors are a *strictyaml.Errors with every
-// mistake. Values that are still to be filled in are left for Check.
-func Load(path string) (*Policy, error) {
+// Load reads a policy file and the texts it names. A file that cannot be read
+// gives the error of the operating system; all other errors are a
+// *strictyaml.Errors. When the file is wrong in itself, it holds every mistake
+// there is: those that the environment shows in what could be read too. When the
+// file is right in itself, those are left for Check, and so are values that are
+// still to be filled in.
+func Load(path string, env Env) (*Policy, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the policy: %w", err)
 	}
 	folder := filepath.Dir(path)
-	return parse(path, data, func(name string) ([]byte, error) {
+	return parse(path, data, env, func(name string) ([]byte, error) {
 		return os.ReadFile(filepath.Join(folder, filepath.FromSlash(name)))
 	})
 }
@@ -41,13 +43,25 @@ type mistakes struct {
 	broken map[string]bool // key paths whose value could not be read
 }
 
-// add notes a mistake at a key path, unless the value there could not be read,
-// or is still to be filled in: then Check says so.
+// add notes a mistake at a key path, unless one is said of it already.
 func (m *mistakes) add(path, hint, format string, args ...any) {
-	if m.broken[path] || m.source != nil && m.source.IsPlaceholder(path) {
-		return
+	if !m.said(path) {
+		at := m.place(path)
+		m.note(strictyaml.Mistake{File: m.errs.File, Line: at.Line, Column: at.Column, Path: path, Message: fmt.Sprintf(format, args...), Hint: hint})
 	}
-	m.errs.Add(m.place(path), path, fmt.Sprintf(format, args...), hint)
+}
+
+// said tells whether what stands at a key path could not be read, or is still to
+// be filled in.
+func (m *mistakes) said(path string) bool {
+	return m.broken[path] || m.source != nil && m.source.IsPlaceholder(path)
+}
+
+// note notes a mistake, unless what stands there could not be read.
+func (m *mistakes) note(mistake strictyaml.Mistake) {
+	if !m.broken[mistake.Path] {
+		m.errs.Note(mistake)
+	}
 }
 
 // place is where a key path stands; nowhere when the policy was not made by Load.
@@ -82,7 +96,7 @@ type reading struct {
 	open   func(name string) ([]byte, error)
 }
 
-func parse(path string, data []byte, open func(string) ([]byte, error)) (*Policy, error) {
+func parse(path string, data []byte, env Env, open func(string) ([]byte, error)) (*Policy, error) {
 	sum := sha256.Sum256(data)
 	var f file
 	source, _ := strictyaml.Decode(path, data, &f, strictyaml.Drafts)
@@ -99,10 +113,23 @@ func parse(path string, data []byte, open func(string) ([]byte, error)) (*Policy
 		r.output()
 		r.standard()
 	}
-	if err := r.errs.Err(); err != nil {
-		return nil, err
+	if len(r.errs.List) == 0 {
+		return r.policy, nil
 	}
-	return r.policy, nil
+	if r.source.Has("") {
+		r.against(env)
+	}
+	return nil, r.errs.Err()
+}
+
+// against adds what an environment shows in a policy that is wrong in itself,
+// but for the places of which something is said already.
+func (r *reading) against(env Env) {
+	for _, m := range r.errs.List {
+		r.broken[m.Path] = true
+	}
+	c := &checking{Policy: r.policy, env: env, mistakes: r.mistakes}
+	c.everything()
 }
 
 // newReading begins to check a file by what the decoder made of it.

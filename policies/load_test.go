@@ -17,7 +17,7 @@ import (
 
 func mustLoad(t *testing.T, file string) *Policy {
 	t.Helper()
-	p, err := Load(file)
+	p, err := Load(file, testEnv(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,25 +152,25 @@ func TestRangesFollowTheClass(t *testing.T) {
 }
 
 func TestUnreadableFile(t *testing.T) {
-	if _, err := Load("testdata/none.yaml"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Load("testdata/none.yaml", Env{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }
 
 // The engine alone has no recipient, no inputs and no date.
-func TestCheckRelease(t *testing.T) {
+func TestCheckAlone(t *testing.T) {
 	env := testEnv(t)
 	for _, name := range []string{"right/acme-phq9-gad7", "right/outcomes-registry", "right/care-group-fhir", "right/population-fhir", "wrong/harbor-attestation-expired", "wrong/environment"} {
-		if _, err := CheckRelease(mustLoad(t, "testdata/"+name+".yaml"), env.Schemas); err != nil {
+		if _, err := Check(mustLoad(t, "testdata/"+name+".yaml"), Env{Schemas: env.Schemas, Alone: true, Demo: true}); err != nil {
 			t.Error(name, err)
 		}
 	}
 	for _, name := range []string{"harbor-identifiers", "column-unknown", "harbor-endless", "placeholders"} {
-		if _, err := CheckRelease(mustLoad(t, "testdata/wrong/"+name+".yaml"), env.Schemas); err == nil {
+		if _, err := Check(mustLoad(t, "testdata/wrong/"+name+".yaml"), Env{Schemas: env.Schemas, Alone: true, Demo: true}); err == nil {
 			t.Error(name)
 		}
 	}
-	if _, err := CheckRelease(mustLoad(t, "testdata/right/acme-phq9-gad7.yaml"), nil); err != nil {
+	if _, err := Check(mustLoad(t, "testdata/right/acme-phq9-gad7.yaml"), Env{Alone: true, Demo: true}); err != nil {
 		t.Error("a dataset without a schema is not looked at:", err)
 	}
 }
@@ -207,7 +207,7 @@ func TestExamples(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := parse(name, []byte(mended.Replace(string(text))), func(name string) ([]byte, error) { return os.ReadFile("testdata/right/" + name) })
+		p, err := parse(name, []byte(mended.Replace(string(text))), testEnv(t), func(name string) ([]byte, error) { return os.ReadFile("testdata/right/" + name) })
 		if err != nil {
 			t.Error(err)
 			continue
@@ -222,7 +222,8 @@ func TestExamples(t *testing.T) {
 }
 
 // Whatever is written in a policy and a value set: no panic, every refusal has
-// its place, and what Load and Check accept the prover permits field by field.
+// its place, also where a half-read policy was held against an environment, and
+// what Load and Check accept the prover permits field by field.
 func FuzzLoad(f *testing.F) {
 	set, err := os.ReadFile("testdata/right/value-sets/instruments.yaml")
 	if err != nil {
@@ -248,9 +249,13 @@ func FuzzLoad(f *testing.F) {
 	}
 	env := testEnv(f)
 	f.Fuzz(func(t *testing.T, text, set string) {
-		p, err := parse("p.yaml", []byte(text), func(string) ([]byte, error) { return []byte(set), nil })
+		open := func(string) ([]byte, error) { return []byte(set), nil }
+		p, err := parse("p.yaml", []byte(text), env, open)
 		if err != nil {
 			placed(t, err)
+			if _, err := parse("p.yaml", []byte(text), Env{Alone: true}, open); err == nil {
+				t.Fatal("what is wrong in itself loads for an engine that stands alone")
+			}
 			return
 		}
 		proof, err := Check(p, env)

@@ -69,7 +69,7 @@ func mutable(t *testing.T) []subject {
 				t.Fatal(err)
 			}
 			add(subject{filepath.Base(file), string(text), env, func() *policies.Policy {
-				p, err := policies.Load(file)
+				p, err := policies.Load(file, env)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -196,7 +196,7 @@ func TestMutatedElements(t *testing.T) {
 					if mayLeave(t, std, class, policies.Keep) {
 						continue
 					}
-					p, err := policies.Load(write(t, s, withElement(s.text, at)))
+					p, err := policies.Load(write(t, s, withElement(s.text, at)), s.env)
 					if err == nil {
 						_, err = policies.Check(p, s.env)
 					}

@@ -58,7 +58,7 @@ func matchGolden(t *testing.T, file, got string) {
 // Each right policy has beside it the proof that Check gives.
 func TestRight(t *testing.T) {
 	for _, file := range list(t, "testdata/right/*.yaml") {
-		p, err := Load(file)
+		p, err := Load(file, testEnv(t))
 		if err != nil {
 			t.Errorf("%v", err)
 			continue
@@ -79,7 +79,7 @@ func TestWrong(t *testing.T) {
 	for _, file := range list(t, "testdata/wrong/*.yaml") {
 		env := testEnv(t)
 		env.Unbuilt = !strings.HasPrefix(filepath.Base(file), "unbuilt-")
-		p, err := Load(file)
+		p, err := Load(file, env)
 		if err == nil {
 			_, err = Check(p, env)
 		}

@@ -57,7 +57,7 @@ func TestOneConditionOnAnElement(t *testing.T) {
 	}
 	for _, second := range []string{"code.coding.code: [44261-6, B]", "code.coding: [44261-6]"} {
 		text := strings.Replace(base, condition, condition+", "+second, 1)
-		_, err := parse("x.yaml", []byte(text), os.ReadFile)
+		_, err := parse("x.yaml", []byte(text), testEnv(t), os.ReadFile)
 		if err == nil || !strings.Contains(err.Error(), "asks about the same as code") {
 			t.Errorf("%s: %v", second, err)
 		}

@@ -78,9 +78,12 @@ func (r *reading) coverage(rel *Release) {
 
 func (r *reading) field(path, name string, f *fieldFile, because string) Field {
 	out := Field{Name: name, From: cmp.Or(f.From, name), Do: f.Do, At: f.At, Unit: f.Unit, Because: f.Because}
+	if r.broken[path] {
+		return out
+	}
 	if !r.source.Has(path + ".because") {
 		if out.Because = because; because == "" {
-			r.add(path, "add because: with the reason, here or on the dataset", "every released field needs its reason (45 CFR 164.514(d))")
+			r.add(path+".because", "add because: with the reason, here or on the dataset", "every released field needs its reason (45 CFR 164.514(d))")
 		}
 	}
 	r.text(path+".because", f.Because)
@@ -88,7 +91,7 @@ func (r *reading) field(path, name string, f *fieldFile, because string) Field {
 	case f.Do == "" && r.isLookUp(f.From):
 		out.Do = Keep // a look-up gives a value as it stands in the roster
 	case f.Do == "" && !r.source.Has(path+".do"):
-		r.add(path, "add do: with keep, code, year, age-band, zip3 or relative-time", "the field does not say what is done to it")
+		r.add(path+".do", "add do: with keep, code, year, age-band, zip3 or relative-time", "the field does not say what is done to it")
 	}
 	r.origin(path, &out, f)
 	r.options(path, &out, f)
@@ -147,7 +150,7 @@ func (r *reading) options(path string, out *Field, f *fieldFile) {
 		case !belongs:
 			r.must(false, at, fmt.Sprintf("remove it, or write do: %s", o.of[0]), "%s belongs to do: %s", o.key, o.of[0])
 		case o.needed && !r.source.Has(at):
-			r.add(path, "add "+o.write, "do: %s needs %s:", out.Do, o.key)
+			r.add(at, "add "+o.write, "do: %s needs %s:", out.Do, o.key)
 		}
 	}
 	switch out.Do {

@@ -233,7 +233,7 @@ func TestPart2RowsByDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	without := strings.Replace(string(text), ", part2_rows: own-file", "", 1)
-	p, err := parse("p.yaml", []byte(without), func(string) ([]byte, error) { return []byte("a notice"), nil })
+	p, err := parse("p.yaml", []byte(without), testEnv(t), func(string) ([]byte, error) { return []byte("a notice"), nil })
 	if err != nil || without == string(text) || p.Output.Part2Rows != "own-file" {
 		t.Errorf("%v: %+v", err, p)
 	}
@@ -266,7 +266,7 @@ func TestKeysOfOtherStandards(t *testing.T) {
 		if c.after == "" {
 			with = string(text) + c.text + "\n"
 		}
-		_, err = parse("p.yaml", []byte(with), func(name string) ([]byte, error) { return os.ReadFile("testdata/right/" + name) })
+		_, err = parse("p.yaml", []byte(with), testEnv(t), func(name string) ([]byte, error) { return os.ReadFile("testdata/right/" + name) })
 		var mistakes *strictyaml.Errors
 		if !errors.As(err, &mistakes) || !slices.ContainsFunc(mistakes.List, func(m strictyaml.Mistake) bool {
 			return m.Path == c.key && slices.ContainsFunc(keysOfStandards, func(k keyOfStandards) bool { return k.key == c.key && m.Message == k.why })

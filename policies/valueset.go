@@ -88,7 +88,9 @@ func (r *reading) includes() {
 			continue
 		}
 		if data, ok := r.read(in.Path, in.Value); ok {
+			before := len(r.errs.List)
 			r.policy.ValueSets[in.Key] = r.valueSet(in.Value, data)
+			r.broken[in.Path] = len(r.errs.List) > before
 		}
 	}
 }

@@ -173,7 +173,7 @@ func isFHIR(dataset string) bool { return columns[dataset] == nil }
 // leaves are the FHIR leaves of the fields that the pairs release, as Load
 // resolves them: what a name stands for is not Compare's to say.
 func fhirLeaves(t testing.TB) map[string]map[string][]policies.Leaf {
-	p, err := policies.Load("../../policies/testdata/right/care-group-fhir.yaml")
+	p, err := policies.Load("../../policies/testdata/right/care-group-fhir.yaml", policies.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,7 +93,7 @@ func (w *world) load(scratch string) error {
 		w.schemas[name] = schema
 	}
 	var err error
-	if w.policy, err = policies.LoadFilled(c.beside(c.Policy), c.Fill); err != nil {
+	if w.policy, err = policies.LoadFilled(c.beside(c.Policy), c.Fill, policies.Env{Schemas: w.schemas, Alone: true, Demo: true}); err != nil {
 		return failure.New(failure.PolicyRefused, err, "", "")
 	}
 	w.files, w.records, err = c.extractFiles(scratch, w.schemas)
