@@ -30,6 +30,8 @@ func clinicOf(t *testing.T, s *policies.Situation) *Tables {
 	switch s.Directive {
 	case "permit", "deny":
 		rows = append(rows, "p1,general,"+s.Directive+",active,,,,,,2026-02-01,")
+	case "deny, then permit":
+		rows = append(rows, "p1,general,deny,active,,,,,,2026-02-01,", "p1,general,permit,active,,,,,,2026-02-02,")
 	case "unsure":
 		w.consents(fhir("c1", "active", "nobody-knows", ""))
 	}
@@ -77,6 +79,7 @@ func TestComparedPeopleAreDecidedSo(t *testing.T) {
 		{General: policies.DenyWithout, Part2: policies.DenyWithout, AcceptForms: []string{"tpo-2026"}},
 		{General: policies.PermitWithout, Part2: policies.DenyWithout, RegistryOptOut: true},
 		{General: policies.DenyWithout, Part2: policies.DenyWithout, AcceptForms: []string{"tpo-2026"}, Part2LeaveOut: true},
+		{General: policies.DenyWithout, MostRecent: true, Part2: policies.DenyWithout, AcceptForms: []string{"tpo-2026"}, RegistryOptOut: true},
 	}
 	asked, permitted, files := 0, 0, clinics{}
 	for _, line := range policies.ApplicabilityTable() {
@@ -121,7 +124,7 @@ func eachSituation(p *policies.Policy, visit func(*policies.Situation)) {
 	}
 	s := policies.Situation{DecidedOn: day("2026-07-05"), AsOf: day("2026-06-30"), Dataset: "Observation", Dates: map[string]extract.Day{"date": day("2026-03-02")}}
 	for _, s.Part2 = range []bool{false, true} {
-		for _, s.Directive = range []string{"", "permit", "deny", "unsure"} {
+		for _, s.Directive = range []string{"", "permit", "deny", "unsure", "deny, then permit"} {
 			for _, s.Part2Form = range []string{"", "tpo-2026", "tpo-2019"} {
 				for _, s.OptedOut = range []bool{false, true} {
 					for _, s.Restriction = range []string{"", "self-pay", "agreed"} {

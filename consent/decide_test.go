@@ -177,6 +177,10 @@ func TestReasons(t *testing.T) {
 			w.safeHarbor().registry("p1,research,permit,revoked")
 			w.req.Policy.People.RegistryOptOut = true
 		}, plain, "clinic-choice"},
+		{"clinic's choice: an opt-out honoured towards a plan", func(w *world) {
+			w.req.Policy.People.RegistryOptOut = true
+			w.registry("p1,registry-opt-out,deny,active")
+		}, plain, "clinic-choice"},
 		{"clinic's choice: an ended opt-out", func(w *world) {
 			w.safeHarbor().registry("p1,registry-opt-out,deny,active,,,,,,,,2026-01-01,officer", "p1,registry-opt-out,deny,entered-in-error,x,,,,,,,2026-01-01,officer")
 			w.req.Policy.People.RegistryOptOut = true

@@ -38,6 +38,10 @@ func (d *Decider) consent(s Subject, f *extract.Facts, part2 bool) (extract.Reas
 	}
 	var t tally
 	ds := d.tables.Directives
+	if bound && d.rules.MostRecent {
+		t = d.mostRecent(s, f, part2)
+		return d.conclude(&t, part2)
+	}
 	for i := ds.head(s); i != 0; i = ds.list[i-1].next {
 		switch {
 		case !bound:

@@ -156,6 +156,8 @@ var edits = []struct {
 	{"against this table only", "acme-equity-strata", func(p *Policy) { p.Protect.Against = []string{thisTable} }, "population derivable", ""},
 	{"no disclosure control", "acme-equity-strata", func(p *Policy) { p.Protect = nil },
 		"population audit; population derivable; population group everyone+race+ethnicity+language+age+sex", ""},
+	{"a newer permit overtakes a denial", "acme-phq9-gad7", func(p *Policy) { p.People.MostRecent = true }, "population people", ""},
+	{"a denial beats a newer permit", "acme-phq9-delta", func(p *Policy) { p.People.MostRecent = false }, "", "population people"},
 	{"no audit", "acme-equity-strata", func(p *Policy) { p.Protect.Audit = false }, "population audit", ""},
 }
 

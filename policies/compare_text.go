@@ -99,6 +99,7 @@ var (
 	directiveWords = map[string]string{
 		"": "the person has given no directive", given: "the person permits it",
 		refused: "the person denies it", unsure: "the person's directive cannot be read",
+		changed: "the person denied it and later permitted it",
 	}
 	restrictionWords = map[string]string{
 		selfPay: "the person paid for the service and forbade that the plan learns of it",
@@ -134,7 +135,7 @@ func quoted(value string) string {
 func decimal(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
 
 func daysAndHours(d time.Duration) string {
-	days, rest := d/(24*time.Hour), strings.TrimSuffix((d % (24 * time.Hour)).String(), "0m0s")
+	days, rest := d/(24*time.Hour), strings.TrimSuffix((d%(24*time.Hour)).String(), "0m0s")
 	return strings.TrimSuffix(fmt.Sprintf("%d days and %s", days, rest), " and 0s")
 }
 

@@ -133,10 +133,23 @@ func (e *explaining) consent() {
 	default:
 		e.say("Only those of patients who have consented.", at, "standard")
 	}
+	e.conflict()
 	e.unsure("people.consent.general", "what a patient decided")
 	if e.People.Minors != "" {
 		e.say(fmt.Sprintf("What a minor controls under the rules of %s is withheld.", jurisdiction(e.People.Minors)), "people.consent.minors.rules")
 		e.unsure("people.consent.minors", "whether a minor controls it")
+	}
+}
+
+// conflict says which of a patient's decisions holds, if the policy does.
+func (e *explaining) conflict() {
+	const at = "people.consent.general.conflict"
+	switch {
+	case !e.written(at):
+	case e.People.MostRecent:
+		e.say("Where decisions of a patient in the same record of consents contradict each other, the most recent one holds; of the same day, or where it is unclear, the record is withheld.", at)
+	default:
+		e.say("Where decisions of a patient contradict each other, the denial holds.", at)
 	}
 }
 

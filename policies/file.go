@@ -85,6 +85,7 @@ type peopleFile struct {
 
 type consentFile struct {
 	WithoutDirective ConsentRule `yaml:"without_directive,required" words:"permit|deny" about:"of a patient without a directive on file"`
+	Conflict         string      `yaml:"conflict" words:"deny-overrides|most-recent" about:"where directives of one scope and source contradict each other: a denial decides (when it is not written), or the most recent one"`
 	IfUnsure         string      `yaml:"if_unsure" words:"withhold"`
 }
 

@@ -234,6 +234,7 @@ func (r *reading) people() {
 	p.People = People{
 		Roster: related.Roster, Covered: related.Covered, IfAmbiguous: related.IfAmbiguous,
 		General: consent.General.WithoutDirective, Part2: DenyWithout, AcceptForms: consent.Part2.AcceptForms, Minors: consent.Minors.Rules,
+		MostRecent:     consent.General.Conflict == "most-recent",
 		RegistryOptOut: choice.RegistryOptOut == "leave-out", Part2LeaveOut: choice.Part2Program == "leave-out", ChoiceBecause: choice.Because,
 	}
 	if p.People.IfAmbiguous == "" && p.People.Roster != "" {

@@ -102,6 +102,7 @@ type People struct {
 	Covered        string // at-service, any-day-of-period
 	IfAmbiguous    string // withhold, leave-out
 	General        ConsentRule
+	MostRecent     bool // of directives of one scope and source, a newer permit overtakes a denial
 	Part2          ConsentRule
 	AcceptForms    []string // Part 2 form versions that the officer has attested
 	Minors         string   // rules of a jurisdiction, such as us-ca; "" when none are named

@@ -21,7 +21,7 @@ type Situation struct {
 	Index       map[string]extract.Day   // of the person, by cohort definition; NoDay: missing
 	Values      map[string]string        // by column or element; "": missing
 	Part2       bool                     // the record is under 42 CFR Part 2
-	Directive   string                   // of the person: "", permit, deny, unsure
+	Directive   string                   // of the person: "", permit, deny, unsure; deny, then permit
 	Part2Form   string                   // the form of a consent for Part 2; "": none
 	OptedOut    bool                     // of registries
 	Restriction string                   // towards the recipient: "", self-pay, agreed

@@ -9,6 +9,7 @@ const (
 	given   = "permit"
 	refused = "deny"
 	unsure  = "unsure"
+	changed = "deny, then permit" // of the same scope and source
 
 	selfPay = "self-pay"
 	agreed  = "agreed"
@@ -43,12 +44,12 @@ func (v *view) permits(s *Situation) bool {
 
 // consents is step 5 where it binds (45 CFR 164.508, 42 CFR 2.31).
 func (v *view) consents(s *Situation) bool {
-	if s.Directive == refused || s.Directive == unsure {
+	if s.Directive == refused || s.Directive == unsure || s.Directive == changed && !v.People.MostRecent {
 		return false
 	}
 	if v.steps.Consent {
 		without := v.People.General == PermitWithout && !v.steps.Authorization
-		if !without && s.Directive != given && !(s.Part2 && s.Part2Form != "") || s.Minor != "" && s.Minor == v.People.Minors {
+		if !without && s.Directive != given && s.Directive != changed && !(s.Part2 && s.Part2Form != "") || s.Minor != "" && s.Minor == v.People.Minors {
 			return false
 		}
 	}
@@ -80,7 +81,7 @@ func people(a, b *view) dimension {
 		for _, s.Part2 = range []bool{false, true} {
 			for _, s.OptedOut = range []bool{false, true} {
 				for _, s.Restriction = range []string{"", selfPay, agreed} {
-					for _, s.Directive = range []string{"", given, refused, unsure} {
+					for _, s.Directive = range []string{"", given, refused, unsure, changed} {
 						for _, s.Part2Form = range forms {
 							for _, s.Minor = range minors {
 								if try() {

@@ -122,4 +122,4 @@ type expectation struct {
 }
 
 // undecided are the features of the format that this engine does not decide by.
-var undecided = map[string]bool{"minors": true, "merges": true, "derived": true, "other-grounds": true, "most-recent": true, "classifier": true}
+var undecided = map[string]bool{"minors": true, "merges": true, "derived": true, "other-grounds": true, "classifier": true}

@@ -156,7 +156,7 @@ func (c *Case) request() consent.Request {
 	q := &c.Request
 	p := &policies.Policy{Name: "case", Standard: q.Standard, Recipient: q.Recipient, Purpose: q.Purpose, Basis: q.Basis, Agreement: c.agreement()}
 	p.People = policies.People{
-		General: c.ConsentRule.General, Part2: policies.DenyWithout, AcceptForms: c.ConsentRule.AcceptForms, Covered: q.Covered,
+		General: c.ConsentRule.General, MostRecent: c.ConsentRule.Conflict == "most-recent", Part2: policies.DenyWithout, AcceptForms: c.ConsentRule.AcceptForms, Covered: q.Covered,
 		RegistryOptOut: c.ClinicChoice.RegistryOptOut != "", Part2LeaveOut: c.ClinicChoice.Part2Program != "",
 	}
 	if q.Relationship || policies.Applies(q.Kind, q.Basis, q.Standard).Relationship {
