@@ -2,7 +2,9 @@ package consent
 
 import (
 	"bytes"
+	"cmp"
 	"hash/maphash"
+	"slices"
 
 	"github.com/posternhealth/postern/internal/phi"
 )
@@ -49,6 +51,35 @@ func (p *People) Link(s Subject) {
 		p.unsettled = map[Subject]struct{}{}
 	}
 	p.unsettled[s] = struct{}{}
+}
+
+// LinkAlike links patients whose ids differ by capitals only: a list that
+// somebody keeps by hand may have written one of them for the other, and what it
+// closes would close nothing. It is for when all ids are known.
+func (p *People) LinkAlike() {
+	type folded struct {
+		hash uint64
+		s    Subject
+	}
+	ids := make([]folded, len(p.ends))
+	var lower []byte
+	for s := range ids {
+		lower = lower[:0]
+		for _, c := range p.ID(Subject(s)) {
+			if 'A' <= c && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			lower = append(lower, c)
+		}
+		ids[s] = folded{maphash.Bytes(p.seed, lower), Subject(s)}
+	}
+	slices.SortFunc(ids, func(a, b folded) int { return cmp.Compare(a.hash, b.hash) })
+	for i := 1; i < len(ids); i++ {
+		if a, b := p.one(ids[i-1].s), p.one(ids[i].s); ids[i-1].hash == ids[i].hash && a != b {
+			p.Link(a)
+			p.Link(b)
+		}
+	}
 }
 
 // merge makes one patient of two; false when they are one already.

@@ -235,6 +235,7 @@ func (r *Run) indexPass(ctx context.Context) error {
 	if x.repeats, err = finder.finish(x.records); err != nil {
 		return err
 	}
+	x.people.LinkAlike()
 	if err := r.traceWithheld(ctx, hash); err != nil {
 		return err
 	}
