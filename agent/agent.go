@@ -156,7 +156,11 @@ func (a *Agent) load(name string) (*exchange, error) {
 	}
 	env := a.Config.policyEnv(x.schemas, a.Now())
 	if x.policy, err = policies.Load(a.Config.Path(config.Policy), env); err != nil {
-		return nil, fail(PolicyRefused, err, "", "")
+		remedy := "" // each mistake says its own
+		if errors.As(err, new(*fs.PathError)) {
+			remedy = "put the file back, or name another one under exchanges." + name + ".policy"
+		}
+		return nil, fail(PolicyRefused, err, remedy, "")
 	}
 	if x.proof, err = policies.Check(x.policy, env); err != nil {
 		x.lapsed = fail(PolicyRefused, err, "", "")
@@ -189,11 +193,13 @@ func (c *Config) source(name string, now func() time.Time) (*extract.Source, map
 	for _, f := range config.Files {
 		rule := extract.FileRule{Pattern: f.Match, Format: extract.Format(f.Format), Dataset: f.Dataset}
 		if f.Schema != "" {
-			schema, err := extract.LoadSchema(c.Path(f.Schema))
-			if err != nil {
-				return nil, nil, fail(Configuration, err, "", "source %s", name)
+			if schemas[f.Dataset] == nil { // read once: what is approved is what every file is read by
+				var err error
+				if schemas[f.Dataset], err = extract.LoadSchema(c.Path(f.Schema)); err != nil {
+					return nil, nil, fail(Configuration, err, "", "source %s", name)
+				}
 			}
-			rule.Schema, schemas[f.Dataset] = schema, schema
+			rule.Schema = schemas[f.Dataset]
 		}
 		s.Files = append(s.Files, rule)
 	}

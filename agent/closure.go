@@ -68,10 +68,34 @@ func (a *Agent) closure(x *exchange) *Closure {
 	c.classifier(a.Config, x.classifier)
 	c.recipient(x)
 	c.organizations(a.Config, x.config.Recipient)
+	c.add("folders", []string{a.Config.place()})
 	c.add(approversPart, approverLines(a.Config.Approvers))
 	c.add("signing key", []string{ssh.FingerprintSHA256(a.signer.PublicKey())})
 	c.add("archive key", []string{a.Config.Keys.Archive})
 	return c
+}
+
+// place says where the state lies to the configuration. Relative paths in it
+// begin at its folder, so another folder with the same state would have other
+// lists of consents under the same names. A clinic all in one folder may move.
+func (c *Config) place() string {
+	config, state := resolved(c.Dir), resolved(c.StateDir())
+	if inside, err := filepath.Rel(config, state); err == nil && filepath.IsLocal(inside) {
+		return line("state", filepath.ToSlash(inside))
+	}
+	return line("state", state) + line(", configuration", config)
+}
+
+// resolved is a folder without links and from the root on, as far as that can
+// be told: it may not be there yet.
+func resolved(dir string) string {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	if whole, err := filepath.Abs(dir); err == nil {
+		dir = whole
+	}
+	return dir
 }
 
 // policy adds a policy and the files that it names.

@@ -277,8 +277,13 @@ func (c *Config) checkSource(path string, s SourceConfig, errs configErrors) {
 	if rules != 1 {
 		errs.add(path+".complete", "write one of marker, stable_for, manifest", "an extract needs exactly one rule that tells when it is whole")
 	}
+	schemas := map[string]string{}
 	for i, f := range s.Files {
 		at := fmt.Sprintf("%s.files[%d]", path, i)
+		if known, twice := schemas[f.Dataset]; twice && known != f.Schema {
+			errs.add(at+".schema", "write schema: "+known+", or give the dataset another name", "the dataset %s has another schema already: one policy cannot be proved by two", f.Dataset)
+		}
+		schemas[f.Dataset] = f.Schema
 		switch extract.Format(f.Format) {
 		case extract.FHIRNDJSON, extract.FHIRJSON:
 			if f.Dataset != "" || f.Schema != "" {

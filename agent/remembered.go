@@ -21,6 +21,18 @@ type memory struct {
 	exchange string
 }
 
+// epoch names whose secret the exchange draws from: that of its recipient and
+// purpose. A de-identified exchange has one of its own: a common code would join
+// its rows to the days and towns of a limited data set, or to the intervals of
+// another cohort (45 CFR 164.514(b)(2)(i)(C), (c)).
+func (x *exchange) epoch() string {
+	name := x.config.Recipient + "/" + x.policy.Purpose
+	if !x.policy.StaysProtected() {
+		name += "/" + x.name
+	}
+	return name + "/1"
+}
+
 // openMemory unwraps the secret of an epoch, or makes a new one that the commit
 // will store.
 func (a *Agent) openMemory(ctx context.Context, epoch, exchange string) (*memory, error) {

@@ -136,7 +136,7 @@ func (r *run) prepare(ctx context.Context) error {
 	if err != nil {
 		return fail(PolicyRefused, err, "", "policy %s", r.policy.Name)
 	}
-	if r.memory, err = r.agent.openMemory(ctx, r.x.config.Recipient+"/"+r.policy.Purpose+"/1", r.x.name); err != nil {
+	if r.memory, err = r.agent.openMemory(ctx, r.x.epoch(), r.x.name); err != nil {
 		return err
 	}
 	job := &build.Job{
