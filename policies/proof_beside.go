@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/posternhealth/postern/extract"
 )
 
 // besideFields is what could tell of a person without being a field, and how it
@@ -118,6 +120,8 @@ func tellsOfSteps(p *Policy) string {
 	switch {
 	case p.judgedBy() == SafeHarbor && p.Cohort != nil:
 		return "nothing: a drop holds a cohort whose last window has closed"
+	case p.judgedBy() == SafeHarbor && p.undated() != "":
+		return "of events nothing finer than a year; " + p.undated() + ": whom a drop adds to the last came between the two, so drops that are less than a year apart tell when"
 	case p.judgedBy() == SafeHarbor:
 		return "nothing finer than a year: a drop holds years that are over"
 	case p.fieldsThat(doing(ShiftDate)) == "":
@@ -126,6 +130,18 @@ func tellsOfSteps(p *Policy) string {
 		return "increments narrower than the date shift, which the certificate allows"
 	}
 	return "nothing finer than the shift of the dates: each drop holds a longer time that is over"
+}
+
+// undated are the datasets of people, of which no period is asked.
+func (p *Policy) undated() string {
+	var names []string
+	for _, rel := range p.Release {
+		ofNobody := resourceType(rel.Dataset) != nil && rel.Dataset != "Patient" && len(extract.Compartment(rel.Dataset)) == 0
+		if !ofNobody && !slices.ContainsFunc(rel.Only, func(c Condition) bool { return c.Period != "" }) {
+			names = append(names, rel.Dataset)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func tellsOfSending(p *Policy) string {

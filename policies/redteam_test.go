@@ -63,3 +63,23 @@ func TestOneConditionOnAnElement(t *testing.T) {
 		}
 	}
 }
+
+// Whoever is new in a dataset of people came since the last drop. The proof says
+// so of people, and of nobody else.
+func TestProofTellsOfGrowingPeople(t *testing.T) {
+	for name, c := range map[string]struct {
+		release []Release
+		said    bool
+	}{
+		"people alone":            {[]Release{{Dataset: "Patient"}}, true},
+		"people beside events":    {[]Release{{Dataset: "Observation", Only: []Condition{{Path: "date", Period: LastClosedYear}}}, {Dataset: "Patient"}}, true},
+		"events and nobody":       {[]Release{{Dataset: "Observation", Only: []Condition{{Path: "date", Period: LastClosedYear}}}, {Dataset: "Organization"}}, false},
+		"delimited and undated":   {[]Release{{Dataset: "people"}}, true},
+		"a period of whole years": {[]Release{{Dataset: "scores", Only: []Condition{{Path: "date", Period: "2024-01-01..2024-12-31"}}}}, false},
+	} {
+		answer := tellsOfSteps(&Policy{Standard: SafeHarbor, Release: c.release})
+		if strings.Contains(answer, "less than a year apart") != c.said {
+			t.Errorf("%s: %s", name, answer)
+		}
+	}
+}
