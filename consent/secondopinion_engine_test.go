@@ -1,0 +1,227 @@
+package consent_test
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posternhealth/postern/consent"
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/phi"
+	"github.com/posternhealth/postern/policies"
+)
+
+var (
+	registryColumns    = strings.Fields("patient scope decision status recipient purpose categories from to signed_on form source_document ended_on ended_by")
+	restrictionColumns = strings.Fields("subject kind recipient plan encounter service from to ended_on ended_by")
+	rosterColumns      = strings.Fields("subject member_id from to")
+	programColumns     = strings.Fields("kind id from to")
+)
+
+// engine is the product, fed with a situation by nothing but its loaders.
+type engine struct {
+	tables  *consent.Tables
+	decider *consent.Decider
+	stopped string // input, request
+	why     error
+}
+
+func newEngine(t testing.TB, s *situation) *engine {
+	t.Helper()
+	people := consent.NewPeople()
+	e := &engine{tables: &consent.Tables{People: people, Directives: consent.NewDirectives(people),
+		Restrictions: consent.NewRestrictions(people), Programs: consent.NewPrograms(), Rosters: map[string]*consent.Roster{}}}
+	if e.load(t, s, t.TempDir()); e.why != nil {
+		e.stopped = "input"
+		return e
+	}
+	e.meet(s)
+	if e.decider, e.why = consent.NewDecider(requestOf(t, s), e.tables); e.why != nil {
+		e.stopped = "request"
+	}
+	return e
+}
+
+// load writes the protective inputs as files, and has them read.
+func (e *engine) load(t testing.TB, s *situation, folder string) {
+	attempt := func(_ any, err error) {
+		if e.why == nil {
+			e.why = err
+		}
+	}
+	registry, fhir := directiveFiles(t, s)
+	if len(registry) > 0 {
+		attempt(e.tables.Directives.LoadRegistry(writeTable(t, folder, "registry.csv", registryColumns, registry)))
+	}
+	if fhir != "" {
+		file := writeFile(t, folder, "consents.ndjson", fhir)
+		attempt(e.tables.Directives.LoadFHIRConsents(context.Background(), []extract.File{
+			{Name: "consents.ndjson", Path: file, Size: int64(len(fhir)), Rule: &extract.FileRule{Format: extract.FHIRNDJSON}}}))
+	}
+	attempt(e.tables.Restrictions.Load(writeTable(t, folder, "restrictions.csv", restrictionColumns, s.restrictions)))
+	attempt(e.tables.Programs.Load(writeTable(t, folder, "programs.csv", programColumns, s.programs)))
+	roster, err := consent.LoadRoster(writeTable(t, folder, "roster.csv", rosterColumns, s.members), e.tables.People)
+	attempt(roster, err)
+	e.tables.Rosters["roster"] = roster
+}
+
+// ownMembers are the rows of the recipient's roster, each with a member id.
+func ownMembers(s *situation) (rows []row) {
+	for _, r := range s.coverage {
+		if r["plan"] != "" && r["plan"] != text(s.request["recipient"]) {
+			continue
+		}
+		own := row{"member_id": "M-" + r["subject"]}
+		for key, value := range r {
+			own[key] = value
+		}
+		rows = append(rows, own)
+	}
+	return rows
+}
+
+func directiveFiles(t testing.TB, s *situation) (registry []row, fhir string) {
+	for _, d := range s.directives {
+		switch {
+		case d["malformed"] != nil:
+			fhir += text(d["malformed"]) + "\n"
+		case d["resourceType"] != nil:
+			line, err := json.Marshal(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fhir += string(line) + "\n"
+		default:
+			registry = append(registry, rowOf(d))
+		}
+	}
+	return registry, fhir
+}
+
+// meet is the index pass: people and encounters.
+func (e *engine) meet(s *situation) {
+	for _, r := range s.records {
+		if r.data != nil {
+			r = *factsWritten(&r)
+		}
+		for _, id := range r.subjects {
+			e.tables.People.Intern([]byte(id))
+		}
+	}
+	for _, p := range s.patients {
+		subject := e.tables.People.Intern([]byte(p["id"]))
+		if p["linked_to"] != "" {
+			e.tables.People.Link(subject)
+		}
+	}
+	e.tables.Encounters = consent.NewEncounters(e.tables.Programs, e.tables.People)
+	for _, r := range s.encounters {
+		f := factsOf(&r)
+		if met, ok := e.tables.Encounters.Weigh(f); ok {
+			e.tables.Encounters.Add(f.ID, met, f.Subjects...)
+		}
+	}
+}
+
+func requestOf(t testing.TB, s *situation) consent.Request {
+	at, err := time.Parse(time.RFC3339, s.decidedAt)
+	if err != nil {
+		t.Fatalf("%s: decided_at: %v", s.name, err)
+	}
+	p := &policies.Policy{Name: "case", Recipient: text(s.request["recipient"]), Purpose: text(s.request["purpose"]), Basis: text(s.request["basis"]),
+		Standard: policies.Standard(text(s.request["standard"])), Agreement: agreementOf(s)}
+	p.People = policies.People{Covered: text(s.request["covered"]), IfAmbiguous: "withhold",
+		General: policies.ConsentRule(text(s.consentRule["general"])), Part2: "deny", AcceptForms: texts(s.consentRule["accept_forms"]),
+		RegistryOptOut: text(s.choice["registry_opt_out"]) == "leave-out", Part2LeaveOut: text(s.choice["part2_program"]) == "leave-out"}
+	if p.People.Covered == "" {
+		p.People.Covered = "at-service"
+	}
+	if asksRelationship(s) {
+		p.People.Roster = "roster"
+	}
+	req := consent.Request{Policy: p, RecipientKind: text(s.request["kind"]), DecidedAt: at, AsOf: dayOf(s.asOf).From,
+		Organizations: texts(s.request["identifiers"]), Others: texts(s.clinic["others"]), Self: texts(s.clinic["identifiers"]),
+		Period: extract.Span{From: extract.NoDay, To: extract.NoDay}, LabelsComplete: text(s.clinic["labels"]) != "partial",
+		PsychotherapyNotes: texts(s.clinic["psychotherapy_notes"]), SUDCounselingNotes: texts(s.clinic["sud_counseling_notes"])}
+	if period := rowOf(s.request["period"]); period != nil && p.People.Covered == "any-day-of-period" {
+		req.Period = extract.Span{From: dayOf(period["from"]).From, To: dayOf(period["to"]).To}
+	}
+	return req
+}
+
+func asksRelationship(s *situation) bool {
+	return text(s.request["basis"]) == "45 CFR 164.506(c)(4)" || text(s.request["relationship"]) == "yes"
+}
+
+func agreementOf(s *situation) policies.Agreement {
+	a := policies.Agreement{Kind: "provider-contract", ID: "A-1", From: dayOf("2020-01-01").From, To: dayOf("2039-12-31").From, ReviewBy: extract.NoDay}
+	if s.agreement != nil {
+		a = policies.Agreement{Kind: s.agreement["kind"], ID: s.agreement["id"], From: dayOf(s.agreement["from"]).From,
+			To: dayOf(s.agreement["to"]).From, ReviewBy: dayOf(s.agreement["review_by"]).From}
+	}
+	return a
+}
+
+// dayOf reads a day; what is none is NoDay.
+func dayOf(written string) extract.Span {
+	if span, ok := extract.ParseSpan([]byte(written)); ok {
+		return span
+	}
+	return extract.Span{From: extract.NoDay, To: extract.NoDay}
+}
+
+func factsOf(r *record) *extract.Facts {
+	f := &extract.Facts{Dataset: r.dataset, ID: phi.Bytes(r.id), Date: dayOf(r.date), Encounter: phi.Bytes(r.encounter), Status: phi.Bytes(r.status)}
+	for to, from := range map[*[]phi.Bytes][]string{&f.Subjects: r.subjects, &f.Providers: r.providers, &f.Codes: r.codes, &f.Labels: r.labels} {
+		for _, item := range from {
+			*to = append(*to, phi.Bytes(item))
+		}
+	}
+	return f
+}
+
+// decide asks about one record; one that is a whole resource is read by the
+// product's own scanner.
+func (e *engine) decide(t testing.TB, r *record) consent.Decision {
+	if r.data == nil {
+		return e.decider.Decide(factsOf(r))
+	}
+	raw, err := json.Marshal(r.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rec extract.Record
+	extract.NewScanner().Resource(raw, &rec)
+	return e.decider.Decide(&rec.Facts)
+}
+
+func writeTable(t testing.TB, folder, name string, columns []string, rows []row) string {
+	var b strings.Builder
+	w := csv.NewWriter(&b)
+	lines := [][]string{columns}
+	for _, r := range rows {
+		cells := make([]string, len(columns))
+		for i, column := range columns {
+			cells[i] = r[column]
+		}
+		lines = append(lines, cells)
+	}
+	if err := w.WriteAll(lines); err != nil {
+		t.Fatal(err)
+	}
+	return writeFile(t, folder, name, b.String())
+}
+
+func writeFile(t testing.TB, folder, name, content string) string {
+	path := filepath.Join(folder, name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(fmt.Errorf("writing an input: %w", err))
+	}
+	return path
+}

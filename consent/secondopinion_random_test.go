@@ -1,0 +1,305 @@
+package consent_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// disputed are the differences between the engine and the rules that are known
+// and not mended yet: random worlds leave them out, and a case of the suite
+// that holds after all must be taken off the list.
+var disputed = map[string][]string{
+	"E6": {"an agreement that has not begun"},
+	"E7": {"a document whose type nobody wrote down may be a session note"},
+	"E8": {"a record that names a provider, of an encounter that cannot be found"},
+}
+
+func isDisputed(name string) bool {
+	for _, cases := range disputed {
+		if slices.Contains(cases, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func open(number string) bool { _, is := disputed[number]; return is }
+
+// dice makes random worlds; the same seed makes the same world.
+type dice struct{ *rand.Rand }
+
+func (d dice) one(of ...string) string { return of[d.IntN(len(of))] }
+
+func (d dice) chance(percent int) bool { return d.IntN(100) < percent }
+
+// some gives text with a chance, else none.
+func (d dice) some(percent int, of ...string) string {
+	if d.chance(percent) {
+		return d.one(of...)
+	}
+	return ""
+}
+
+// day is one of few days, so that bounds are met exactly, around the day of
+// the decision (2026-07-05) and the services of the year.
+func (d dice) day() string {
+	return d.one("2025-01-10", "2026-01-01", "2026-03-01", "2026-03-02", "2026-03-15", "2026-07-04", "2026-07-05", "2026-07-06", "2026-12-31")
+}
+
+const (
+	worlds          = 525
+	recordsInAWorld = 210
+	peopleInAWorld  = 40
+)
+
+func (d dice) world(n int) *situation {
+	s := &situation{name: fmt.Sprintf("world %d", n), asOf: "2026-06-30", decidedAt: "2026-07-05T02:00:00-05:00",
+		request: d.request(), consentRule: map[string]any{"general": d.one("permit", "permit", "deny"), "accept_forms": []any{"tpo-2026"}},
+		choice: map[string]any{}, clinic: map[string]any{"identifiers": []any{"Organization/clearview"}, "others": []any{"Organization/other-plan", "other-plan"},
+			"labels": d.one("complete", "complete", "partial"), "psychotherapy_notes": []any{"N-1"}, "sud_counseling_notes": []any{"N-2"}}}
+	if d.chance(20) {
+		s.choice["part2_program"] = "leave-out"
+	}
+	if d.chance(20) {
+		s.choice["registry_opt_out"] = "leave-out"
+	}
+	s.agreement = d.agreement()
+	if d.chance(70) {
+		s.programs = []row{{"kind": "organization", "id": "o1", "from": "2020-01-01", "to": d.some(30, "2026-03-01")}}
+	}
+	for p := range peopleInAWorld {
+		d.person(s, fmt.Sprintf("p%d", p))
+	}
+	s.members = ownMembers(s)
+	for r := range recordsInAWorld {
+		s.records = append(s.records, d.record(s, r))
+	}
+	return s
+}
+
+func (d dice) agreement() row {
+	switch d.IntN(12) {
+	case 0:
+		return row{"kind": "dua", "id": "A", "from": "2026-01-01", "to": d.one("2026-07-04", "2026-07-05", "2027-01-01")}
+	case 1:
+		return row{"kind": "participation", "id": "A", "from": "2026-01-01", "to": "open", "review_by": d.one("2026-07-04", "2026-07-05")}
+	case 2:
+		return row{}
+	case 3:
+		if !open("E6") {
+			return row{"kind": "dua", "id": "A", "from": "2026-07-06", "to": "2027-01-01"}
+		}
+	}
+	return row{"kind": "dua", "id": "A", "from": "2020-01-01", "to": "2030-01-01"}
+}
+
+// request is one line of the table of steps, and sometimes a purpose beside it.
+func (d dice) request() map[string]any {
+	lines := [][4]string{
+		{"health-plan", "HOPERAT", "164.506(c)(4)", "identified"}, {"health-plan", "HOPERAT", "164.506(c)(4)", "identified"}, {"provider", "HQUALIMP", "164.506(c)(4)", "identified"},
+		{"hie", "TREAT", "164.506(c)(2)", "identified"}, {"health-plan", "HPAYMT", "164.506(c)(3)", "identified"}, {"health-plan", "HOPERAT", "164.506(c)(1)", "identified"},
+		{"registry", "HRESCH", "164.508", "identified"}, {"registry", "HRESCH", "164.514(e)", "limited-data-set"}, {"health-plan", "HOPERAT", "164.506(c)(5)", "aggregate"},
+		{"oversight", "HLEGAL", "164.512(a)", "identified"}, {"public-health", "PUBHLTH", "164.512(b)", "identified"}, {"registry", "HRESCH", "164.502(d)", "safe-harbor"},
+	}
+	line := lines[d.IntN(len(lines))]
+	r := map[string]any{"recipient": "acme", "kind": line[0], "purpose": line[1], "basis": "45 CFR " + line[2], "standard": line[3],
+		"identifiers": []any{"Organization/acme", "urn:oid:1.2|77"}}
+	if d.chance(5) {
+		r["purpose"] = d.one("HRESCH", "TREAT", "HPAYMT")
+	}
+	if d.chance(15) {
+		r["relationship"] = "yes"
+	}
+	if d.chance(25) {
+		r["covered"], r["period"] = "any-day-of-period", map[string]any{"from": "2026-03-01", "to": "2026-03-15"}
+	}
+	return r
+}
+
+// person gives somebody directives, restrictions, coverage and encounters.
+func (d dice) person(s *situation, id string) {
+	for range d.IntN(3) {
+		if d.chance(50) {
+			s.directives = append(s.directives, d.registryRow(id))
+		} else {
+			s.directives = append(s.directives, d.consent(id, len(s.directives)))
+		}
+	}
+	for d.chance(25) {
+		s.restrictions = append(s.restrictions, d.restriction(id))
+	}
+	for i := 0; i == 0 || d.chance(25); i++ {
+		if d.chance(85) {
+			s.coverage = append(s.coverage, row{"subject": id, "member_id": d.one("M-"+id, "M-"+id, "M-"+id, "N-"+id, "M-shared"),
+				"from": d.one("2025-01-01", "2026-03-02", "2026-03-10"), "to": d.some(40, "2026-03-15", "2026-03-31", "2026-12-31")})
+		}
+	}
+	for i := range d.IntN(3) {
+		e := record{id: fmt.Sprintf("e%d-%s", i, id), dataset: "Encounter", subjects: []string{id}, date: d.one("2026-03-01", "2026-03-02")}
+		if provider := d.some(80, "Organization/o1", "Organization/o2", "Organization/o2"); provider != "" {
+			e.providers = []string{provider}
+		}
+		s.encounters = append(s.encounters, e)
+	}
+	if d.chance(3) {
+		s.patients = append(s.patients, row{"id": id, "linked_to": "p-other"})
+	}
+}
+
+func (d dice) restriction(id string) row {
+	r := row{"subject": id, "kind": d.one("self-pay", "agreed"), "recipient": d.some(40, "acme", "other-plan", "nobody-known"),
+		"plan": d.some(15, "acme", "other-plan"), "encounter": d.some(40, "e0-"+id, "e1-"+id), "service": d.some(30, "44261-6", "69737-5")}
+	if r["recipient"] != "" {
+		r["plan"] = ""
+	}
+	if d.chance(30) {
+		r["from"] = d.one("2026-03-01", "2026-03-02")
+		r["to"] = d.some(50, "2026-03-02", "2026-03-15")
+	}
+	if d.chance(15) {
+		r["ended_on"], r["ended_by"] = d.one("2026-07-04", "2026-07-05", "2026-07-06"), "privacy officer"
+	}
+	return r
+}
+
+func (d dice) registryRow(id string) map[string]any {
+	r := map[string]any{"patient": id, "scope": d.one("general", "general", "general", "part2", "part2", "research", "registry-opt-out", "state", "state"),
+		"decision": d.one("permit", "permit", "permit", "deny"), "status": d.one("active", "active", "active", "active", "revoked", "expired", "entered-in-error"),
+		"recipient": d.some(25, "acme", "other-plan", "nobody-known", "other-plan;acme"), "purpose": d.some(40, "TPO", "HOPERAT", "HQUALIMP", "HRESCH", "TREAT", "TREAT;HPAYMT"),
+		"categories": d.some(20, "PSY", "HIV", "PSY;SUD"), "from": d.some(60, "2025-01-10", "2025-01-10", "2026-07-05", "2026-07-06"), "to": d.some(25, "2026-07-04", "2026-07-05", "2026-12-31"),
+		"signed_on": d.some(85, "2025-01-10", "2026-07-05"), "form": d.some(85, "tpo-2026", "tpo-2026", "tpo-2019")}
+	if from, to := text(r["from"]), text(r["to"]); from != "" && to != "" && from > to {
+		r["to"] = ""
+	}
+	if r["scope"] == "registry-opt-out" {
+		r["decision"], r["recipient"], r["purpose"], r["categories"] = "deny", "", "", ""
+	}
+	if r["decision"] == "deny" {
+		d.endDenial(r)
+	}
+	return r
+}
+
+// endDenial: a denial that is over says when and by whom.
+func (d dice) endDenial(r map[string]any) {
+	if r["status"] == "expired" {
+		r["to"], r["from"] = d.one("2026-07-04", "2026-03-01"), "2025-01-10"
+	}
+	if r["status"] == "revoked" || r["status"] == "entered-in-error" {
+		r["ended_on"], r["ended_by"] = d.one("2026-07-04", "2026-07-05", "2026-07-06"), "privacy officer"
+	}
+}
+
+func (d dice) record(s *situation, n int) record {
+	who := fmt.Sprintf("p%d", d.IntN(peopleInAWorld))
+	r := record{id: fmt.Sprintf("r%d", n), dataset: d.one("Observation", "Observation", "Condition"), subjects: []string{who},
+		date: d.one("2026-03-01", "2026-03-02", "2026-03-02", "2026-03-15", "2026-03", "2025", "")}
+	if r.date == "" && d.chance(60) {
+		r.date = "2026-03-02"
+	}
+	if second := fmt.Sprintf("p%d", d.IntN(peopleInAWorld)); d.chance(10) && second != who {
+		r.subjects = append(r.subjects, second)
+	}
+	if d.chance(60) {
+		r.encounter = d.one("e0-", "e1-") + who
+		if open("E8") && !slices.ContainsFunc(s.encounters, func(e record) bool { return e.id == r.encounter }) {
+			r.encounter = ""
+		}
+	}
+	if provider := d.some(50, "Organization/o1", "Organization/o2", "Organization/o2"); provider != "" {
+		r.providers = []string{provider}
+	}
+	if code := d.some(85, "44261-6", "69737-5"); code != "" {
+		r.codes = []string{code}
+	}
+	if d.chance(3) {
+		r.dataset, r.codes = "DocumentReference", []string{d.one("N-1", "N-2", "34108-1")}
+	}
+	for _, label := range []string{d.some(25, "PSY", "HIV", "OPIOIDUD"), d.some(25, "N", "R", "V"), d.some(4, "42CFRPart2")} {
+		if label != "" {
+			r.labels = append(r.labels, label)
+		}
+	}
+	return r
+}
+
+// The engine and the second opinion agree on 110,250 random triples of
+// directives, request and record, in which every reason that Decide can give
+// and every effect occurs at least 500 times.
+func TestSecondOpinionOnRandomTriples(t *testing.T) {
+	reasons, effects, answers := map[string]int{}, map[string]int{}, map[string]int{}
+	triples, differences, kinds := 0, 0, map[string]int{}
+	for n := range worlds {
+		s := dice{rand.New(rand.NewPCG(uint64(n), 20260705))}.world(n)
+		e := newEngine(t, s)
+		if e.stopped != "" {
+			t.Fatalf("%s: stopped at %s: %v", s.name, e.stopped, e.why)
+		}
+		for i := range s.records {
+			r := &s.records[i]
+			o, got := s.opinionOn(r), e.decide(t, r)
+			triples++
+			effects[o.effect]++
+			for name := range o.reasons {
+				reasons[name]++
+			}
+			for a, count := range o.answers {
+				answers[answerNames[a]] += count
+			}
+			if want := reasonsOf(o.names()); want != got.Reasons.Names() || o.part2 != got.Part2 {
+				kind := want + " / " + got.Reasons.Names()
+				differences++
+				if kinds[kind]++; kinds[kind] == 1 && len(kinds) <= 12 {
+					t.Errorf("%s record %s: engine [%s] part 2 %v; second opinion [%s] part 2 %v\n%s", s.name, r.id, got.Reasons.Names(), got.Part2, want, o.part2, s.about(r))
+				}
+			}
+		}
+	}
+	t.Logf("%d triples, %d differences; effects %v; answers of directives %v; reasons %v", triples, differences, effects, answers, reasons)
+	enough(t, effects, answerNames)
+	enough(t, answers, answerNames)
+	enough(t, reasons, strings.Fields(`agreement-missing agreement-lapsed purpose-not-permitted psychotherapy-notes sud-counseling-notes restriction-self-pay
+		restriction-agreed restriction-indeterminate not-a-member member-ambiguous consent-missing consent-denied consent-expired consent-revoked
+		consent-indeterminate part2-no-consent state-law-consent merge-unresolved clinic-choice`))
+}
+
+func enough(t *testing.T, counted map[string]int, names []string) {
+	for _, name := range names {
+		if counted[name] < 500 {
+			t.Errorf("%s occurred %d times", name, counted[name])
+		}
+	}
+}
+
+// about prints what a difference is about, as small as it is.
+func (s *situation) about(r *record) string {
+	var b strings.Builder
+	line := func(kind string, v any) {
+		j, err := json.Marshal(v)
+		fmt.Fprintf(&b, "  %s: %s %v\n", kind, j, err)
+	}
+	line("request", []any{s.request, s.consentRule, s.choice, s.clinic["labels"], s.agreement, s.programs})
+	fmt.Fprintf(&b, "  record: %+v\n", *r)
+	for _, d := range s.directives {
+		if ref, ok := d["patient"].(map[string]any); slices.Contains(r.subjects, text(d["patient"])) || ok && slices.Contains(r.subjects, strings.TrimPrefix(text(ref["reference"]), "Patient/")) {
+			line("directive", d)
+		}
+	}
+	for _, rows := range [][]row{s.restrictions, s.coverage} {
+		for _, paper := range rows {
+			if slices.Contains(r.subjects, paper["subject"]) {
+				line("row", paper)
+			}
+		}
+	}
+	for _, e := range s.encounters {
+		if slices.ContainsFunc(e.subjects, func(p string) bool { return slices.Contains(r.subjects, p) }) {
+			fmt.Fprintf(&b, "  encounter: %+v\n", e)
+		}
+	}
+	return b.String()
+}
