@@ -117,10 +117,12 @@ func (c *Closure) add(name string, lines []string) {
 // line is a word of the configuration and its value.
 func line(name, value string) string { return name + " " + plainText(value) }
 
-// plainText keeps a value on its line: what could end it is quoted, so that no
-// value can pass for another line of the closure.
+// plainText keeps a value on its line, and such as it looks: what could end it,
+// turn it around or stand in it unseen is quoted, so that no value can pass for
+// another, or for another line of the closure.
 func plainText(value string) string {
-	if strings.HasPrefix(value, `"`) || strings.ContainsFunc(value, unicode.IsControl) {
+	unseen := func(r rune) bool { return !unicode.IsPrint(r) }
+	if strings.HasPrefix(value, `"`) || strings.ContainsFunc(value, unseen) {
 		return strconv.Quote(value)
 	}
 	return value

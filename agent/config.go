@@ -300,6 +300,9 @@ func (c *Config) checkSource(path string, s SourceConfig, errs configErrors) {
 }
 
 func checkRecipient(path string, r RecipientConfig, errs configErrors) {
+	if len(r.EncryptTo) == 0 {
+		errs.add(path+".encrypt_to", "ask the recipient for its age1… line", "a drop that nobody can open")
+	}
 	for i, key := range r.EncryptTo {
 		if _, err := age.ParseX25519Recipient(key); err != nil {
 			errs.add(fmt.Sprintf("%s.encrypt_to[%d]", path, i), "ask the recipient for its age1… line", "no age recipient")

@@ -141,3 +141,21 @@ func TestPolicyThatIsGone(t *testing.T) {
 		h.must(os.MkdirAll(filepath.Join(h.dir, scoresPolicy), 0o700))
 	}
 }
+
+// Nobody is two people by a character that is not seen, and a drop is encrypted
+// to somebody.
+func TestWhatACheckedConfigurationCannotHold(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 20})
+	text := h.read("postern.yaml")
+	key := h.world.Recipient(synthetic.HealthPlan).EncryptTo
+	for said, edited := range map[string]string{
+		"approvers[1].name: the name has characters that no name has":         strings.Replace(text, "Ben Okafor, medical director", "Ana Ruiz, privacy officer\u200b", 1),
+		"recipients.acme-health-plan.encrypt_to: a drop that nobody can open": strings.Replace(text, "["+key+"]", "[]", 1),
+	} {
+		h.write("edited.yaml", edited)
+		if _, err := agent.CheckFile(filepath.Join(h.dir, "edited.yaml")); classOf(err) != agent.Configuration || !strings.Contains(fmt.Sprint(err), said) {
+			t.Errorf("%s: %v", said, err)
+		}
+	}
+}
