@@ -130,10 +130,10 @@ func NewDecider(req Request, t *Tables) (*Decider, error) {
 // agreement is step 1.
 func (d *Decider) agreement(a *policies.Agreement) (r extract.ReasonSet) {
 	switch {
-	case a.Kind == "" || a.ID == "" || a.From == extract.NoDay,
+	case a.Kind == "" || a.ID == "" || a.From == extract.NoDay || d.today < a.From,
 		d.request.Policy.Standard == policies.LimitedDataSet && a.Kind != "dua": // 164.514(e)(4)
 		r = r.With(extract.AgreementMissing)
-	case d.today < a.From, a.To != extract.NoDay && d.today > a.To,
+	case a.To != extract.NoDay && d.today > a.To,
 		a.To == extract.NoDay && (a.ReviewBy == extract.NoDay || d.today > a.ReviewBy):
 		r = r.With(extract.AgreementLapsed)
 	}
@@ -205,6 +205,14 @@ func (d *Decider) notes(f *extract.Facts) (r extract.ReasonSet) {
 			r = r.With(extract.PsychotherapyNotes)
 		}
 		if contains(d.request.SUDCounselingNotes, code) {
+			r = r.With(extract.SUDCounselingNotes)
+		}
+	}
+	if len(f.Codes) == 0 && slices.Contains(documents, f.Dataset) { // of which type it is cannot be told
+		if len(d.request.PsychotherapyNotes) > 0 {
+			r = r.With(extract.PsychotherapyNotes)
+		}
+		if len(d.request.SUDCounselingNotes) > 0 {
 			r = r.With(extract.SUDCounselingNotes)
 		}
 	}

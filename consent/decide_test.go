@@ -18,6 +18,8 @@ func TestReasons(t *testing.T) {
 	undated.Date = extract.NoSpan
 	nobody := plain
 	nobody.Subjects = nil
+	untyped := plain
+	untyped.Dataset, untyped.Codes = "DocumentReference", nil
 	for _, c := range []struct {
 		name    string
 		set     func(*world)
@@ -28,7 +30,7 @@ func TestReasons(t *testing.T) {
 
 		// step 1
 		{"agreement without a number", func(w *world) { w.req.Policy.Agreement.ID = "" }, plain, "agreement-missing"},
-		{"agreement not yet in force", func(w *world) { w.req.Policy.Agreement.From = day("2026-07-06") }, plain, "agreement-lapsed"},
+		{"agreement not yet in force", func(w *world) { w.req.Policy.Agreement.From = day("2026-07-06") }, plain, "agreement-missing"},
 		{"agreement over", func(w *world) { w.req.Policy.Agreement.To = day("2026-07-04") }, plain, "agreement-lapsed"},
 		{"agreement on its last day", func(w *world) { w.req.Policy.Agreement.To = day("2026-07-05") }, plain, ""},
 		{"open agreement past its review", func(w *world) { w.req.Policy.Agreement.ReviewBy = day("2026-07-04") }, plain, "agreement-lapsed"},
@@ -45,6 +47,10 @@ func TestReasons(t *testing.T) {
 		{"session notes by label", func(w *world) {}, labelled(plain, "PSYTHPN"), "psychotherapy-notes"},
 		{"session notes by document type", func(w *world) { w.req.PsychotherapyNotes = []string{"44261-6"} }, plain, "psychotherapy-notes"},
 		{"SUD counseling notes by document type", func(w *world) { w.req.SUDCounselingNotes = []string{"44261-6"} }, plain, "sud-counseling-notes"},
+		{"a document of a type that nobody wrote down", func(w *world) {
+			w.req.PsychotherapyNotes, w.req.SUDCounselingNotes = []string{"a"}, []string{"b"}
+		}, untyped, "psychotherapy-notes,sud-counseling-notes"},
+		{"a document without a type, where no type is named", func(w *world) {}, untyped, ""},
 		{"session notes stay in a de-identified release too", func(w *world) { w.safeHarbor() }, labelled(plain, "PSYTHPN"), "psychotherapy-notes"},
 
 		// step 3

@@ -21,7 +21,7 @@ type Case struct {
 	Title        string            `yaml:"case"`
 	Rule         string            `yaml:"rule"`
 	Source       string            `yaml:"source"`
-	Needs        []string          `yaml:"needs" words:"minors|merges|derived|other-grounds|most-recent|classifier"`
+	Needs        []string          `yaml:"needs" words:"minors|merges|derived|other-grounds|most-recent|classifier|fhir-r5"`
 	AsOf         strictyaml.Date   `yaml:"as_of"`
 	DecidedAt    time.Time         `yaml:"decided_at"`
 	Request      request           `yaml:"request"`
@@ -38,11 +38,11 @@ type Case struct {
 	Grounds      []strictyaml.Node `yaml:"grounds"`
 	Records      []record          `yaml:"records"`
 	Expect       strictyaml.Node   `yaml:"expect"`
+	Stops        string            `yaml:"stops" words:"input|request"` // in place of expect: what stops before a record is decided
 
 	File   string `yaml:"-"`
 	Line   int    `yaml:"-"`
 	expect []expectation
-	stops  string // input or request; "" when records are decided
 }
 
 type request struct {
@@ -54,7 +54,7 @@ type request struct {
 	Identifiers  []string          `yaml:"identifiers"`
 	Covered      string            `yaml:"covered" words:"at-service|any-day-of-period"`
 	Period       *period           `yaml:"period"`
-	Relationship bool              `yaml:"relationship"`
+	Relationship string            `yaml:"relationship" words:"yes|no"`
 }
 
 type period struct {
@@ -121,5 +121,15 @@ type expectation struct {
 	Part2   string   `yaml:"part2" words:"yes|no"`
 }
 
-// undecided are the features of the format that this engine does not decide by.
-var undecided = map[string]bool{"minors": true, "merges": true, "derived": true, "other-grounds": true, "classifier": true}
+// undecided are the features that the case needs and this engine does not
+// decide by.
+func (c *Case) undecided() (list []string) {
+	for _, need := range c.Needs {
+		if laterFeatures[need] {
+			list = append(list, need)
+		}
+	}
+	return list
+}
+
+var laterFeatures = map[string]bool{"minors": true, "merges": true, "derived": true, "other-grounds": true, "classifier": true}

@@ -52,11 +52,11 @@ func TestEveryKeyIsDecidedBy(t *testing.T) {
 		`patient: {reference: Patient/p1}, dateTime: 2026-02-01, policyRule: {coding: [{code: OPTOUT}]}}`
 	for name, text := range map[string]string{
 		"common alone": permitted,
-		"directives of a registry": `directives: [{patient: p1, scope: general, decision: deny, status: active, categories: "PSY SUD", from: 2026-01-01}]
+		"directives of a registry": `directives: [{patient: p1, scope: general, decision: deny, status: active, categories: PSY; SUD, from: 2026-01-01}]
 records: [{id: r1, subject: p1, date: 2026-03-02, labels: [SUD]}]
 ` + deny("consent-denied"),
 		"directives in FHIR":    "directives: [" + consent + "]\n" + deny("consent-denied"),
-		"directives malformed":  "directives:\n  - " + consent + "\n  - {malformed: '{\"resourceType\":'}\nexpect: {stops: input}\n",
+		"directives malformed":  "directives:\n  - " + consent + "\n  - {malformed: '{\"resourceType\":'}\nstops: input\n",
 		"restrictions":          "restrictions: [{subject: p1, kind: self-pay, recipient: acme, encounter: e9}]\n" + deny("restriction-self-pay"),
 		"doubt":                 "restrictions: [{subject: p1, kind: self-pay, plan: nobody}]\n" + doubt("restriction-indeterminate"),
 		"identifiers":           "request: {identifiers: [nobody]}\nrestrictions: [{subject: p1, kind: self-pay, plan: nobody}]\n" + deny("restriction-self-pay"),
@@ -64,12 +64,12 @@ records: [{id: r1, subject: p1, date: 2026-03-02, labels: [SUD]}]
 		"coverage of another":   "coverage: [{subject: p1, plan: other, from: 2026-01-01}]\n" + deny("not-a-member"),
 		"coverage of this":      "coverage: [{subject: p1, plan: acme, from: 2026-01-01}]\n" + permitted,
 		"member_id":             "coverage: [{subject: p1, member_id: m, from: 2026-01-01}, {subject: p2, member_id: m, from: 2026-01-01}]\n" + doubt("member-ambiguous"),
-		"coverage that is none": "coverage: [{subject: p1, to: 2026-12-31}]\nexpect: {stops: input}\n",
+		"coverage that is none": "coverage: [{subject: p1, to: 2026-12-31}]\nstops: input\n",
 		"period":                "request: {covered: any-day-of-period, period: {from: 2026-04-01, to: 2026-06-30}}\ncoverage: [{subject: p1, from: 2026-05-01}]\n" + permitted,
 		"relationship":          "request: {kind: provider, purpose: TREAT, basis: 45 CFR 164.506(c)(2), relationship: yes}\ncoverage: []\n" + deny("not-a-member, clinic-choice"),
 		"programs":              "programs: [{kind: organization, id: o1, from: 2026-01-01}]\nrecords: [{id: r1, subject: p1, date: 2026-03-02, providers: [Organization/o1]}]\nexpect: [{record: r1, effect: deny, reasons: [part2-no-consent], part2: yes}]\n",
 		"encounters":            "programs: [{kind: organization, id: o1, from: 2026-01-01}]\nencounters: [{id: e9, subject: p1, date: 2026-03-02, providers: [Organization/o2]}]\nexpect: [{record: r1, effect: permit, reasons: [], part2: no}]\n",
-		"accept_forms":          "consent_rule: {accept_forms: [f1]}\nrecords: [{id: r1, subject: p1, date: 2026-03-02, labels: [42CFRPart2]}]\ndirectives: [{patient: p1, scope: part2, decision: permit, status: active, purpose: TREAT HOPERAT, signed_on: 2026-01-01, form: f1}]\n" + permitted,
+		"accept_forms":          "consent_rule: {accept_forms: [f1]}\nrecords: [{id: r1, subject: p1, date: 2026-03-02, labels: [42CFRPart2]}]\ndirectives: [{patient: p1, scope: part2, decision: permit, status: active, purpose: TREAT; HOPERAT, signed_on: 2026-01-01, form: f1}]\n" + permitted,
 		"patients":              "patients: [{id: p1, linked_to: p2}]\n" + doubt("merge-unresolved"),
 		"notes":                 "clinic: {psychotherapy_notes: [a], sud_counseling_notes: [b]}\nrecords: [{id: r1, subjects: [p1], date: 2026-03-02, codes: [a, b]}]\n" + deny("psychotherapy-notes, sud-counseling-notes"),
 		"labels":                "clinic: {labels: partial}\ndirectives: [{patient: p1, scope: general, decision: permit, status: active, categories: PSY}]\nconsent_rule: {general: deny}\n" + doubt("consent-indeterminate"),
@@ -78,7 +78,7 @@ records: [{id: r1, subject: p1, date: 2026-03-02, labels: [SUD]}]
 		"limited data set":      "request: {standard: limited-data-set, purpose: HRESCH, basis: 45 CFR 164.514(e)}\n" + permitted,
 		"clinic_choice":         "request: {kind: registry, standard: safe-harbor, purpose: HRESCH, basis: 45 CFR 164.502(d)}\nclinic_choice: {registry_opt_out: leave-out}\ndirectives: [{patient: p1, scope: registry-opt-out, decision: deny, status: active}]\n" + deny("clinic-choice"),
 		"de-identified":         "request: {kind: registry, standard: safe-harbor, purpose: HRESCH, basis: 45 CFR 164.502(d)}\nexpect: [{record: r1, effect: not-applicable, reasons: []}]\n",
-		"no such disclosure":    "request: {basis: 45 CFR 164.999}\nexpect: {stops: request}\n",
+		"no such disclosure":    "request: {basis: 45 CFR 164.999}\nstops: request\n",
 		"data":                  "restrictions: [{subject: p1, kind: self-pay, encounter: e1}]\nrecords: [{id: r1, data: {resourceType: Observation, id: r1, status: final, subject: {reference: Patient/p1}, encounter: {reference: Encounter/e1}, effectiveDateTime: 2026-03-02}}]\n" + deny("restriction-self-pay"),
 		"data about nobody":     "records: [{id: r1, data: {resourceType: Observation, id: r1, status: final}}]\n" + deny("no-subject"),
 	} {
@@ -96,9 +96,9 @@ func TestWhatDoesNotHold(t *testing.T) {
 		"another effect":     {"expect: [{record: r1, effect: deny, reasons: [consent-denied]}]\n", "[{r1 deny: consent-denied permit}]"},
 		"reasons missing":    {"coverage: []\ndirectives: [{patient: p1, scope: general, decision: deny, status: active}]\nexpect: [{record: r1, effect: deny, reasons: [consent-denied]}]\n", "[{r1 deny: consent-denied deny: consent-denied, not-a-member}]"},
 		"part2":              {"expect: [{record: r1, effect: permit, reasons: [], part2: yes}]\n", "[{r1 permit (Part 2: yes) permit (Part 2: no)}]"},
-		"decided":            {"expect: {stops: input}\n", "the records were decided; expected: stops: input"},
+		"decided":            {"stops: input\n", "the records were decided; expected: stops: input"},
 		"stopped":            {"restrictions: [{subject: p1, kind: self}]\nexpect: [{record: r1, effect: permit, reasons: []}]\n", "stops: input: line 13: kind is none of"},
-		"stopped by a table": {"coverage: [{subject: p1, to: 2026-12-31}]\nexpect: {stops: request}\n", "stops: input: line 12: from is empty: coverage needs its first day; expected: stops: request"},
+		"stopped by a table": {"coverage: [{subject: p1, to: 2026-12-31}]\nstops: request\n", "stops: input: line 12: from is empty: coverage needs its first day; expected: stops: request"},
 		"cannot be laid":     {"records: [{id: r1, subject: p1, date: never}]\nexpect: [{record: r1, effect: deny, reasons: [not-a-member]}]\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -137,6 +137,7 @@ func TestMistakesHaveTheirPlace(t *testing.T) {
 		"unknown column":    {shared + "restrictions: [{subject: p1, sort: agreed}]\n" + fine, ":13:36: restrictions[0].sort: there is no column"},
 		"cell that is none": {shared + "programs: [{kind: [organization]}]\n" + fine, "a cell is a single value"},
 		"row that is none":  {shared + "directives: [deny]\n" + fine, "a row is a mapping"},
+		"both":              {shared + "stops: input\n" + fine, ":14:9: expect: nothing is decided in a case that stops"},
 		"common":            {strings.Replace(shared, "labels: complete", "labels: all", 1) + fine, ":6:37: common.clinic.labels"},
 		"row of common":     {strings.Replace(shared, "  records:\n", "  restrictions: [{sort: agreed}]\n  records:\n", 1) + fine, ":9:25: common.restrictions[0].sort: there is no column"},
 		"without common":    {"case: one\n" + fine, ":1:1: as_of: the key is missing"},

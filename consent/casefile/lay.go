@@ -147,9 +147,7 @@ func table(l *laid, name string, columns []string, rows []strictyaml.Node, load 
 	for _, row := range rows {
 		line := make([]string, len(columns))
 		for i, column := range columns {
-			if line[i] = text(row, column); column == "categories" || column == "purpose" { // parted by spaces in a case, by semicolons in the registry
-				line[i] = strings.Join(strings.Fields(line[i]), ";")
-			}
+			line[i] = text(row, column)
 		}
 		cells, l.lines[name] = append(cells, line), append(l.lines[name], row.Pos())
 	}

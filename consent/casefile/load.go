@@ -109,13 +109,16 @@ func (c *Case) check(source *strictyaml.Source) error {
 	}{
 		{"case", c.Title == ""}, {"as_of", c.AsOf.IsZero()}, {"decided_at", c.DecidedAt.IsZero()}, {"request.recipient", c.Request.Recipient == ""},
 		{"request.kind", c.Request.Kind == ""}, {"request.purpose", c.Request.Purpose == ""}, {"request.basis", c.Request.Basis == ""},
-		{"request.standard", c.Request.Standard == ""}, {"records", len(c.Records) == 0}, {"expect", c.Expect.IsEmpty()},
+		{"request.standard", c.Request.Standard == ""}, {"records", len(c.Records) == 0 && c.Stops == ""}, {"expect", c.Expect.IsEmpty() && c.Stops == ""},
 	} {
 		if must.missing {
 			errs.Add(source.At(must.key), must.key, "the key is missing, and common has none", "add "+must.key+":")
 		}
 	}
 	c.checkExpect()
+	if c.undecided() != nil { // its rows may have what the loaders do not know
+		return errs.Err()
+	}
 	for _, rows := range []struct {
 		of      []strictyaml.Node
 		columns []string
@@ -127,14 +130,13 @@ func (c *Case) check(source *strictyaml.Source) error {
 	return errs.Err()
 }
 
-// checkExpect reads what is expected: one line for each record, or what stops.
+// checkExpect reads what is expected: one line for each record, unless the
+// case stops before.
 func (c *Case) checkExpect() {
-	if c.Expect.IsMap() {
-		var stop struct {
-			Stops string `yaml:"stops,required" words:"input|request"`
+	if c.Stops != "" {
+		if !c.Expect.IsEmpty() {
+			c.Expect.Fail("remove expect or stops", "nothing is decided in a case that stops")
 		}
-		c.Expect.Decode(&stop)
-		c.stops = stop.Stops
 		return
 	}
 	c.Expect.Decode(&c.expect)

@@ -55,12 +55,7 @@ func RunFile(ctx context.Context, file string) ([]*Result, error) {
 // folder, or the end of ctx.
 func (c *Case) Run(ctx context.Context) (*Result, error) {
 	r := &Result{File: c.File, Line: c.Line, Case: c.Title, Rule: c.Rule, Records: len(c.Records)}
-	for _, need := range c.Needs {
-		if undecided[need] {
-			r.Needs = append(r.Needs, need)
-		}
-	}
-	if r.Needs != nil {
+	if r.Needs = c.undecided(); r.Needs != nil {
 		return r, nil
 	}
 	dir, err := os.MkdirTemp("", "postern-case-")
@@ -92,14 +87,14 @@ func (c *Case) stopped(err error) string {
 		return err.Error()
 	}
 	switch {
-	case how == c.stops:
+	case how == c.Stops:
 		return ""
 	case how == "":
-		return "the records were decided; expected: stops: " + c.stops
-	case c.stops == "":
+		return "the records were decided; expected: stops: " + c.Stops
+	case c.Stops == "":
 		return fmt.Sprintf("stops: %s: %v", how, err)
 	}
-	return fmt.Sprintf("stops: %s: %v; expected: stops: %s", how, err, c.stops)
+	return fmt.Sprintf("stops: %s: %v; expected: stops: %s", how, err, c.Stops)
 }
 
 // decide fills the result with the differences; its error is what stopped it.
@@ -159,7 +154,7 @@ func (c *Case) request() consent.Request {
 		General: c.ConsentRule.General, MostRecent: c.ConsentRule.Conflict == "most-recent", Part2: policies.DenyWithout, AcceptForms: c.ConsentRule.AcceptForms, Covered: q.Covered,
 		RegistryOptOut: c.ClinicChoice.RegistryOptOut != "", Part2LeaveOut: c.ClinicChoice.Part2Program != "",
 	}
-	if q.Relationship || policies.Applies(q.Kind, q.Basis, q.Standard).Relationship {
+	if q.Relationship == "yes" || policies.Applies(q.Kind, q.Basis, q.Standard).Relationship {
 		p.People.Roster = roster
 	}
 	req := consent.Request{
