@@ -44,13 +44,16 @@ func whose(c map[string]any) string {
 	return written[strings.LastIndex(written, "/")+1:]
 }
 
+// consentElements are those of R4 and R5 together.
+var consentElements = strings.Fields(`resourceType id meta text language implicitRules identifier status scope category patient subject dateTime date performer
+	organization grantor grantee controller manager source sourceReference sourceAttachment policy policyRule policyBasis regulatoryBasis verification
+	provision decision period extension`)
+
 // understood: a modifier changes what all the rest means, an element that no
 // version has may; somebody has found out that an unverified consent is none.
 func (s *situation) understood(c map[string]any) bool {
 	for key := range c {
-		if !slices.Contains(strings.Fields(`resourceType id meta text language implicitRules identifier status scope category patient subject dateTime date performer
-			organization grantor grantee controller manager source sourceReference sourceAttachment policy policyRule policyBasis regulatoryBasis verification
-			provision decision period extension`), key) {
+		if !slices.Contains(consentElements, key) {
 			return false
 		}
 	}
@@ -316,10 +319,13 @@ func (s *situation) labelMet(coding map[string]any, kind answer, r *record) trut
 	return doubt
 }
 
+// confidentiality rises from left to right.
+var confidentiality = []string{"U", "L", "M", "N", "R", "V"}
+
 func highWater(labels []string) (mark int) {
 	mark = -1
 	for _, label := range labels {
-		mark = max(mark, slices.Index(strings.Fields("U L M N R V"), label))
+		mark = max(mark, slices.Index(confidentiality, label))
 	}
 	return mark
 }

@@ -51,12 +51,12 @@ func (d dice) day() string {
 }
 
 const (
-	worlds          = 525
-	recordsInAWorld = 210
+	worlds          = 350
+	recordsInAWorld = 315
 	peopleInAWorld  = 40
 )
 
-func (d dice) world(n int) *situation {
+func (d dice) world(n, people, records int) *situation {
 	s := &situation{name: fmt.Sprintf("world %d", n), asOf: "2026-06-30", decidedAt: "2026-07-05T02:00:00-05:00",
 		request: d.request(), consentRule: map[string]any{"general": d.one("permit", "permit", "deny"), "accept_forms": []any{"tpo-2026"}},
 		choice: map[string]any{}, clinic: map[string]any{"identifiers": []any{"Organization/clearview"}, "others": []any{"Organization/other-plan", "other-plan"},
@@ -71,12 +71,12 @@ func (d dice) world(n int) *situation {
 	if d.chance(70) {
 		s.programs = []row{{"kind": "organization", "id": "o1", "from": "2020-01-01", "to": d.some(30, "2026-03-01")}}
 	}
-	for p := range peopleInAWorld {
+	for p := range people {
 		d.person(s, fmt.Sprintf("p%d", p))
 	}
 	s.members = ownMembers(s)
-	for r := range recordsInAWorld {
-		s.records = append(s.records, d.record(s, r))
+	for r := range records {
+		s.records = append(s.records, d.record(s, r, people))
 	}
 	return s
 }
@@ -194,14 +194,14 @@ func (d dice) endDenial(r map[string]any) {
 	}
 }
 
-func (d dice) record(s *situation, n int) record {
-	who := fmt.Sprintf("p%d", d.IntN(peopleInAWorld))
+func (d dice) record(s *situation, n, people int) record {
+	who := fmt.Sprintf("p%d", d.IntN(people))
 	r := record{id: fmt.Sprintf("r%d", n), dataset: d.one("Observation", "Observation", "Condition"), subjects: []string{who},
 		date: d.one("2026-03-01", "2026-03-02", "2026-03-02", "2026-03-15", "2026-03", "2025", "")}
 	if r.date == "" && d.chance(60) {
 		r.date = "2026-03-02"
 	}
-	if second := fmt.Sprintf("p%d", d.IntN(peopleInAWorld)); d.chance(10) && second != who {
+	if second := fmt.Sprintf("p%d", d.IntN(people)); d.chance(10) && second != who {
 		r.subjects = append(r.subjects, second)
 	}
 	if d.chance(60) {
@@ -234,7 +234,7 @@ func TestSecondOpinionOnRandomTriples(t *testing.T) {
 	reasons, effects, answers := map[string]int{}, map[string]int{}, map[string]int{}
 	triples, differences, kinds := 0, 0, map[string]int{}
 	for n := range worlds {
-		s := dice{rand.New(rand.NewPCG(uint64(n), 20260705))}.world(n)
+		s := dice{rand.New(rand.NewPCG(uint64(n), 20260705))}.world(n, peopleInAWorld, recordsInAWorld)
 		e := newEngine(t, s)
 		if e.stopped != "" {
 			t.Fatalf("%s: stopped at %s: %v", s.name, e.stopped, e.why)
