@@ -223,6 +223,9 @@ func (c *checking) field(path string, f *Field, schema *extract.Schema) {
 		return
 	}
 	if input, looked, ok := strings.Cut(f.From, "."); ok && input == c.People.Roster {
+		if find(schema, named(f.From)) != nil {
+			c.add(path+".from", "rename the column in the schema", "a column is called %s, which here means the roster's", f.From)
+		}
 		c.lookUp(path, f, c.env.Inputs[input], looked)
 		return
 	}

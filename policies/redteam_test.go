@@ -3,6 +3,7 @@ package policies
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,5 +82,25 @@ func TestProofTellsOfGrowingPeople(t *testing.T) {
 		if strings.Contains(answer, "less than a year apart") != c.said {
 			t.Errorf("%s: %s", name, answer)
 		}
+	}
+}
+
+// One name cannot mean a column of the roster here and a column of the extract to
+// the engine.
+func TestColumnCalledLikeALookUp(t *testing.T) {
+	env := testEnv(t)
+	p := made(Identified)
+	p.Basis, p.Purpose, p.Recipient = "45 CFR 164.506(c)(4)", "HOPERAT", "valley-care-group"
+	p.People = People{Roster: "acme-roster", General: PermitWithout}
+	p.Inputs = map[string]Guard{"acme-roster": {}, "consents": {}}
+	p.Release[0].Fields = []Field{{Name: "member", From: "acme-roster.member_id", Do: Keep, Because: "x"}}
+	if _, err := Check(p, env); err != nil {
+		t.Fatal(err)
+	}
+	schema := *env.Schemas["scores"]
+	schema.Fields = append(slices.Clone(schema.Fields), extract.Field{Name: "acme-roster.member_id", Type: extract.TypeString, Class: extract.SSN})
+	env.Schemas["scores"] = &schema
+	if _, err := Check(p, env); err == nil || !strings.Contains(err.Error(), "release.scores.fields.member.from: a column is called acme-roster.member_id") {
+		t.Error(err)
 	}
 }
