@@ -110,6 +110,8 @@ func FuzzInputs(f *testing.F) {
 func FuzzConsent(f *testing.F) {
 	f.Add([]byte(fhir("c", "active", "OPTIN", `"provision":{"period":{"start":"2026"},"provision":[{"type":"deny","securityLabel":[{"code":"PSY"}]}]}`)))
 	f.Add([]byte(`{"resourceType":"Consent","id":"r5","decision":"permit","subject":{"reference":"urn:uuid:p1"}}`))
+	f.Add([]byte(r5("active", "permit", `"grantee":[{"reference":"Organization/acme"}],"provision":[{"resourceType":[{"code":"Condition"}],"provision":[{"documentType":[{"code":"x"}]}]}]`)))
+	f.Add([]byte(fhir("c", "inactive", "OPTOUT", `"verification":[{"verified":true}],"provision":{"data":[{"meaning":"dependents","reference":{"reference":"Encounter/e1"}}]}`)))
 	scanner, w := extract.NewScanner(), newWorld(f)
 	facts := score("p1", "2026-03-02")
 	f.Fuzz(func(t *testing.T, raw []byte) {
