@@ -32,10 +32,10 @@ func TestNoSecondYearBesideACohort(t *testing.T) {
 		"the year of an event, without intervals": {func(p *Policy) { p.Release[0].Fields = []Field{field("service_date", Year)} }, "release.scores.fields.service_date.do"},
 		"the year of birth, without intervals":    {func(p *Policy) { p.Release[0].Fields = []Field{field("birth_date", Year)} }, ""},
 		"the year of an event of a resource": {func(p *Policy) {
-			p.Release = append(p.Release, Release{Dataset: "Observation", Fields: []Field{{Name: "effectiveDateTime", From: "effectiveDateTime",
-				Do: Year, Class: extract.Date, Because: "x", Leaves: []Leaf{{[]string{"effectiveDateTime"}, extract.Date}}}}})
+			p.Release = append(p.Release, Release{Dataset: "Observation", Fields: []Field{{Name: "effective[x]", From: "effective[x]",
+				Do: Year, Because: "x", Leaves: []Leaf{{[]string{"effectiveDateTime"}, extract.Date}}}}})
 			p.Release[0].Fields = p.Release[0].Fields[1:]
-		}, "release.Observation.fields.effectiveDateTime.do"},
+		}, `release.Observation.fields."effective[x]".do`},
 	} {
 		p := followed(360)
 		c.edit(p)
