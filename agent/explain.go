@@ -91,9 +91,10 @@ func scheduleWords(line string) string {
 // section says who has approved an exchange as it stands, or has to.
 func (p *Approval) section(file string) policies.Section {
 	s := policies.Section{Heading: "Who approves it"}
-	say := func(text string) {
-		s.Sentences = append(s.Sentences, policies.Sentence{Text: text, Clauses: []string{file + ": approvers"}})
+	add := func(text string, toCopy bool) {
+		s.Sentences = append(s.Sentences, policies.Sentence{Text: text, ToCopy: toCopy, Clauses: []string{file + ": approvers"}})
 	}
+	say := func(text string) { add(text, false) }
 	if p.Approved {
 		say(fmt.Sprintf("It is approved as it stands (approval %d).", p.Number))
 		return s
@@ -105,7 +106,12 @@ func (p *Approval) section(file string) policies.Section {
 	if len(p.Signed) > 0 {
 		say("Have signed: " + strings.Join(p.Signed, ", ") + ".")
 	}
-	say(fmt.Sprintf("What they sign stands for everything that the exchange rests on, by the SHA-256 %s; `postern policy approve %s` shows the line.", p.Closure, p.Exchange))
+	say("Each signs this line, alone in a file, on a computer of their own; it stands for everything that the exchange rests on:")
+	add(p.Statement, true)
+	say("With the line in the file statement.txt and one's private key in the file KEY, this signs it and writes statement.txt.sig:")
+	add("ssh-keygen -Y sign -n "+approvalNamespace+" -f KEY statement.txt", true)
+	say("The clinic takes each signature in:")
+	add("postern policy approve "+p.Exchange+" --signature statement.txt.sig", true)
 	return s
 }
 

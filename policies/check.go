@@ -106,7 +106,9 @@ func (c *checking) everything() {
 }
 
 // wrong tells whether a mistake is one on every day and in every version.
-func wrong(m strictyaml.Mistake) bool { return m.Cause != ErrNotInForce && m.Cause != ErrNotInThisVersion }
+func wrong(m strictyaml.Mistake) bool {
+	return m.Cause != ErrNotInForce && m.Cause != ErrNotInThisVersion
+}
 
 func (c *checking) recipient() {
 	if _, ok := c.env.Recipients[c.Recipient]; !ok {

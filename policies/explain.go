@@ -32,7 +32,8 @@ type Section struct {
 // forces, and none can switch off, is forced by the first line: `postern`.
 type Sentence struct {
 	Text    string   `json:"text"`
-	Item    bool     `json:"item,omitempty"` // stands in a list
+	Item    bool     `json:"item,omitempty"`    // stands in a list
+	ToCopy  bool     `json:"to_copy,omitempty"` // a line of its own, to be taken over letter by letter
 	Clauses []string `json:"clauses"`
 }
 
@@ -182,7 +183,8 @@ func fieldAt(dataset, name string) string {
 	return strictyaml.Join(strictyaml.Join("release", dataset)+".fields", name)
 }
 
-// Text is the page as Markdown, its lines no longer than 80 characters.
+// Text is the page as Markdown, its lines no longer than 80 characters, but for
+// those to copy.
 func (x *Explanation) Text() string {
 	var b strings.Builder
 	b.WriteString(wrap(x.Title, "# ", "# "))
@@ -191,6 +193,10 @@ func (x *Explanation) Text() string {
 		for i, part := range s.Paragraphs() {
 			if i > 0 {
 				b.WriteString("\n")
+			}
+			if part[0].ToCopy {
+				b.WriteString("    " + part[0].Text + "\n")
+				continue
 			}
 			if !part[0].Item {
 				b.WriteString(wrap(joined(part), "", ""))
@@ -205,10 +211,10 @@ func (x *Explanation) Text() string {
 	return b.String()
 }
 
-// Paragraphs parts the sentences into runs: of a text, or of a list.
+// Paragraphs parts the sentences into runs: of a text, of a list, or a line to copy.
 func (s Section) Paragraphs() (parts [][]Sentence) {
 	for i, one := range s.Sentences {
-		if i == 0 || one.Item != s.Sentences[i-1].Item {
+		if i == 0 || one.ToCopy || s.Sentences[i-1].ToCopy || one.Item != s.Sentences[i-1].Item {
 			parts = append(parts, nil)
 		}
 		parts[len(parts)-1] = append(parts[len(parts)-1], one)

@@ -22,7 +22,8 @@ p { margin: .5rem 0; } ul { margin: .5rem 0; padding-left: 1.3rem; } li { margin
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { border: 1px solid #767676; padding: .3rem .5rem; text-align: left; vertical-align: top; }
 thead th { background: #eee; }
-.digest { font: .85rem/1.4 ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+pre { white-space: pre-wrap; background: #eee; padding: .4rem; }
+.digest, pre { font: .85rem/1.4 ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 @media print { body { font-size: 10.5pt; margin: 0; max-width: none; } h2 { break-after: avoid; } li, tr, p { break-inside: avoid; } thead { display: table-header-group; } }
 </style>
 </head>
@@ -49,6 +50,7 @@ const explainBody = `{{define "explain"}}{{range .Sections}}<h2>{{.Heading}}</h2
 {{range .Paragraphs}}{{if (index . 0).Item}}<ul>
 {{range .}}<li>{{.Text}}</li>
 {{end}}</ul>
+{{else if (index . 0).ToCopy}}<pre>{{(index . 0).Text}}</pre>
 {{else}}<p>{{range $i, $s := .}}{{if $i}} {{end}}{{$s.Text}}{{end}}</p>
 {{end}}{{end}}{{end}}<p class="digest">Made from the policy file whose SHA-256 is {{.SHA256}}.</p>
 {{end}}`

@@ -168,3 +168,15 @@ func TestExplanationForms(t *testing.T) {
 		}
 	}
 }
+
+// A line to copy stands alone, whole and as it is, in both forms.
+func TestLinesToCopy(t *testing.T) {
+	line := strings.Repeat("sign this, ", 20) + "<all> of it"
+	page := &Explanation{Sections: []Section{{Heading: "Who approves it", Sentences: []Sentence{{Text: "Copy:"}, {Text: line, ToCopy: true}, {Text: line, ToCopy: true}, {Text: "Thanks."}}}}}
+	if text := page.Text(); strings.Count(text, "\n\n    "+line+"\n\n") != 1 || !strings.Contains(text, "\n    "+line+"\n\nThanks.\n") {
+		t.Error(text)
+	}
+	if web := page.HTML(); strings.Count(web, "<pre>"+html.EscapeString(line)+"</pre>\n") != 2 {
+		t.Error(web)
+	}
+}
