@@ -175,12 +175,7 @@ func (*fieldFile) Example(do string) string {
 	return "{do: " + do + ", because: why it is needed}"
 }
 
-func (*outputFile) Example(layout string) string {
-	if !slices.Contains(plainLayouts, layout) {
-		layout = "csv"
-	}
-	return "{layout: " + layout + ", mode: full}"
-}
+func (*outputFile) Example(string) string { return "{layout: csv, mode: full}" }
 
 func (*consentFile) Example(string) string { return "{without_directive: deny}, or permit" }
 
