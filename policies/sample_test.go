@@ -16,8 +16,8 @@ func TestSampleTexts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, want := range map[string][2]string{ // what Check says in a clinic, and in a demo
-		"the officer's wording":              {"", ""},
-		"FILL IN the notice":                 {"is still to be filled in", "is still to be filled in"},
+		"the officer's wording":               {"", ""},
+		"FILL IN the notice":                  {"is still to be filled in", "is still to be filled in"},
 		"\n" + SampleText + ". The notice.":   {"is a sample and no legal text", ""},
 		SampleText + ", and FILL IN the rest": {"is still to be filled in", "is still to be filled in"},
 	} {
