@@ -196,6 +196,7 @@ func (w *walked) text(path string) string {
 // down a second time, by hand.
 type sharedRule struct {
 	status   []string
+	codes    []string
 	date     []string // elements with the date of service, the first that is there counts
 	from, to string   // days; empty means the year before as-of
 	sites    string   // element whose reference is released
@@ -222,7 +223,7 @@ var sharedRules = map[string]map[string]sharedRule{
 		"Condition":     {date: conditionDate},
 		"MeasureReport": {date: reportDate},
 		"Encounter":     {date: encounterDate, from: "2010-01-01", to: "2025-12-31"},
-		"Observation":   {status: []string{"final", "amended"}, date: observationDate},
+		"Observation":   {status: []string{"final", "amended"}, date: observationDate, codes: []string{"44261-6", "55758-7", "70274-6", "75626-2", "82667-7", "8302-2", "29463-7", "72514-3"}},
 	},
 }
 
@@ -247,10 +248,21 @@ func (r sharedRule) outside(w *walked, asOf string) string {
 			return "period"
 		}
 	}
-	if len(r.status) > 0 && !slices.Contains(r.status, w.text("status")) {
+	if len(r.status) > 0 && !slices.Contains(r.status, w.text("status")) || len(r.codes) > 0 && !slices.ContainsFunc(codesOf(w), func(c string) bool { return slices.Contains(r.codes, c) }) {
 		return "measure"
 	}
 	return ""
+}
+
+// codesOf are the codes of a record's own code.
+func codesOf(w *walked) (codes []string) {
+	concept, _ := w.members["code"].(map[string]any)
+	codings, _ := concept["coding"].([]any)
+	for _, c := range codings {
+		code, _ := c.(map[string]any)["code"].(string)
+		codes = append(codes, code)
+	}
+	return codes
 }
 
 // judge gives every record's reason, "" for a released one.
@@ -293,6 +305,10 @@ func judge(all []*walked, exchange, asOf string, people sharedPeople) map[*walke
 			why[w] = "consent-denied"
 		case slices.ContainsFunc(w.patients, func(id string) bool { return linked[id] }):
 			why[w] = "merge-unresolved"
+		case restsOnWithheld(w, copies, func(o *walked) bool {
+			return slices.ContainsFunc(o.patients, func(id string) bool { return people.closed[exchange][id] || linked[id] })
+		}):
+			why[w] = "derived-from-withheld"
 		case denied:
 			why[w] = "clinic-choice"
 		case modified:
@@ -314,6 +330,22 @@ func judge(all []*walked, exchange, asOf string, people sharedPeople) map[*walke
 	return why
 }
 
+// restsOnWithheld tells whether evidence that a record names is kept back, is
+// not there, or rests itself on such evidence.
+func restsOnWithheld(w *walked, copies map[string][]*walked, closed func(*walked) bool) bool {
+	for _, element := range []string{"evaluatedResource", "derivedFrom", "hasMember"} {
+		list, _ := w.members[element].([]any)
+		for _, e := range list {
+			ref, _ := e.(map[string]any)["reference"].(string)
+			same := copies[w.resolve(ref)]
+			if len(same) == 0 || closed(same[0]) || restsOnWithheld(same[0], copies, closed) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // dispositionOf says to which of the six a reason belongs.
 func dispositionOf(reason string) string {
 	switch reason {
@@ -323,7 +355,7 @@ func dispositionOf(reason string) string {
 		return "rejected"
 	case "repeated":
 		return "duplicate"
-	case "consent-denied", "merge-unresolved", "clinic-choice":
+	case "consent-denied", "merge-unresolved", "derived-from-withheld", "clinic-choice":
 		return "withheld"
 	default:
 		return "out-of-scope"

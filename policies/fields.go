@@ -58,12 +58,42 @@ func (r *reading) fhir(rel *Release) {
 			asked[joined] = c.Path
 		}
 	}
+	r.valuesOfAnyKind(path, rel)
 	if layout := r.policy.Output.Layout; layout == "csv" {
 		r.add("output.layout", "write layout: ndjson, or release a delimited dataset", "a FHIR dataset (%s) leaves as ndjson", rel.Dataset)
 	}
 	if r.policy.Output.RowKey && r.policy.Standard == Identified {
 		r.add("output.row_key", "remove row_key:", "a FHIR resource (%s) has no place for a row key", rel.Dataset)
 	}
+}
+
+// valuesOfAnyKind refuses, under Safe Harbor, the value of a record that may be
+// about anything: an Observation tells an age, a place or a number of the person
+// as well as a score, and which it is only its code says.
+func (r *reading) valuesOfAnyKind(path string, rel *Release) {
+	if r.policy.Standard != SafeHarbor || slices.ContainsFunc(rel.Only, Condition.namesTheCode) {
+		return
+	}
+	for _, f := range rel.Fields {
+		if slices.ContainsFunc(f.Leaves, Leaf.isValue) {
+			r.add(strictyaml.Join(path+".fields", f.Name), "add only: {code: [44261-6]} with the codes whose values may leave",
+				"a value whose code may be any can be an age, a place or a number of the person (45 CFR 164.514(b)(2)(i))")
+		}
+	}
+}
+
+// isValue tells whether a leaf lies in a value[x] of the record; that of a known
+// extension is of one kind.
+func (l Leaf) isValue() bool {
+	return !strings.HasPrefix(l.Path[0], extensionStep) && slices.ContainsFunc(l.Path, func(step string) bool {
+		typ, ok := strings.CutPrefix(step, "value")
+		return ok && typ != "" && typ != "Set"
+	})
+}
+
+// namesTheCode tells whether a condition lists the codes a record may have.
+func (c Condition) namesTheCode() bool {
+	return (c.Path == "code" || c.Path == "code.coding" || c.Path == "code.coding.code") && !c.Codes.Empty()
 }
 
 func (r *reading) fhirField(path, resource string, f *Field) {

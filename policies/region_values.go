@@ -5,17 +5,27 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/posternhealth/postern/extract"
 )
 
-// inValues judges the value at a path. A value that the schema does not list
-// rejects its row before any policy is asked.
+// inValues judges the value at a path. A value that the schema does not list, or
+// that is none of its column's type, rejects its row before any policy is asked.
 func (v *view) inValues(path, value string) bool {
 	listed := v.listed(path)
-	return (listed == nil || value == "" || slices.Contains(listed, value)) &&
+	return (listed == nil || value == "" || slices.Contains(listed, value)) && (value == "" || v.isOfType(path, value)) &&
 		!slices.ContainsFunc(v.only, func(c Condition) bool { return c.Path == path && !c.accepts(value) })
+}
+
+func (v *view) isOfType(path, value string) bool {
+	col := v.column(path)
+	if col == nil || col.Type != extract.TypeInteger && col.Type != extract.TypeNumber {
+		return true
+	}
+	n, err := strconv.ParseFloat(value, 64)
+	return err == nil && (col.Type == extract.TypeNumber || n == math.Trunc(n))
 }
 
 // listed are the only values that the schema lets a column have; nil: any.
@@ -56,7 +66,7 @@ func valuesAt(a, b *view) (list []dimension) {
 		}
 	}
 	for _, path := range sortedNames(of) {
-		tried := slices.Concat(a.listed(path), b.listed(path), candidates(of[path], a.wholeNumbers(path) || b.wholeNumbers(path)))
+		tried := slices.Concat(a.listed(path), b.listed(path), candidates(of[path]))
 		list = append(list, over(dimValue+":"+path, tried, func(s *Situation, value string) {
 			s.Values = with(s.Values, path, value)
 		}))
@@ -71,14 +81,9 @@ func (v *view) columns() []string {
 	return v.schema.Names()
 }
 
-func (v *view) wholeNumbers(path string) bool {
-	col := v.column(path)
-	return col != nil && col.Type == extract.TypeInteger
-}
-
 // candidates are values of which one lies in every set that the conditions can
 // tell from another, the readable ones first.
-func candidates(conditions []Condition, whole bool) []string {
+func candidates(conditions []Condition) []string {
 	readable, first := []string{}, []string{"\x00"}
 	var limits []float64
 	for _, c := range conditions {
@@ -93,16 +98,19 @@ func candidates(conditions []Condition, whole bool) []string {
 			}
 			if n, err := strconv.ParseFloat(s.from, 64); err == nil {
 				limits = append(limits, n)
+				for k := 1; k <= 6; k++ { // numbers that begin as a code of the range does
+					first = append(first, s.from+strings.Repeat("0", k), s.to+strings.Repeat("9", k))
+				}
 			}
 			first = append(first, s.after())
 		}
 	}
-	return slices.Concat(readable, numbers(limits, whole), []string{"another-code"}, first, []string{""})
+	return slices.Concat(readable, numbers(limits), []string{"another-code"}, first, []string{""})
 }
 
 // numbers are the limits, what lies beside and between them, in several
 // spellings: a set of codes tells 10 from 10.0, which a range does not.
-func numbers(limits []float64, whole bool) (list []string) {
+func numbers(limits []float64) (list []string) {
 	slices.Sort(limits)
 	var all []float64
 	for i, n := range limits {
@@ -112,9 +120,6 @@ func numbers(limits []float64, whole bool) (list []string) {
 		}
 	}
 	for _, n := range all {
-		if whole && n != math.Trunc(n) {
-			continue
-		}
 		for _, format := range []string{"%s", "0%s", "+%s"} {
 			list = append(list, fmt.Sprintf(format, strconv.FormatFloat(n, 'f', -1, 64)))
 		}
