@@ -140,7 +140,7 @@ func tables() *spec {
 				[]dimension{{Path: "race"}, {Path: "language", Coarsen: "top-10"}, {Path: "age", Bands: []string{"12-17", "18-44", "45-64", "65+"}}}, true},
 			{"response", "episodes", []only{{Path: "in_denominator", Items: []string{"true"}}}, []only{{Path: "state", Items: []string{"IL", "IN"}}}, []string{"rate"}, []dimension{{Path: "sex"}}, false},
 		},
-		Protect: &protect{Smallest: 11, Against: []string{"this-table"}, Then: "suppress"},
+		Protect: &protect{Smallest: 11, Against: []string{"this-table", "earlier-drops"}, Years: 5, Then: "suppress"},
 		Layout:  "strata-csv", Mode: "full", KeepYears: 6,
 	}
 }

@@ -274,6 +274,9 @@ var controlEdits = []edit{
 		}
 		return true
 	}},
+	{"protect.against: years", func(r *rand.Rand, s *spec) bool {
+		return s.Protect != nil && slices.Contains(s.Protect.Against, "earlier-drops") && change(r, &s.Protect.Years, 1, 3, 5)
+	}},
 	{"protect.audit", func(r *rand.Rand, s *spec) bool {
 		if s.Protect != nil {
 			s.Protect.Audit = !s.Protect.Audit

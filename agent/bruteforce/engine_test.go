@@ -25,7 +25,7 @@ func scores(t testing.TB) *extract.Schema {
 // selects records.
 func TestScope(t *testing.T) {
 	schema, kept, left := scores(t), 0, 0
-	for _, p := range pairs(pairsWanted() / 3) {
+	for _, p := range pairs(pairsWanted() / 4) {
 		rel, s := p.is.dataset("scores"), p.is.clone()
 		if rel == nil || s.Cohort != nil && s.Cohort.Dataset != "scores" {
 			continue

@@ -84,7 +84,7 @@ func leavesNewly(pieces []piece, x situation) (list []piece) {
 // leaves.
 func TestWhole(t *testing.T) {
 	c, leaves := newClinic(t), fhirLeaves(t)
-	for _, p := range pairs(pairsWanted() / 3) {
+	for _, p := range pairs(pairsWanted() / 4) {
 		q, pieces := newQuestion(t, p.was, p.is, c, rendering{leaves: leaves})
 		r, quiet := rand.New(rand.NewPCG(8, uint64(p.number))), []piece{}
 		for i := range pieces {
