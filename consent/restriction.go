@@ -22,6 +22,7 @@ type Restrictions struct {
 	people *People
 	heads  map[Subject]uint32 // 1 + the newest restriction of the subject
 	list   []restriction
+	files  []string
 }
 
 // NewRestrictions gives an empty list about these people.
@@ -35,6 +36,7 @@ type restriction struct {
 	subject            Subject
 	next               uint32
 	line               uint32
+	file               uint16 // index into Restrictions.files
 	kind               restrictionKind
 	unreadable         bool        // a criterion cannot be read
 	from, to           extract.Day // of the service
@@ -64,8 +66,9 @@ const (
 // Whom a restriction is about and of which kind it is must be readable. A
 // date that is not makes the restriction itself indeterminate.
 func (rs *Restrictions) read(file string, t table) (Input, error) {
+	rs.files = append(rs.files, file)
 	return readTable(file, t, func(c *cells) {
-		r := restriction{kind: agreed, line: uint32(c.Line()), ended: c.end(), recipient: c.text("recipient"), plan: c.text("plan"),
+		r := restriction{kind: agreed, line: uint32(c.Line()), file: uint16(len(rs.files) - 1), ended: c.end(), recipient: c.text("recipient"), plan: c.text("plan"),
 			encounter: phi.Text(c.id("encounter", "Encounter")), service: phi.Text(bareCode(c.text("service")))}
 		switch c.text("kind") {
 		case "self-pay":
