@@ -403,7 +403,7 @@ func (a *Agent) destination(ctx context.Context, r RecipientConfig) (transfer.De
 		port = 22
 	}
 	return transfer.DialSFTP(ctx, transfer.SFTPConfig{
-		Address: net.JoinHostPort(s.Host, strconv.Itoa(port)), User: s.User, Signers: []ssh.Signer{login},
-		HostKeys: []ssh.PublicKey{hostKey}, Folder: s.Folder, Receipts: s.Receipts,
+		Address: net.JoinHostPort(s.Host, strconv.Itoa(port)), User: s.User, Signer: login,
+		HostKey: hostKey, Folder: s.Folder, Receipts: s.Receipts,
 	})
 }

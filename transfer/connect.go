@@ -70,18 +70,13 @@ func ParseHostKey(line string) (ssh.PublicKey, error) {
 	return key, nil
 }
 
-// hostKeyAlgorithms follow the pinned keys: a server that prefers a key of
+// hostKeyAlgorithms follow the pinned key: a server that prefers a key of
 // another type must still show the pinned one. RSA never signs with SHA-1.
-func hostKeyAlgorithms(pinned []ssh.PublicKey) []string {
-	var algorithms []string
-	for _, key := range pinned {
-		if key.Type() == ssh.KeyAlgoRSA {
-			algorithms = append(algorithms, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256)
-		} else {
-			algorithms = append(algorithms, key.Type())
-		}
+func hostKeyAlgorithms(pinned ssh.PublicKey) []string {
+	if pinned.Type() == ssh.KeyAlgoRSA {
+		return []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
 	}
-	return algorithms
+	return []string{pinned.Type()}
 }
 
 // connection is an SSH client with its watchers.
@@ -91,7 +86,7 @@ type connection struct {
 	stop context.CancelFunc
 }
 
-// connect logs in. The host key is checked against the pinned ones only:
+// connect logs in. The host key is checked against the pinned one only:
 // there is no trust on first use.
 func connect(ctx context.Context, c SFTPConfig, p pace) (*connection, error) {
 	fail := func(kind error, doing string, err error, remedy string) error {
@@ -129,26 +124,18 @@ func connect(ctx context.Context, c SFTPConfig, p pace) (*connection, error) {
 var errOtherHostKey = errors.New("the server showed another key")
 
 func clientConfig(c SFTPConfig, shown *ssh.PublicKey) *ssh.ClientConfig {
-	config := &ssh.ClientConfig{
+	return &ssh.ClientConfig{
 		User:              c.User,
-		HostKeyAlgorithms: hostKeyAlgorithms(c.HostKeys),
+		Auth:              []ssh.AuthMethod{ssh.PublicKeys(c.Signer)},
+		HostKeyAlgorithms: hostKeyAlgorithms(c.HostKey),
 		HostKeyCallback: func(_ string, _ net.Addr, key ssh.PublicKey) error {
 			*shown = key
-			for _, pinned := range c.HostKeys {
-				if bytes.Equal(pinned.Marshal(), key.Marshal()) {
-					return nil
-				}
+			if !bytes.Equal(c.HostKey.Marshal(), key.Marshal()) {
+				return errOtherHostKey
 			}
-			return errOtherHostKey
+			return nil
 		},
 	}
-	if len(c.Signers) > 0 {
-		config.Auth = append(config.Auth, ssh.PublicKeys(c.Signers...))
-	}
-	if len(c.Password) > 0 {
-		config.Auth = append(config.Auth, ssh.Password(string(c.Password)))
-	}
-	return config
 }
 
 // handshakeFailure sorts a failure of the handshake by who has to act.
@@ -157,21 +144,13 @@ func handshakeFailure(c SFTPConfig, shown ssh.PublicKey, err error) (kind error,
 	switch {
 	case errors.Is(err, errOtherHostKey):
 		return ErrHostKey, fmt.Sprintf("pinned is %s, shown was %s; ask the recipient by telephone whether it changed its key before you pin another",
-			fingerprints(c.HostKeys), ssh.FingerprintSHA256(shown))
+			ssh.FingerprintSHA256(c.HostKey), ssh.FingerprintSHA256(shown))
 	case errors.As(err, &negotiation) && negotiation.What == "host key":
 		return ErrHostKey, "the server has no host key of the pinned type; ask the recipient for its present host key"
 	case shown != nil && strings.Contains(err.Error(), "unable to authenticate"):
 		return ErrAuth, "ask the recipient whether user and public key are entered at its server"
 	}
 	return ErrDestination, "look at the recipient's server; the delivery will be repeated"
-}
-
-func fingerprints(keys []ssh.PublicKey) string {
-	var all []string
-	for _, k := range keys {
-		all = append(all, ssh.FingerprintSHA256(k))
-	}
-	return strings.Join(all, " or ")
 }
 
 func (c *connection) keepAlive(alive context.Context, every time.Duration) {

@@ -86,8 +86,6 @@ func deliverFile(s store, f File, attempt string, log func(Event)) (Event, error
 	case err == nil && state > Stored:
 		event.State, event.Already = state, true
 		return event, nil
-	case errors.Is(err, errOther) && s.plan().Direct:
-		err = s.remove(f.Name) // a direct upload that broke off
 	case errors.Is(err, errOther):
 		err = taken(s, f)
 	case errors.Is(err, fs.ErrNotExist):
@@ -100,21 +98,15 @@ func deliverFile(s store, f File, attempt string, log func(Event)) (Event, error
 	}
 	log(event)
 	temporary := privateName(f.Name, attempt)
-	if s.plan().Direct {
-		temporary = f.Name
-	}
 	if err := putUp(s, f, temporary); err != nil {
 		return event, err
 	}
-	event.State, err = confirm(s, f, temporary)
-	if err != nil {
+	// A full server may acknowledge what it did not store.
+	if event.State, err = inspect(s, f, temporary, s.plan().ReadBack); err != nil {
 		_ = s.remove(temporary)
-		return event, err
+		return event, s.explain("look at "+temporary+" after the upload", err)
 	}
-	if temporary != f.Name {
-		err = s.rename(temporary, f.Name)
-	}
-	if err != nil {
+	if err := s.rename(temporary, f.Name); err != nil {
 		return event, s.explain("rename "+temporary+" to "+f.Name, err)
 	}
 	return event, nil
@@ -188,19 +180,6 @@ func putUp(s store, f File, as string) error {
 		return fmt.Errorf("%s: %w since it was sealed: its SHA-256 is another; it was not delivered", f.Path, ErrSealed)
 	}
 	return nil
-}
-
-// confirm compares the size wherever the server lets us: a full server may
-// acknowledge what it did not store.
-func confirm(s store, f File, as string) (State, error) {
-	state, err := inspect(s, f, as, s.plan().ReadBack)
-	if s.plan().Direct && errors.Is(err, fs.ErrNotExist) {
-		return Stored, nil // some servers take a file away the moment it is closed
-	}
-	if err != nil {
-		return 0, s.explain("look at "+as+" after the upload", err)
-	}
-	return state, nil
 }
 
 // removeLeftovers removes private names of earlier attempts on these files. A

@@ -78,9 +78,8 @@ type Evidence struct {
 type Plan struct {
 	Server      string // its identification, or "folder"
 	HostKey     string // fingerprint, of SFTP
-	Direct      bool   // uploads under the final name; else private name, then rename
-	Stat        bool
-	ReadBack    bool
+	Stat        bool   // lets us see what it has
+	ReadBack    bool   // what was uploaded is read back
 	PosixRename bool
 	PacketSize  int
 }

@@ -16,13 +16,10 @@ import (
 type SFTPConfig struct {
 	Address  string // host:port
 	User     string
-	HostKeys []ssh.PublicKey // pinned; see ParseHostKey
-	Signers  []ssh.Signer
-	Password []byte // for servers that take no key
+	HostKey  ssh.PublicKey // pinned; see ParseHostKey
+	Signer   ssh.Signer
 	Folder   string // where drops go
 	Receipts string // where receipts come from
-	Direct   bool   // upload under final names, for servers without rename
-	ReadBack bool   // read back what was uploaded, where allowed
 }
 
 // SFTP is a destination over one SSH connection. After an error of the
@@ -38,7 +35,7 @@ type SFTP struct {
 func DialSFTP(ctx context.Context, c SFTPConfig) (*SFTP, error) { return dialSFTP(ctx, c, usualPace) }
 
 func dialSFTP(ctx context.Context, c SFTPConfig, p pace) (*SFTP, error) {
-	if len(c.HostKeys) == 0 {
+	if c.HostKey == nil {
 		return nil, &DestinationError{Kind: ErrHostKey, Where: c.Address, Doing: "connect", Remedy: "pin the server's host key in the destination"}
 	}
 	conn, err := connect(ctx, c, p)
@@ -47,50 +44,24 @@ func dialSFTP(ctx context.Context, c SFTPConfig, p pace) (*SFTP, error) {
 	}
 	d := &SFTP{config: c, conn: conn}
 	defer context.AfterFunc(ctx, func() { _ = conn.conn.Close() })()
-	if err := d.open(); err != nil {
+	if d.client, err = d.openSession(); err != nil {
 		_ = conn.Close()
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
 		return nil, &DestinationError{Kind: ErrDestination, Where: c.Address, Doing: "open sftp", Cause: err,
-			Remedy: "ask the recipient whether the account may use SFTP"}
+			Remedy: "ask the recipient whether the account may use SFTP, and has no greeting or shell"}
+	}
+	_, posix := d.client.HasExtension("posix-rename@openssh.com")
+	d.use = Plan{Server: string(conn.ServerVersion()), HostKey: ssh.FingerprintSHA256(c.HostKey), Stat: true, PosixRename: posix, PacketSize: usualPacket}
+	if d.isOpenSSH() {
+		d.use.PacketSize = largestPacket
 	}
 	return d, nil
 }
 
-func (d *SFTP) open() (err error) {
-	var packet int
-	if d.client, packet, err = d.openSession(); err != nil {
-		return err
-	}
-	_, posix := d.client.HasExtension("posix-rename@openssh.com")
-	d.use = Plan{Server: string(d.conn.ServerVersion()), HostKey: fingerprints(d.config.HostKeys), Direct: d.config.Direct,
-		Stat: true, ReadBack: d.config.ReadBack, PosixRename: posix, PacketSize: packet}
-	return nil
-}
-
-func (d *SFTP) openSession() (*sftp.Client, int, error) {
-	session, err := d.conn.NewSession()
-	if err != nil {
-		return nil, 0, err
-	}
-	out, err := session.StdinPipe()
-	if err != nil {
-		return nil, 0, err
-	}
-	in, err := session.StdoutPipe()
-	if err != nil {
-		return nil, 0, err
-	}
-	if err := session.RequestSubsystem("sftp"); err != nil {
-		return nil, 0, err
-	}
-	g, err := greet(in, out)
-	if err != nil {
-		return nil, 0, err
-	}
-	client, err := sftp.NewClientPipe(g.Reader, g.WriteCloser, sftp.MaxPacketUnchecked(g.packet))
-	return client, g.packet, err
+func (d *SFTP) openSession() (*sftp.Client, error) {
+	return sftp.NewClient(d.conn.Client, sftp.MaxPacketUnchecked(largestPacket)) // an upload cuts its packets itself
 }
 
 func (d *SFTP) Deliver(ctx context.Context, files []File, log func(Event)) (Evidence, error) {
@@ -158,28 +129,19 @@ func (s *sftpStore) size(name string) (int64, error) {
 func (s *sftpStore) read(name string) (io.ReadCloser, error) {
 	file, err := s.client.Open(s.path(name))
 	if isRefusal(err) {
-		s.use.ReadBack = false
 		return nil, errRefused
 	}
-	if err != nil {
-		return nil, err
-	}
-	return file, nil
+	return file, err
 }
 
 // write opens write-only, as some servers refuse anything else, and exclusive.
 func (s *sftpStore) write(name string, from io.Reader, size int64) error {
-	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	if s.use.Direct && !s.use.Stat {
-		// An upload that broke off can be neither seen nor told from none.
-		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
-	}
-	file, err := s.client.OpenFile(s.path(name), flags)
+	file, err := s.client.OpenFile(s.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return err
 	}
 	up := &upload{from: from, size: size, packet: s.use.PacketSize}
-	if size >= largeFile && isOpenSSH(s.use) {
+	if size >= largeFile && s.isOpenSSH() {
 		s.help(up, name)
 	}
 	up.through(file)
@@ -226,9 +188,9 @@ func (s *sftpStore) explain(doing string, err error) error {
 	case s.ctx.Err() != nil:
 		e.Cause = s.ctx.Err()
 	case isRefusal(err):
-		e.Remedy = "the account may not do this; ask the recipient, or set the destination to upload directly if only renaming is refused"
+		e.Remedy = "the account may not do this; ask the recipient to let it write and rename in its folder"
 	case errors.Is(err, fs.ErrNotExist):
-		e.Remedy = "look at the destination's folder name, and whether the server takes files away by itself (then set it to upload directly)"
+		e.Remedy = "look at the destination's folder name, and ask whether the server takes files away before they are renamed"
 	case s.isFull():
 		e.Remedy = "the recipient's server has no space left; tell the recipient"
 	}

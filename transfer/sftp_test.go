@@ -38,7 +38,7 @@ func mailbox(t testing.TB, o sftptest.Options) (*sftptest.Server, SFTPConfig) {
 	t.Cleanup(func() { _ = server.Close() })
 	host, err := ParseHostKey(server.HostKeyLine())
 	must(t, err)
-	return server, SFTPConfig{Address: server.Addr(), User: "clinic", HostKeys: []ssh.PublicKey{host}, Signers: []ssh.Signer{client.signer}, Folder: "/inbox", Receipts: "/receipts"}
+	return server, SFTPConfig{Address: server.Addr(), User: "clinic", HostKey: host, Signer: client.signer, Folder: "/inbox", Receipts: "/receipts"}
 }
 
 func dial(t testing.TB, c SFTPConfig) *SFTP {
@@ -88,11 +88,6 @@ func destinations(t *testing.T, story func(t *testing.T, d Destination, inbox, r
 	t.Run("embedded server", func(t *testing.T) {
 		server, c := mailbox(t, sftptest.Options{})
 		story(t, dial(t, c), filepath.Join(server.Root, "inbox"), filepath.Join(server.Root, "receipts"), SizeVerified)
-	})
-	t.Run("embedded server, read back", func(t *testing.T) {
-		server, c := mailbox(t, sftptest.Options{})
-		c.ReadBack = true
-		story(t, dial(t, c), filepath.Join(server.Root, "inbox"), filepath.Join(server.Root, "receipts"), HashVerified)
 	})
 	t.Run("sshd", func(t *testing.T) {
 		c, root := startSSHD(t)
@@ -233,25 +228,18 @@ func TestServersThatRefuse(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		refuse []string
-		direct bool
 		state  State
 		fails  bool
 	}{
-		{"stat", []string{"Stat", "Lstat"}, false, Stored, false},
-		{"list", []string{"List"}, false, SizeVerified, false},
-		{"read", []string{"Get"}, false, SizeVerified, false},
-		{"all but put and rename", []string{"Stat", "Lstat", "List", "Get", "Remove", "Setstat"}, false, Stored, false},
-		{"rename", []string{"Rename", "PosixRename"}, false, 0, true},
-		{"rename, direct", []string{"Rename", "PosixRename"}, true, SizeVerified, false},
-		{"all but put, direct", []string{"Rename", "PosixRename", "Stat", "Lstat", "List", "Get", "Remove", "Setstat"}, true, Stored, false},
-		{"put", []string{"Put"}, false, 0, true},
+		{"stat", []string{"Stat", "Lstat"}, Stored, false},
+		{"list", []string{"List"}, SizeVerified, false},
+		{"read", []string{"Get"}, SizeVerified, false},
+		{"all but put and rename", []string{"Stat", "Lstat", "List", "Get", "Remove", "Setstat"}, Stored, false},
+		{"rename", []string{"Rename", "PosixRename"}, 0, true},
+		{"put", []string{"Put"}, 0, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server, config := mailbox(t, sftptest.Options{Refuse: c.refuse})
-			config.Direct, config.ReadBack = c.direct, true
-			if c.state == SizeVerified && c.name != "read" {
-				config.ReadBack = false
-			}
 			_, _, files := someDrop(t)
 			evidence, err := dial(t, config).Deliver(context.Background(), files, quiet)
 			if (err != nil) != c.fails || (c.fails && !errors.Is(err, ErrDestination)) {
@@ -260,25 +248,12 @@ func TestServersThatRefuse(t *testing.T) {
 			if c.fails {
 				return
 			}
-			if evidence.State != c.state || evidence.Plan.Direct != c.direct {
+			if evidence.State != c.state {
 				t.Errorf("evidence %+v", evidence)
 			}
 			sameFiles(t, filepath.Join(server.Root, "inbox"), files)
 		})
 	}
-}
-
-// A direct upload that broke off is taken up by the next attempt.
-func TestDirectAfterCut(t *testing.T) {
-	server, c := mailbox(t, sftptest.Options{CutAfter: 1 << 20, Refuse: []string{"Rename", "PosixRename"}})
-	c.Direct = true
-	files := bigDrop(t, 3<<20)
-	if _, err := dial(t, c).Deliver(context.Background(), files, quiet); err == nil {
-		t.Fatal("the cut went unnoticed")
-	}
-	_, err := dial(t, c).Deliver(context.Background(), files, quiet)
-	must(t, err)
-	sameFiles(t, filepath.Join(server.Root, "inbox"), files)
 }
 
 // pkg/sftp's WriteTo takes a short answer for the end of the file.
@@ -320,10 +295,10 @@ func TestHostKeyAndLogin(t *testing.T) {
 		edit func(*SFTPConfig)
 		want error
 	}{
-		"other key":  {func(c *SFTPConfig) { c.HostKeys = []ssh.PublicKey{other.signer.PublicKey()} }, ErrHostKey},
-		"other type": {func(c *SFTPConfig) { c.HostKeys = []ssh.PublicKey{rsaSigner.PublicKey()} }, ErrHostKey},
-		"none":       {func(c *SFTPConfig) { c.HostKeys = nil }, ErrHostKey},
-		"login":      {func(c *SFTPConfig) { c.Signers = []ssh.Signer{other.signer} }, ErrAuth},
+		"other key":  {func(c *SFTPConfig) { c.HostKey = other.signer.PublicKey() }, ErrHostKey},
+		"other type": {func(c *SFTPConfig) { c.HostKey = rsaSigner.PublicKey() }, ErrHostKey},
+		"none":       {func(c *SFTPConfig) { c.HostKey = nil }, ErrHostKey},
+		"login":      {func(c *SFTPConfig) { c.Signer = other.signer }, ErrAuth},
 		"user":       {func(c *SFTPConfig) { c.User = "root" }, ErrAuth},
 		"address":    {func(c *SFTPConfig) { c.Address = "127.0.0.1:1" }, ErrDestination},
 	} {
@@ -333,7 +308,7 @@ func TestHostKeyAndLogin(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if got := fmt.Sprint(hostKeyAlgorithms([]ssh.PublicKey{rsaSigner.PublicKey()})); strings.Contains(got, "ssh-rsa") {
+	if got := fmt.Sprint(hostKeyAlgorithms(rsaSigner.PublicKey())); strings.Contains(got, "ssh-rsa") {
 		t.Errorf("SHA-1 is offered: %s", got)
 	}
 	for _, line := range []string{"", "ssh-ed25519", "@revoked " + "x", "acme ssh-ed25519 AAAA"} {
@@ -479,8 +454,8 @@ func startSSHD(t testing.TB, lines ...string) (SFTPConfig, string) {
 	must(t, command.Start())
 	t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
 	waitForLine(t, log, "listening on")
-	return SFTPConfig{Address: "127.0.0.1:" + strconv.Itoa(port), User: me.Username, HostKeys: []ssh.PublicKey{host.signer.PublicKey()},
-		Signers: []ssh.Signer{client.signer}, Folder: filepath.Join(dir, "inbox"), Receipts: filepath.Join(dir, "receipts")}, dir
+	return SFTPConfig{Address: "127.0.0.1:" + strconv.Itoa(port), User: me.Username, HostKey: host.signer.PublicKey(),
+		Signer: client.signer, Folder: filepath.Join(dir, "inbox"), Receipts: filepath.Join(dir, "receipts")}, dir
 }
 
 // waitForLine reads the log until the words come, and drains it from then on.
@@ -555,21 +530,14 @@ func TestLargeFileGoesThroughSeveralSessions(t *testing.T) {
 	}
 }
 
-func FuzzGreeting(f *testing.F) {
-	f.Add(frame(fxpVersion, []byte{0, 0, 0, 3}))
-	f.Add([]byte("Welcome to Acme's secure file transfer\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		g, err := greet(bytes.NewReader(text), discard{})
-		if err == nil && (g.packet < usualPacket || g.packet > largestPacket) {
-			t.Errorf("packet size %d", g.packet)
-		}
-	})
+// A server that says something before it speaks SFTP is named as the cause.
+func TestGreeting(t *testing.T) {
+	c, _ := startSSHD(t, sftpServer(t, "echo Welcome to our secure file transfer"))
+	_, err := DialSFTP(context.Background(), c)
+	if !errors.Is(err, ErrDestination) || !strings.Contains(err.Error(), "no greeting") {
+		t.Errorf("gave %v", err)
+	}
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
-func (discard) Close() error                { return nil }
 
 // BenchmarkUpload measures against sshd, directly and over a line of 20 ms
 // round trip, and OpenSSH's own sftp beside it.

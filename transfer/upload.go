@@ -11,6 +11,9 @@ import (
 )
 
 const (
+	usualPacket   = 32 << 10  // what every server must take (draft-ietf-secsh-filexfer-02 §3)
+	largestPacket = 255 << 10 // what OpenSSH takes (sftp-server, SFTP_MAX_MSG_LENGTH)
+
 	// inFlight is how many bytes are on their way in one session. OpenSSH lets
 	// no more than 2 MiB be (its CHAN_SES_WINDOW_DEFAULT), which at 20 ms of
 	// round trip bounds an upload more than the wire does,
@@ -20,11 +23,12 @@ const (
 	extraSessions = 3
 )
 
-// isOpenSSH is true of OpenSSH's own sftp-server, which alone states limits.
-// There two handles on one file write where they are told, as POSIX has it;
-// of other servers that is not known.
-func isOpenSSH(p Plan) bool {
-	return strings.HasPrefix(p.Server, "SSH-2.0-OpenSSH_") && p.PacketSize > usualPacket
+// isOpenSSH is true of OpenSSH's own sftp-server, which states its limits
+// (PROTOCOL §4.8). There two handles on one file write where they are told, as
+// POSIX has it; of other servers behind OpenSSH's sshd that is not known.
+func (d *SFTP) isOpenSSH() bool {
+	_, limits := d.client.HasExtension("limits@openssh.com")
+	return limits && strings.HasPrefix(d.use.Server, "SSH-2.0-OpenSSH_")
 }
 
 // upload sends one file, a packet in each request, through all handles that
@@ -45,7 +49,7 @@ type upload struct {
 func (s *sftpStore) help(u *upload, name string) {
 	for range extraSessions {
 		u.writers.Go(func() {
-			client, _, err := s.openSession()
+			client, err := s.openSession()
 			if err != nil {
 				return
 			}
