@@ -10,13 +10,14 @@ import (
 
 	"github.com/posternhealth/postern/internal/strictyaml"
 	"github.com/posternhealth/postern/policies"
+	"github.com/posternhealth/postern/policies/explain"
 )
 
 // Explain is the page of a policy. Of one that an exchange carries out it also
 // says what the configuration forces: to whom it is sent, when, and who
 // approves it. The approval is nil when it cannot be told.
-func (at *PolicyAt) Explain(approval *Approval) (*policies.Explanation, error) {
-	page, err := policies.Explain(at.Policy, at.Env)
+func (at *PolicyAt) Explain(approval *Approval) (*explain.Page, error) {
+	page, err := explain.Of(at.Policy, at.Env)
 	if err != nil {
 		return nil, fail(PolicyRefused, err, "", "")
 	}
@@ -35,10 +36,10 @@ func (at *PolicyAt) Explain(approval *Approval) (*policies.Explanation, error) {
 }
 
 // sending says to whom an exchange sends, and when.
-func (c *Config) sending(name string, e ExchangeConfig) policies.Section {
-	s := policies.Section{Heading: "To whom it is sent, and when"}
+func (c *Config) sending(name string, e ExchangeConfig) explain.Section {
+	s := explain.Section{Heading: "To whom it is sent, and when"}
 	say := func(text, path string) {
-		s.Sentences = append(s.Sentences, policies.Sentence{Text: text, Clauses: []string{c.File + ": " + path}})
+		s.Sentences = append(s.Sentences, explain.Sentence{Text: text, Clauses: []string{c.File + ": " + path}})
 	}
 	r, at := c.Recipients[e.Recipient], "recipients."+e.Recipient
 	who := r.Name
@@ -89,10 +90,10 @@ func scheduleWords(line string) string {
 }
 
 // section says who has approved an exchange as it stands, or has to.
-func (p *Approval) section(file string) policies.Section {
-	s := policies.Section{Heading: "Who approves it"}
+func (p *Approval) section(file string) explain.Section {
+	s := explain.Section{Heading: "Who approves it"}
 	add := func(text string, toCopy bool) {
-		s.Sentences = append(s.Sentences, policies.Sentence{Text: text, ToCopy: toCopy, Clauses: []string{file + ": approvers"}})
+		s.Sentences = append(s.Sentences, explain.Sentence{Text: text, ToCopy: toCopy, Clauses: []string{file + ": approvers"}})
 	}
 	say := func(text string) { add(text, false) }
 	if p.Approved {

@@ -85,7 +85,7 @@ var (
 // the combination has no line in the table: nothing may leave on it.
 func Applies(kind, basis string, standard Standard) Steps {
 	for _, line := range applicability {
-		if KnownRecipientKind(kind) && line.Basis == section(basis) && slices.Contains(line.Standards, standard) && (line.Recipients == nil || slices.Contains(line.Recipients, kind)) {
+		if KnownRecipientKind(kind) && line.Basis == Section(basis) && slices.Contains(line.Standards, standard) && (line.Recipients == nil || slices.Contains(line.Recipients, kind)) {
 			steps := line.Steps
 			steps.SelfPay = steps.SelfPay && kind == "health-plan"
 			return steps
@@ -97,8 +97,8 @@ func Applies(kind, basis string, standard Standard) Steps {
 // Known tells whether the steps come from a line of the table.
 func (s Steps) Known() bool { return s.Source != "" }
 
-// section is the section number alone: "45 CFR 164.506 (c)(4)" is 164.506(c)(4).
-func section(basis string) string {
+// Section is the section number of a basis alone: "45 CFR 164.506 (c)(4)" is 164.506(c)(4).
+func Section(basis string) string {
 	basis = strings.ReplaceAll(basis, " ", "")
 	basis = strings.TrimPrefix(basis, "45CFR")
 	return strings.TrimPrefix(basis, "§")

@@ -20,3 +20,10 @@ func (p *Policy) Includes() []Include {
 	slices.SortFunc(list, func(a, b Include) int { return strings.Compare(a.Name, b.Name) })
 	return list
 }
+
+// Written tells whether the policy's file holds a clause, a key path in it. A
+// policy that was not made from a file holds all.
+func (p *Policy) Written(clause string) bool { return p.source == nil || p.source.Has(clause) }
+
+// IsOpen tells whether the value of a clause is still to be filled in.
+func (p *Policy) IsOpen(clause string) bool { return p.source != nil && p.source.IsPlaceholder(clause) }

@@ -137,3 +137,11 @@ func (s CodeSet) Single() (codes []string, ok bool) {
 	}
 	return codes, true
 }
+
+// Each gives the parts of the set in order: single codes (from is to), ranges,
+// and, where deep, every code that begins so.
+func (s CodeSet) Each(part func(from, to string, deep bool)) {
+	for _, x := range s.spans {
+		part(x.from, x.to, x.deep)
+	}
+}

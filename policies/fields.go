@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/page"
 	"github.com/posternhealth/postern/internal/strictyaml"
 )
 
@@ -233,7 +234,7 @@ func (r *reading) unknownElement(at string, inside *extract.TypeDef, step, resou
 		hint = "write " + step + "[x] for all its types, or one of them"
 	} else {
 		names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, step) })
-		if hint = orList(names); hint != "" {
+		if hint = page.Or(names); hint != "" {
 			hint = "did you mean " + hint + "?"
 		}
 	}

@@ -83,3 +83,41 @@ func letterOf(list []paragraph, class extract.Class) string {
 	}
 	return ""
 }
+
+// AbsentIdentifiers are the identifiers of which nothing leaves, in any form. Of
+// what may hold several kinds of number nothing can be said, and of text that
+// may hold anything nothing at all. They are named in plain words, in the order of 45 CFR
+// 164.514(b)(2)(i).
+func (p *Policy) AbsentIdentifiers() (titles []string) {
+	released := map[extract.Class]bool{}
+	for _, rel := range p.Release {
+		for _, f := range rel.Fields {
+			released[f.Class] = released[f.Class] || f.Leaves == nil && f.Do != Constant
+			for _, l := range f.Leaves {
+				released[l.Class] = true
+			}
+		}
+	}
+	for _, t := range p.Tables {
+		released[extract.Date] = released[extract.Date] || t.Period != ""
+		for _, d := range t.By {
+			released[d.Class] = true
+		}
+	}
+	if released[extract.FreeText] {
+		return nil
+	}
+	numbers := []extract.Class{extract.SSN, extract.RecordNumber, extract.MemberNumber, extract.Account, extract.Licence, extract.Vehicle, extract.DeviceSerial}
+	for _, par := range harborIdentifiers {
+		if par.letter == "(R)" { // which, like the text after it, may be of any kind
+			break
+		}
+		out := slices.ContainsFunc(par.classes, func(c extract.Class) bool {
+			return released[c] || released[extract.OtherUnique] && slices.Contains(numbers, c)
+		})
+		if !out {
+			titles = append(titles, par.title)
+		}
+	}
+	return titles
+}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/page"
 )
 
 // Proof shows, identifier by identifier, what becomes of it under a policy, and
@@ -252,22 +253,22 @@ func (p *Proof) String() string {
 	for _, row := range p.Rows {
 		head := strings.TrimSpace(row.Paragraph + " " + row.Title)
 		if len(row.Handled) == 0 {
-			b.WriteString(wrap(head+": cannot occur in what is released", "", "     "))
+			b.WriteString(page.Wrap(head+": cannot occur in what is released", "", "     "))
 			continue
 		}
 		b.WriteString(head + "\n")
 		for _, h := range row.Handled {
-			b.WriteString(wrap(h.Dataset+": "+strings.Join(h.Fields, ", "), "  ", "    "))
-			b.WriteString(wrap(h.Treatment, "      ", "      "))
+			b.WriteString(page.Wrap(h.Dataset+": "+strings.Join(h.Fields, ", "), "  ", "    "))
+			b.WriteString(page.Wrap(h.Treatment, "      ", "      "))
 		}
 	}
 	b.WriteString("\nWhat else could tell\n")
 	for _, s := range p.Beside {
-		b.WriteString(wrap(s.Subject+" ("+s.Law+"): "+s.Answer, "  ", "    "))
+		b.WriteString(page.Wrap(s.Subject+" ("+s.Law+"): "+s.Answer, "  ", "    "))
 	}
 	b.WriteString("\nWhat the proof rests on\n")
 	for _, s := range p.RestsOn {
-		b.WriteString(wrap(s.Text+s.until(), "  ", "    "))
+		b.WriteString(page.Wrap(s.Text+s.until(), "  ", "    "))
 	}
 	return b.String()
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/page"
 )
 
 // besideFields is what could tell of a person without being a field, and how it
@@ -159,9 +160,9 @@ func tellsOfGroups(p *Policy) string {
 		return "no control is asked for"
 	case p.Standard == Aggregate:
 		return fmt.Sprintf("people are counted, not rows; no count of 1 to %d shows, and none can be reckoned from %s; an audit proves it for each drop",
-			g.Smallest-1, strings.ReplaceAll(orList(g.Against), "-", " "))
+			g.Smallest-1, strings.ReplaceAll(page.Or(g.Against), "-", " "))
 	}
-	return fmt.Sprintf("at least %d people share %s, or they do not leave", g.K, andList(g.Over))
+	return fmt.Sprintf("at least %d people share %s, or they do not leave", g.K, page.And(g.Over))
 }
 
 func tellsOfPart2(p *Policy) string {
@@ -248,7 +249,7 @@ func tellsOfLookUps(p *Policy) string {
 		parts = append(parts, mapped+": from codes to codes of an included file")
 	}
 	if sets != nil {
-		parts = append(parts, "records are chosen by the codes of "+andList(sets))
+		parts = append(parts, "records are chosen by the codes of "+page.And(sets))
 	}
 	return orElse(parts, "none")
 }

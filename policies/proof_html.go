@@ -1,10 +1,14 @@
 package policies
 
-import "html/template"
+import (
+	"html/template"
+
+	"github.com/posternhealth/postern/internal/page"
+)
 
 // proofBody is the proof as a table: identifier, where it could occur, what
 // happens.
-const proofBody = `<p class="digest">policy {{.Policy}}, version {{.Version}}, standard {{.Standard}}<br>SHA-256 {{.SHA256}}</p>
+var proofBody = template.Must(template.New("proof").Parse(`<p class="digest">policy {{.Policy}}, version {{.Version}}, standard {{.Standard}}<br>SHA-256 {{.SHA256}}</p>
 <table>
 <caption>The {{.Heading}}</caption>
 <thead><tr><th scope="col">Identifier</th><th scope="col">Where it could occur</th><th scope="col">What happens</th></tr></thead>
@@ -24,13 +28,11 @@ const proofBody = `<p class="digest">policy {{.Policy}}, version {{.Version}}, s
 <ul>
 {{range .RestsOn}}<li>{{.Text}}{{if .Until}} It holds until <time datetime="{{.Until}}">{{.Until}}</time>.{{end}}</li>
 {{end}}</ul>
-`
-
-var _ = template.Must(pages.New("proof").Parse(proofBody))
+`))
 
 // HTML is the proof as one page, for reading and for paper.
 func (p *Proof) HTML() string {
-	return htmlPage("Proof of the policy "+p.Policy, true, "proof", struct {
+	return page.HTML("Proof of the policy "+p.Policy, true, proofBody, struct {
 		*Proof
 		Heading string
 	}{p, p.heading()})

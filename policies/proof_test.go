@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/posternhealth/postern/internal/page"
 )
 
 // What the proofs of all kinds of policies say of what is no field, each answer
@@ -25,7 +27,7 @@ func TestBeside(t *testing.T) {
 			answers[answer] = append(answers[answer], name)
 		}
 		for _, answer := range sortedNames(answers) {
-			b.WriteString(wrap(answer, "  ", "    ") + wrap(strings.Join(answers[answer], "; "), "      - ", "        "))
+			b.WriteString(page.Wrap(answer, "  ", "    ") + page.Wrap(strings.Join(answers[answer], "; "), "      - ", "        "))
 		}
 	}
 	matchGolden(t, "testdata/beside.txt", b.String())

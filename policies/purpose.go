@@ -36,14 +36,17 @@ var mainPurposes = [][2]string{
 	{"PUBHLTH", "public health"}, {"HRESCH", "research"}, {"PATRQT", "the patient's own request"}, {"HMARKT", "marketing"},
 }
 
-// meaning is a main purpose in plain English; "" of any other.
-func meaning(code string) string {
-	for _, p := range mainPurposes {
-		if p[0] == code {
-			return p[1]
+// PurposeMeaning gives the purpose itself or the nearest above it that has words
+// of its own, and these; nothing of a code that is not known.
+func PurposeMeaning(code string) (wider, words string) {
+	for wider = code; wider != ""; wider = purposes[wider] {
+		for _, p := range mainPurposes {
+			if p[0] == wider {
+				return wider, p[1]
+			}
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // purposeHint is what to write instead of something that is no code: the one

@@ -10,6 +10,7 @@ import (
 
 	"github.com/posternhealth/postern/agent"
 	"github.com/posternhealth/postern/policies"
+	"github.com/posternhealth/postern/policies/explain"
 )
 
 // policyCommands are the words after `postern policy`. Each is a command of
@@ -79,7 +80,7 @@ func policyExplain(k *call) error {
 		return err
 	}
 	if *applies {
-		return to.write(k, policies.ApplicabilityTable(), policies.ApplicabilityText, policies.ApplicabilityHTML)
+		return to.write(k, policies.ApplicabilityTable(), explain.ApplicabilityText, explain.ApplicabilityHTML)
 	}
 	if k.arg(0) == "" {
 		return usageFailure("explain was not told what", "name an exchange or a policy file, or write --applies")

@@ -1,13 +1,15 @@
-package policies
+// Package page gives what Postern says to people its form: one self-contained
+// HTML page, text of a terminal's width, lists as sentences have them.
+package page
 
 import (
 	"html/template"
 	"strings"
 )
 
-// pageFrame is one self-contained page: no script, nothing loaded from
+// frame is one self-contained page: no script, nothing loaded from
 // elsewhere, readable by a screen reader and on paper.
-const pageFrame = `{{define "page"}}<!DOCTYPE html>
+const frame = `<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -33,24 +35,45 @@ pre { white-space: pre-wrap; background: #eee; padding: .4rem; }
 {{.Body}}</main>
 </body>
 </html>
-{{end}}`
+`
 
-var pages = template.Must(template.New("pages").Parse(pageFrame + appliesBody + explainBody))
+var framed = template.Must(template.New("page").Parse(frame))
 
-// htmlPage fills a body's template and sets it in the frame. The templates are
-// ours and a strings.Builder takes everything, so neither can fail.
-func htmlPage(title string, wide bool, body string, data any) string {
+// HTML fills a body's template and sets it in the frame. The templates are the
+// program's own and a strings.Builder takes everything, so neither can fail.
+func HTML(title string, wide bool, body *template.Template, data any) string {
 	var inner, b strings.Builder
-	_ = pages.ExecuteTemplate(&inner, body, data)
-	_ = pages.ExecuteTemplate(&b, "page", map[string]any{"Title": title, "Wide": wide, "Body": template.HTML(inner.String())})
+	_ = body.Execute(&inner, data)
+	_ = framed.Execute(&b, map[string]any{"Title": title, "Wide": wide, "Body": template.HTML(inner.String())})
 	return b.String()
 }
 
-const explainBody = `{{define "explain"}}{{range .Sections}}<h2>{{.Heading}}</h2>
-{{range .Paragraphs}}{{if (index . 0).Item}}<ul>
-{{range .}}<li>{{.Text}}</li>
-{{end}}</ul>
-{{else if (index . 0).ToCopy}}<pre>{{(index . 0).Text}}</pre>
-{{else}}<p>{{range $i, $s := .}}{{if $i}} {{end}}{{$s.Text}}{{end}}</p>
-{{end}}{{end}}{{end}}<p class="digest">Made from the policy file whose SHA-256 is {{.SHA256}}.</p>
-{{end}}`
+// Or and And join words as a sentence does: one, two and three.
+func Or(list []string) string  { return joined(list, "or") }
+func And(list []string) string { return joined(list, "and") }
+
+func joined(list []string, last string) string {
+	n := len(list)
+	if n < 2 {
+		return strings.Join(list, "")
+	}
+	return strings.Join(list[:n-1], ", ") + " " + last + " " + list[n-1]
+}
+
+const width = 80
+
+// Wrap breaks a text into lines of 80 characters, the first after one indent
+// and the others after another, and ends it.
+func Wrap(text, first, rest string) string {
+	var lines []string
+	line := first
+	for _, word := range strings.Fields(text) {
+		if line != first && line != rest && len([]rune(line))+1+len([]rune(word)) > width {
+			lines, line = append(lines, line), rest
+		} else if line != first && line != rest {
+			line += " "
+		}
+		line += word
+	}
+	return strings.Join(append(lines, line), "\n") + "\n"
+}

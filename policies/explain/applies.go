@@ -1,9 +1,12 @@
-package policies
+package explain
 
 import (
 	"fmt"
-	"slices"
+	"html/template"
 	"strings"
+
+	"github.com/posternhealth/postern/internal/page"
+	"github.com/posternhealth/postern/policies"
 )
 
 // appliesNotes are said of the whole table.
@@ -16,19 +19,19 @@ var appliesNotes = []string{
 // they belong to and the rule they come from.
 var appliesSteps = []struct {
 	head, law string
-	cell      func(Steps) string
+	cell      func(policies.Steps) string
 }{
-	{"3 self-pay", "45 CFR 164.522(a)(1)(vi)", func(s Steps) string { return yesIf(s.SelfPay, "health-plan") }},
-	{"3 agreed", "45 CFR 164.522(a)(1)", func(s Steps) string { return yesIf(s.Agreed, "yes") }},
-	{"4 relation", "45 CFR 164.506(c)(4)", func(s Steps) string { return yesIf(s.Relationship, "yes") }},
-	{"5 consent", "45 CFR 164.506(b), 164.508", func(s Steps) string {
+	{"3 self-pay", "45 CFR 164.522(a)(1)(vi)", func(s policies.Steps) string { return yesIf(s.SelfPay, "health-plan") }},
+	{"3 agreed", "45 CFR 164.522(a)(1)", func(s policies.Steps) string { return yesIf(s.Agreed, "yes") }},
+	{"4 relation", "45 CFR 164.506(c)(4)", func(s policies.Steps) string { return yesIf(s.Relationship, "yes") }},
+	{"5 consent", "45 CFR 164.506(b), 164.508", func(s policies.Steps) string {
 		if s.Authorization {
 			return "required"
 		}
 		return yesIf(s.Consent, "yes")
 	}},
-	{"5 Part 2", "42 CFR 2.31", func(s Steps) string { return yesIf(s.Part2, "yes") }},
-	{"7 minimum necessary", "45 CFR 164.502(b)", func(s Steps) string { return yesIf(s.MinimumNecessary, "yes") }},
+	{"5 Part 2", "42 CFR 2.31", func(s policies.Steps) string { return yesIf(s.Part2, "yes") }},
+	{"7 minimum necessary", "45 CFR 164.502(b)", func(s policies.Steps) string { return yesIf(s.MinimumNecessary, "yes") }},
 }
 
 func yesIf(applies bool, word string) string {
@@ -42,7 +45,7 @@ func yesIf(applies bool, word string) string {
 func ApplicabilityText() string {
 	var b strings.Builder
 	for _, n := range appliesNotes {
-		b.WriteString(wrap(n, "", "") + "\n")
+		b.WriteString(page.Wrap(n, "", "") + "\n")
 	}
 	row := func(first string, cell func(i int) string) {
 		line := fmt.Sprintf("%-14s", first)
@@ -52,16 +55,16 @@ func ApplicabilityText() string {
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	row("basis", func(i int) string { return appliesSteps[i].head })
-	for _, l := range applicability {
+	for _, l := range policies.ApplicabilityTable() {
 		b.WriteString("\n")
 		row(l.Basis, func(i int) string { return appliesSteps[i].cell(l.Steps) })
-		b.WriteString(wrap(l.whom(), "  ", "    "))
-		b.WriteString(wrap(l.Steps.Source, "  ", "    "))
+		b.WriteString(page.Wrap(whom(&l), "  ", "    "))
+		b.WriteString(page.Wrap(l.Steps.Source, "  ", "    "))
 	}
 	return b.String()
 }
 
-const appliesBody = `{{define "applies"}}{{range .Notes}}<p>{{.}}</p>
+var appliesBody = template.Must(template.New("applies").Parse(`{{range .Notes}}<p>{{.}}</p>
 {{end}}<table>
 <caption>Steps of the decision, by basis, form and recipient</caption>
 <thead>
@@ -72,7 +75,7 @@ const appliesBody = `{{define "applies"}}{{range .Notes}}<p>{{.}}</p>
 <tr><td colspan="7"><small>{{.Source}}</small></td></tr>
 {{end}}</tbody>
 </table>
-{{end}}`
+`))
 
 // ApplicabilityHTML is the table of steps as a page.
 func ApplicabilityHTML() string {
@@ -85,58 +88,28 @@ func ApplicabilityHTML() string {
 		heads = append(heads, s.head+" ("+s.law+")")
 	}
 	var lines []line
-	for _, l := range applicability {
-		row := line{Basis: l.Basis, Whom: l.whom(), Source: l.Steps.Source}
+	for _, l := range policies.ApplicabilityTable() {
+		row := line{Basis: l.Basis, Whom: whom(&l), Source: l.Steps.Source}
 		for _, s := range appliesSteps {
 			row.Cells = append(row.Cells, s.cell(l.Steps))
 		}
 		lines = append(lines, row)
 	}
-	return htmlPage("Which steps bind which disclosure", true, "applies", map[string]any{"Notes": appliesNotes, "Heads": heads, "Lines": lines})
+	return page.HTML("Which steps bind which disclosure", true, appliesBody, map[string]any{"Notes": appliesNotes, "Heads": heads, "Lines": lines})
 }
 
 // whom says which disclosures a line is about.
-func (l Applicability) whom() string {
+func whom(l *policies.Applicability) string {
 	forms := make([]string, len(l.Standards))
 	for i, s := range l.Standards {
 		forms[i] = string(s)
 	}
-	return "as " + orList(forms) + "; to " + orAny(l.Recipients, "recipient") + "; for " + orAny(l.Steps.Purposes, "purpose")
+	return "as " + page.Or(forms) + "; to " + orAny(l.Recipients, "recipient") + "; for " + orAny(l.Steps.Purposes, "purpose")
 }
 
 func orAny(list []string, what string) string {
 	if len(list) == 0 {
 		return "any " + what
 	}
-	return orList(list)
-}
-
-func orList(list []string) string  { return listOf(list, "or") }
-func andList(list []string) string { return listOf(list, "and") }
-
-// listOf joins words as a sentence does: one, two and three.
-func listOf(list []string, last string) string {
-	n := len(list)
-	if n < 2 {
-		return strings.Join(list, "")
-	}
-	return strings.Join(list[:n-1], ", ") + " " + last + " " + list[n-1]
-}
-
-const pageWidth = 80
-
-// wrap breaks a text into lines of pageWidth characters, the first after one
-// indent and the others after another, and ends it.
-func wrap(text, first, rest string) string {
-	var lines []string
-	line := first
-	for _, word := range strings.Fields(text) {
-		if line != first && line != rest && len([]rune(line))+1+len([]rune(word)) > pageWidth {
-			lines, line = append(lines, line), rest
-		} else if line != first && line != rest {
-			line += " "
-		}
-		line += word
-	}
-	return strings.Join(slices.Concat(lines, []string{line}), "\n") + "\n"
+	return page.Or(list)
 }

@@ -1,4 +1,4 @@
-package policies
+package explain
 
 import (
 	"fmt"
@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/posternhealth/postern/internal/strictyaml"
+	"github.com/posternhealth/postern/policies"
 )
 
 // restating are clauses that may be left out and then hold all the same.
@@ -22,7 +23,7 @@ var restating = []string{"output.part2_rows", "people.relationship.if_ambiguous"
 // force alone; taken away, they go. And each sentence names only clauses that
 // the file holds.
 func TestEveryClauseIsExplained(t *testing.T) {
-	for _, file := range list(t, "testdata/right/*.yaml") {
+	for _, file := range list(t, right) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			b := &clauseBench{t: t, dir: t.TempDir()}
 			if err := os.CopyFS(b.dir, os.DirFS(filepath.Dir(file))); err != nil {
@@ -51,9 +52,9 @@ type clauseBench struct {
 	t    *testing.T
 	dir  string
 	root yaml.Node
-	page *Explanation
+	page *Page
 	// by clause, the pages that come of it changed, and of it taken away
-	changed, without map[string][]*Explanation
+	changed, without map[string][]*Page
 }
 
 func (b *clauseBench) begin(file string) {
@@ -64,14 +65,14 @@ func (b *clauseBench) begin(file string) {
 	if err := yaml.Unmarshal(text, &b.root); err != nil {
 		b.t.Fatal(err)
 	}
-	b.changed, b.without = map[string][]*Explanation{}, map[string][]*Explanation{}
+	b.changed, b.without = map[string][]*Page{}, map[string][]*Page{}
 	if b.page = b.explain(); b.page == nil {
 		b.t.Fatal("the policy itself is not right")
 	}
 }
 
 // explain gives the page of the policy as it stands; nil when it is refused.
-func (b *clauseBench) explain() *Explanation {
+func (b *clauseBench) explain() *Page {
 	text, err := yaml.Marshal(&b.root)
 	if err != nil {
 		b.t.Fatal(err)
@@ -80,11 +81,11 @@ func (b *clauseBench) explain() *Explanation {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		b.t.Fatal(err)
 	}
-	p, err := Load(file, testEnv(b.t))
+	p, err := policies.Load(file, testEnv(b.t))
 	if err != nil {
 		return nil
 	}
-	page, err := Explain(p, testEnv(b.t))
+	page, err := Of(p, testEnv(b.t))
 	if err != nil {
 		return nil
 	}
@@ -203,14 +204,14 @@ func (b *clauseBench) more(n *yaml.Node, path string) {
 // file, and there is a change of it, or of what lies in it, with which the
 // sentence is gone.
 func (b *clauseBench) sentence(s Sentence) {
-	gone := func(pages []*Explanation) bool {
-		return slices.ContainsFunc(pages, func(x *Explanation) bool {
+	gone := func(pages []*Page) bool {
+		return slices.ContainsFunc(pages, func(x *Page) bool {
 			return !slices.ContainsFunc(sentencesOf(x), func(o Sentence) bool { return o.Text == s.Text })
 		})
 	}
 	for _, c := range s.Clauses {
 		tried, forced := false, false
-		for _, pages := range []map[string][]*Explanation{b.changed, b.without} {
+		for _, pages := range []map[string][]*Page{b.changed, b.without} {
 			for path, list := range pages {
 				if path == c || strings.HasPrefix(path, c+"[") {
 					tried, forced = tried || len(list) > 0, forced || gone(list)
@@ -223,7 +224,7 @@ func (b *clauseBench) sentence(s Sentence) {
 	}
 }
 
-func sentencesOf(x *Explanation) (all []Sentence) {
+func sentencesOf(x *Page) (all []Sentence) {
 	all = append(all, Sentence{Text: x.Title, Clauses: []string{"policy", "version"}})
 	for _, s := range x.Sections {
 		all = append(all, s.Sentences...)
@@ -233,7 +234,7 @@ func sentencesOf(x *Explanation) (all []Sentence) {
 
 // said is all that the page says, without the digest of the file, which every
 // change changes.
-func (x *Explanation) said() string {
+func (x *Page) said() string {
 	var b strings.Builder
 	for _, s := range sentencesOf(x) {
 		b.WriteString(s.Text + "\n")

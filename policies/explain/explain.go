@@ -1,19 +1,22 @@
-package policies
+package explain
 
 import (
 	"errors"
 	"fmt"
+	"html/template"
 	"slices"
 	"strings"
 
 	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/page"
 	"github.com/posternhealth/postern/internal/strictyaml"
+	"github.com/posternhealth/postern/policies"
 )
 
-// Explanation is a policy in plain English, for those who answer for it. It
+// Page is a policy in plain English, for those who answer for it. It
 // holds no sentence that the policy does not force: each is made from clauses
 // of the file and names them.
-type Explanation struct {
+type Page struct {
 	Policy   string    `json:"policy"`
 	Version  int       `json:"version"`
 	SHA256   string    `json:"sha256"` // of the policy file
@@ -40,10 +43,10 @@ type Sentence struct {
 // everyPolicy is the clause that forces what no policy can switch off.
 const everyPolicy = "postern"
 
-// Explain makes the page. The policy must be right, but for values that are
+// Of makes the page. The policy must be right, but for values that are
 // still to be filled in, papers that are not in force today and what this
 // version cannot carry out; else the error is that of Check.
-func Explain(p *Policy, env Env) (*Explanation, error) {
+func Of(p *policies.Policy, env policies.Env) (*Page, error) {
 	open, err := unfinished(p, env)
 	if err != nil {
 		return nil, err
@@ -51,9 +54,9 @@ func Explain(p *Policy, env Env) (*Explanation, error) {
 	return explain(p, env, open), nil
 }
 
-func explain(p *Policy, env Env, open []strictyaml.Mistake) *Explanation {
+func explain(p *policies.Policy, env policies.Env, open []strictyaml.Mistake) *Page {
 	e := &explaining{Policy: p, env: env, kind: env.Recipients[p.Recipient],
-		page: &Explanation{Policy: p.Name, Version: p.Version, SHA256: p.SHA256, Title: fmt.Sprintf("Policy %s, version %d", p.Name, p.Version)}}
+		page: &Page{Policy: p.Name, Version: p.Version, SHA256: p.SHA256, Title: fmt.Sprintf("Policy %s, version %d", p.Name, p.Version)}}
 	e.steps = e.binding()
 	e.missing(open)
 	e.inShort()
@@ -69,15 +72,15 @@ func explain(p *Policy, env Env, open []strictyaml.Mistake) *Explanation {
 }
 
 // unfinished is what a policy lacks before it can run, and is not wrong.
-func unfinished(p *Policy, env Env) ([]strictyaml.Mistake, error) {
+func unfinished(p *policies.Policy, env policies.Env) ([]strictyaml.Mistake, error) {
 	env.Unbuilt = false
-	_, err := Check(p, env)
+	_, err := policies.Check(p, env)
 	var found *strictyaml.Errors
 	if !errors.As(err, &found) {
 		return nil, err
 	}
 	for _, m := range found.List {
-		if m.Cause != ErrPlaceholder && m.Cause != ErrNotInThisVersion && m.Cause != ErrNotInForce {
+		if m.Cause != policies.ErrPlaceholder && m.Cause != policies.ErrNotInThisVersion && m.Cause != policies.ErrNotInForce {
 			return nil, err
 		}
 	}
@@ -86,14 +89,14 @@ func unfinished(p *Policy, env Env) ([]strictyaml.Mistake, error) {
 
 // binding are the steps that bind the disclosure. Of a recipient who is still
 // to be filled in, they are those of the kinds that the basis speaks of.
-func (e *explaining) binding() Steps {
+func (e *explaining) binding() policies.Steps {
 	kind := e.kind
-	for _, l := range applicability {
-		if e.open("recipient") && l.Basis == section(e.Basis) && kind == "" {
+	for _, l := range policies.ApplicabilityTable() {
+		if e.open("recipient") && l.Basis == policies.Section(e.Basis) && kind == "" {
 			kind = append(l.Recipients, "provider")[0]
 		}
 	}
-	return Applies(kind, e.Basis, e.Standard)
+	return policies.Applies(kind, e.Basis, e.Standard)
 }
 
 // missing says what is still to be done before the policy can run.
@@ -113,11 +116,11 @@ func (e *explaining) missing(open []strictyaml.Mistake) {
 
 // explaining is a page that is being written.
 type explaining struct {
-	*Policy
-	env   Env
+	*policies.Policy
+	env   policies.Env
 	kind  string // of the recipient
-	steps Steps
-	page  *Explanation
+	steps policies.Steps
+	page  *Page
 }
 
 func (e *explaining) section(heading string) {
@@ -148,11 +151,11 @@ func (e *explaining) add(s Sentence, clauses []string) {
 
 // written tells whether the policy file holds a clause. A policy that was not
 // made from a file holds all.
-func (e *explaining) written(clause string) bool { return e.source == nil || e.source.Has(clause) }
+func (e *explaining) written(clause string) bool { return e.Written(clause) }
 
 // open tells whether a value is still to be filled in.
 func (e *explaining) open(clause string) bool {
-	return e.source != nil && e.source.IsPlaceholder(clause)
+	return e.IsOpen(clause)
 }
 
 // day is a date in words.
@@ -172,7 +175,16 @@ func (e *explaining) text(clause, value string) string {
 }
 
 // HTML is the page as one self-contained HTML file.
-func (x *Explanation) HTML() string { return htmlPage(x.Title, false, "explain", x) }
+func (x *Page) HTML() string { return page.HTML(x.Title, false, body, x) }
+
+var body = template.Must(template.New("explanation").Parse(`{{range .Sections}}<h2>{{.Heading}}</h2>
+{{range .Paragraphs}}{{if (index . 0).Item}}<ul>
+{{range .}}<li>{{.Text}}</li>
+{{end}}</ul>
+{{else if (index . 0).ToCopy}}<pre>{{(index . 0).Text}}</pre>
+{{else}}<p>{{range $i, $s := .}}{{if $i}} {{end}}{{$s.Text}}{{end}}</p>
+{{end}}{{end}}{{end}}<p class="digest">Made from the policy file whose SHA-256 is {{.SHA256}}.</p>
+`))
 
 // onlyAt is the key path of a condition of a dataset, and fieldAt that of a field.
 func onlyAt(dataset, path string) string {
@@ -185,9 +197,9 @@ func fieldAt(dataset, name string) string {
 
 // Text is the page as Markdown, its lines no longer than 80 characters, but for
 // those to copy.
-func (x *Explanation) Text() string {
+func (x *Page) Text() string {
 	var b strings.Builder
-	b.WriteString(wrap(x.Title, "# ", "# "))
+	b.WriteString(page.Wrap(x.Title, "# ", "# "))
 	for _, s := range x.Sections {
 		fmt.Fprintf(&b, "\n## %s\n\n", s.Heading)
 		for i, part := range s.Paragraphs() {
@@ -199,11 +211,11 @@ func (x *Explanation) Text() string {
 				continue
 			}
 			if !part[0].Item {
-				b.WriteString(wrap(joined(part), "", ""))
+				b.WriteString(page.Wrap(joined(part), "", ""))
 				continue
 			}
 			for _, item := range part {
-				b.WriteString(wrap(item.Text, "- ", "  "))
+				b.WriteString(page.Wrap(item.Text, "- ", "  "))
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package policies
+package explain
 
 import (
 	"bytes"
@@ -11,12 +11,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/policies"
 )
 
-func explained(t *testing.T, name string, edit func(p *Policy, env *Env)) string {
+func explained(t *testing.T, name string, edit func(p *policies.Policy, env *policies.Env)) string {
 	t.Helper()
-	p, env := mustLoad(t, "testdata/right/"+name+".yaml"), testEnv(t)
-	if _, err := Check(p, env); err != nil {
+	p, env := mustLoad(t, right+"/"+name+".yaml", testEnv(t)), testEnv(t)
+	if _, err := policies.Check(p, env); err != nil {
 		t.Fatal(err)
 	}
 	if edit != nil {
@@ -30,45 +31,51 @@ func TestExplainSays(t *testing.T) {
 	const plan, care, registry = "acme-phq9-gad7", "care-group-fhir", "outcomes-registry"
 	for _, c := range []struct {
 		name, policy string
-		edit         func(p *Policy, env *Env)
+		edit         func(p *policies.Policy, env *policies.Env)
 		says, not    string
 	}{
 		{"self-pay binds a health plan", plan, nil, "forbid us to tell a health plan", ""},
 		{"and nobody else", care, nil, "Ask us for a restriction.", "health plan of it"},
-		{"a combination without a line", care, func(p *Policy, env *Env) { env.Recipients[p.Recipient] = "registry" }, "nothing leaves at all", "Say no."},
-		{"an authorization", plan, func(p *Policy, _ *Env) { p.Basis, p.People.General = "45 CFR 164.508", DenyWithout }, "who have authorized it", "has decided nothing"},
-		{"a relationship that the law does not ask for", plan, func(p *Policy, _ *Env) { p.Basis = "45 CFR 164.506(c)(3)" }, "the law does not ask for it", ""},
-		{"required by law, Part 2 still binds", plan, func(p *Policy, _ *Env) { p.Basis = "45 CFR 164.512(a)" }, "Whether a patient has decided anything makes no difference here.", "Say no."},
-		{"but Part 2 asks for consent even then", plan, func(p *Policy, _ *Env) { p.Basis = "45 CFR 164.512(a)" }, "Give, refuse or take back consent to records of a substance use program.", "Say no."},
-		{"none of which is released", plan, func(p *Policy, _ *Env) { p.Basis, p.People.AcceptForms = "45 CFR 164.512(a)", nil }, "accepts no form", "Give, refuse"},
-		{"no form of Part 2 consent", plan, func(p *Policy, _ *Env) { p.People.AcceptForms = nil }, "accepts no form of consent for them", "on the form"},
+		{"a combination without a line", care, func(p *policies.Policy, env *policies.Env) { env.Recipients[p.Recipient] = "registry" }, "nothing leaves at all", "Say no."},
+		{"an authorization", plan, func(p *policies.Policy, _ *policies.Env) {
+			p.Basis, p.People.General = "45 CFR 164.508", policies.DenyWithout
+		}, "who have authorized it", "has decided nothing"},
+		{"a relationship that the law does not ask for", plan, func(p *policies.Policy, _ *policies.Env) { p.Basis = "45 CFR 164.506(c)(3)" }, "the law does not ask for it", ""},
+		{"required by law, Part 2 still binds", plan, func(p *policies.Policy, _ *policies.Env) { p.Basis = "45 CFR 164.512(a)" }, "Whether a patient has decided anything makes no difference here.", "Say no."},
+		{"but Part 2 asks for consent even then", plan, func(p *policies.Policy, _ *policies.Env) { p.Basis = "45 CFR 164.512(a)" }, "Give, refuse or take back consent to records of a substance use program.", "Say no."},
+		{"none of which is released", plan, func(p *policies.Policy, _ *policies.Env) { p.Basis, p.People.AcceptForms = "45 CFR 164.512(a)", nil }, "accepts no form", "Give, refuse"},
+		{"no form of Part 2 consent", plan, func(p *policies.Policy, _ *policies.Env) { p.People.AcceptForms = nil }, "accepts no form of consent for them", "on the form"},
 		{"Part 2 in de-identified data", registry, nil, "are included, in the same form as others", "42 CFR 2.31"},
-		{"left out by choice", registry, func(p *Policy, _ *Env) { p.People.Part2LeaveOut = true }, "That people who opted out of registries and records of substance use programs are left out is our own choice, stricter than the law: promised", "are included"},
-		{"all patients", registry, func(p *Policy, _ *Env) { p.Cohort = nil }, "Those of all our patients.", "closed group"},
-		{"a written index year", registry, func(p *Policy, _ *Env) { p.Cohort.IndexYear = "2023" }, "lies in 2023", "latest calendar year"},
-		{"a number of unknown kind may be any", care, func(p *Policy, _ *Env) {
-			p.Release = []Release{{Dataset: "Patient", Fields: []Field{{Name: "identifier", From: "identifier", Do: Keep, Leaves: []Leaf{{Class: extract.OtherUnique}}}}}}
+		{"left out by choice", registry, func(p *policies.Policy, _ *policies.Env) { p.People.Part2LeaveOut = true }, "That people who opted out of registries and records of substance use programs are left out is our own choice, stricter than the law: promised", "are included"},
+		{"all patients", registry, func(p *policies.Policy, _ *policies.Env) { p.Cohort = nil }, "Those of all our patients.", "closed group"},
+		{"a written index year", registry, func(p *policies.Policy, _ *policies.Env) { p.Cohort.IndexYear = "2023" }, "lies in 2023", "latest calendar year"},
+		{"a number of unknown kind may be any", care, func(p *policies.Policy, _ *policies.Env) {
+			p.Release = []policies.Release{{Dataset: "Patient", Fields: []policies.Field{{Name: "identifier", From: "identifier", Do: policies.Keep, Leaves: []policies.Leaf{{Class: extract.OtherUnique}}}}}}
 		}, "names: names, places below a state, dates and ages, telephone numbers, fax numbers, e-mail addresses, web addresses", "social security"},
 		{"ages that people are counted by", "acme-equity-strata", nil, "names: names, places below a state, telephone numbers", "dates and ages"},
-		{"text may hold anything", care, func(p *Policy, _ *Env) {
-			p.Release = []Release{{Dataset: "Patient", Fields: []Field{{Name: "text", From: "text", Do: Keep, Class: extract.FreeText}}}}
+		{"text may hold anything", care, func(p *policies.Policy, _ *policies.Env) {
+			p.Release = []policies.Release{{Dataset: "Patient", Fields: []policies.Field{{Name: "text", From: "text", Do: policies.Keep, Class: extract.FreeText}}}}
 		}, "Every record of another kind than Patient.", "Of the identifiers"},
-		{"one plain field", care, func(p *Policy, _ *Env) { p.Release[0].Fields = p.Release[0].Fields[:1] }, "- id, as it is.", "id, identifier"},
-		{"a kept column under another name", plan, func(p *Policy, _ *Env) { p.Release[0].Fields[2].Name = "day" }, "day: service_date, as it is.", ""},
-		{"prefixes and ranges", plan, func(p *Policy, _ *Env) {
-			p.Release[0].Only[0].Codes = Union(CodePrefix("F32"), CodeRange("F40", "F43"))
+		{"one plain field", care, func(p *policies.Policy, _ *policies.Env) { p.Release[0].Fields = p.Release[0].Fields[:1] }, "- id, as it is.", "id, identifier"},
+		{"a kept column under another name", plan, func(p *policies.Policy, _ *policies.Env) { p.Release[0].Fields[2].Name = "day" }, "day: service_date, as it is.", ""},
+		{"prefixes and ranges", plan, func(p *policies.Policy, _ *policies.Env) {
+			p.Release[0].Only[0].Codes = policies.Union(policies.CodePrefix("F32"), policies.CodeRange("F40", "F43"))
 		}, "is a code that begins with F32 or a code from F40 to F43", ""},
-		{"a purpose within another", plan, func(p *Policy, _ *Env) { p.Purpose = "HQUALIMP" }, "HQUALIMP, which is part of health care operations", ""},
-		{"a purpose without words", plan, func(p *Policy, _ *Env) { p.Purpose = "XYZ" }, "The purpose is XYZ.", ""},
-		{"the last closed month", plan, func(p *Policy, _ *Env) { p.Release[0].Only[2].Period = LastClosedMonth }, "lies in the last full month", ""},
-		{"a reason that is a sentence", plan, func(p *Policy, _ *Env) { p.Because = "They asked. " }, "The reason: They asked. The law", ""},
-		{"hours", plan, func(p *Policy, _ *Env) { p.Inputs["consents"] = Guard{12 * time.Hour, 0} }, "older than 12 hours, or has lost any of its rows", ""},
-		{"seconds", plan, func(p *Policy, _ *Env) { p.Inputs["consents"] = Guard{90 * time.Second, 0.005} }, "older than 1m30s, or has lost more than 0.5% of its rows", ""},
-		{"no list of restrictions", plan, func(_ *Policy, env *Env) { delete(env.Inputs, "restrictions") }, "none would be noticed", ""},
-		{"a window of days", registry, func(p *Policy, _ *Env) { p.Cohort.FollowDays = 10 }, "followed for 10 days", ""},
-		{"resources about nobody", care, func(p *Policy, _ *Env) { p.Release[0].Dataset = "Organization" }, "Of Organization, those that a released record refers to.", "All of"},
-		{"an input that the clinic does not have", plan, func(_ *Policy, env *Env) { delete(env.Inputs, "consents") }, "The file consents is missing", ""},
-		{"a set whose file is not named yet", "acme-phq9-delta", func(p *Policy, _ *Env) { p.ValueSets["mood"] = nil }, "Which of their records", "Mood and anxiety"},
+		{"a purpose within another", plan, func(p *policies.Policy, _ *policies.Env) { p.Purpose = "HQUALIMP" }, "HQUALIMP, which is part of health care operations", ""},
+		{"a purpose without words", plan, func(p *policies.Policy, _ *policies.Env) { p.Purpose = "XYZ" }, "The purpose is XYZ.", ""},
+		{"the last closed month", plan, func(p *policies.Policy, _ *policies.Env) { p.Release[0].Only[2].Period = policies.LastClosedMonth }, "lies in the last full month", ""},
+		{"a reason that is a sentence", plan, func(p *policies.Policy, _ *policies.Env) { p.Because = "They asked. " }, "The reason: They asked. The law", ""},
+		{"hours", plan, func(p *policies.Policy, _ *policies.Env) {
+			p.Inputs["consents"] = policies.Guard{MaxAge: 12 * time.Hour}
+		}, "older than 12 hours, or has lost any of its rows", ""},
+		{"seconds", plan, func(p *policies.Policy, _ *policies.Env) {
+			p.Inputs["consents"] = policies.Guard{MaxAge: 90 * time.Second, ShrinkLimit: 0.005}
+		}, "older than 1m30s, or has lost more than 0.5% of its rows", ""},
+		{"no list of restrictions", plan, func(_ *policies.Policy, env *policies.Env) { delete(env.Inputs, "restrictions") }, "none would be noticed", ""},
+		{"a window of days", registry, func(p *policies.Policy, _ *policies.Env) { p.Cohort.FollowDays = 10 }, "followed for 10 days", ""},
+		{"resources about nobody", care, func(p *policies.Policy, _ *policies.Env) { p.Release[0].Dataset = "Organization" }, "Of Organization, those that a released record refers to.", "All of"},
+		{"an input that the clinic does not have", plan, func(_ *policies.Policy, env *policies.Env) { delete(env.Inputs, "consents") }, "The file consents is missing", ""},
+		{"a set whose file is not named yet", "acme-phq9-delta", func(p *policies.Policy, _ *policies.Env) { p.ValueSets["mood"] = nil }, "Which of their records", "Mood and anxiety"},
 	} {
 		text := explained(t, c.policy, c.edit)
 		if !strings.Contains(text, c.says) || c.not != "" && strings.Contains(text, c.not) {
@@ -80,7 +87,7 @@ func TestExplainSays(t *testing.T) {
 // A draft is explained too, and says what it lacks; a wrong policy is not.
 func TestExplainDrafts(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS("testdata/right")); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(right)); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "outcomes-registry.yaml")
@@ -92,7 +99,7 @@ func TestExplainDrafts(t *testing.T) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	page, err := Explain(mustLoad(t, file), testEnv(t))
+	page, err := Of(mustLoad(t, file, testEnv(t)), testEnv(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +109,7 @@ func TestExplainDrafts(t *testing.T) {
 	if first := page.Sections[0]; first.Heading != "What is missing before it can run" || len(first.Sentences) != 2 {
 		t.Errorf("%+v", first)
 	}
-	if page, err := Explain(mustLoad(t, "testdata/wrong/environment.yaml"), testEnv(t)); err == nil {
+	if page, err := Of(mustLoad(t, "../testdata/wrong/environment.yaml", testEnv(t)), testEnv(t)); err == nil {
 		t.Errorf("a wrong policy is explained: %+v", page)
 	}
 }
@@ -111,22 +118,12 @@ func TestExplainDrafts(t *testing.T) {
 // recipient who is still to be filled in is not told as if there were none.
 func TestExplainLibraryAsShipped(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, Library()); err != nil {
+	if err := os.CopyFS(dir, policies.Library()); err != nil {
 		t.Fatal(err)
 	}
-	env := testEnv(t)
-	env.Schemas = map[string]*extract.Schema{}
-	for _, name := range []string{"scores", "visits"} {
-		schema, err := extract.LoadSchema(filepath.Join(dir, "schemas", name+".json"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		env.Schemas[name] = schema
-	}
-	env.Inputs = map[string]InputInfo{"payer-roster": {Kind: "roster", Columns: []string{"subject", "member_id"}},
-		"consents": {Kind: "consents"}, "restrictions": {Kind: "restrictions"}, "programs": {Kind: "programs"}}
-	for _, shipped := range ShippedPolicies() {
-		page, err := Explain(mustLoad(t, filepath.Join(dir, shipped.Name+".yaml")), env)
+	env := libraryEnv(t, dir)
+	for _, shipped := range policies.ShippedPolicies() {
+		page, err := Of(mustLoad(t, filepath.Join(dir, shipped.Name+".yaml"), env), env)
 		if err != nil {
 			t.Errorf("%s: %v", shipped.Name, err)
 			continue
@@ -144,8 +141,8 @@ func TestExplainLibraryAsShipped(t *testing.T) {
 // Both forms hold every sentence; the text fits a terminal, the page loads
 // nothing and runs nothing.
 func TestExplanationForms(t *testing.T) {
-	for _, file := range list(t, "testdata/right/*.yaml") {
-		page, err := Explain(mustLoad(t, file), testEnv(t))
+	for _, file := range list(t, right) {
+		page, err := Of(mustLoad(t, file, testEnv(t)), testEnv(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +169,7 @@ func TestExplanationForms(t *testing.T) {
 // A line to copy stands alone, whole and as it is, in both forms.
 func TestLinesToCopy(t *testing.T) {
 	line := strings.Repeat("sign this, ", 20) + "<all> of it"
-	page := &Explanation{Sections: []Section{{Heading: "Who approves it", Sentences: []Sentence{{Text: "Copy:"}, {Text: line, ToCopy: true}, {Text: line, ToCopy: true}, {Text: "Thanks."}}}}}
+	page := &Page{Sections: []Section{{Heading: "Who approves it", Sentences: []Sentence{{Text: "Copy:"}, {Text: line, ToCopy: true}, {Text: line, ToCopy: true}, {Text: "Thanks."}}}}}
 	if text := page.Text(); strings.Count(text, "\n\n    "+line+"\n\n") != 1 || !strings.Contains(text, "\n    "+line+"\n\nThanks.\n") {
 		t.Error(text)
 	}

@@ -1,9 +1,12 @@
-package policies
+package explain
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/page"
 	"github.com/posternhealth/postern/internal/strictyaml"
 )
 
@@ -65,7 +68,7 @@ func (e *explaining) totals() {
 		words = append(words, map[string]string{"people": "people", "rows": "rows", "sum": "the sum of " + t.Column, "rows-by": "rows by " + t.Column}[t.Kind])
 	}
 	if len(words) > 0 {
-		e.say("It states control totals of what it holds: "+andList(words)+".", clauses...)
+		e.say("It states control totals of what it holds: "+page.And(words)+".", clauses...)
 	}
 }
 
@@ -86,12 +89,12 @@ func (e *explaining) stops() {
 	if c := e.Certificate; c != nil {
 		e.item("The expert's determination ends: after "+e.day("certificate.expires", c.Expires)+".", "certificate.expires")
 	}
-	for _, name := range sortedNames(e.ValueSets) {
+	for _, name := range slices.Sorted(maps.Keys(e.ValueSets)) {
 		if s, at := e.ValueSets[name], strictyaml.Join("include", name); s != nil && s.To != extract.NoDay {
 			e.item("The list of codes "+name+" is no longer in force: after "+e.day(at, s.To)+".", at)
 		}
 	}
-	for _, name := range sortedNames(e.Inputs) {
+	for _, name := range slices.Sorted(maps.Keys(e.Inputs)) {
 		g, at := e.Inputs[name], strictyaml.Join("inputs", name)
 		e.item(fmt.Sprintf("The file %s is missing, has an error, is older than %s, or has lost %s since it was last read.",
 			inputName(name, e.env.Inputs[name].Kind), span(g.MaxAge), lossOf(g.ShrinkLimit)), at+".max_age", at+".shrink_limit")

@@ -1,4 +1,4 @@
-package policies_test
+package explain
 
 import (
 	"os"
@@ -21,12 +21,12 @@ func TestExplainedPagesAreCurrent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		page, err := policies.Explain(p, libraryEnv(t, dir))
+		page, err := Of(p, libraryEnv(t, dir))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for ending, got := range map[string]string{".md": page.Text(), ".html": page.HTML()} {
-			file := filepath.Join("..", "docs", "explained", name+ending)
+			file := filepath.Join("..", "..", "docs", "explained", name+ending)
 			if os.Getenv("UPDATE_GOLDEN") != "" {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)

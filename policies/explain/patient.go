@@ -1,4 +1,8 @@
-package policies
+package explain
+
+import (
+	"github.com/posternhealth/postern/policies"
+)
 
 // patient says what a patient can do, and what then happens.
 func (e *explaining) patient() {
@@ -37,7 +41,7 @@ func (e *explaining) patient() {
 		if len(e.page.Sections[len(e.page.Sections)-1].Sentences) > 0 {
 			more = "Nothing more"
 		}
-		e.item(more+noSay[section(e.Basis)], "basis")
+		e.item(more+noSay[policies.Section(e.Basis)], "basis")
 	}
 }
 

@@ -1,14 +1,16 @@
-package policies
+package explain
 
 import (
 	"fmt"
 	"strings"
 
+	"github.com/posternhealth/postern/internal/page"
 	"github.com/posternhealth/postern/internal/strictyaml"
+	"github.com/posternhealth/postern/policies"
 )
 
 // table says whom an aggregate table counts, and by what.
-func (e *explaining) table(t *Table) {
+func (e *explaining) table(t *policies.Table) {
 	at := strictyaml.Join("tables", t.Name)
 	e.section("What the table " + t.Name + " shows")
 	text := "It counts people by their records of " + t.Dataset
@@ -28,7 +30,7 @@ func (e *explaining) table(t *Table) {
 		shown[i] = map[string]string{"denominator": "how many are counted", "numerator": "how many of them meet the second condition", "rate": "the share"}[s]
 		clauses = append(clauses, fmt.Sprintf("%s.show[%d]", at, i))
 	}
-	e.say("It shows "+andList(shown)+".", clauses...)
+	e.say("It shows "+page.And(shown)+".", clauses...)
 	for i, d := range t.By {
 		e.item("By "+e.dimension(&d)+".", fmt.Sprintf("%s.by[%d]", at, i))
 	}
@@ -42,19 +44,19 @@ func (e *explaining) table(t *Table) {
 
 var periodNames = map[string]string{"calendar-year": "calendar year"}
 
-func clausesOf(at string, list []Condition) (clauses []string) {
+func clausesOf(at string, list []policies.Condition) (clauses []string) {
 	for _, c := range list {
 		clauses = append(clauses, strictyaml.Join(at, c.Path))
 	}
 	return clauses
 }
 
-func (e *explaining) dimension(d *Dimension) string {
+func (e *explaining) dimension(d *policies.Dimension) string {
 	switch {
 	case d.Coarsen != "":
 		return d.Path + ", in the groups of " + d.Coarsen
 	case len(d.Bands) > 0:
-		return d.Path + ", in the bands " + andList(d.Bands)
+		return d.Path + ", in the bands " + page.And(d.Bands)
 	}
 	return d.Path
 }
@@ -72,7 +74,7 @@ func (e *explaining) protect() {
 		for i := range p.Over {
 			clauses = append(clauses, fmt.Sprintf("%s.over[%d]", at, i))
 		}
-		e.say(fmt.Sprintf("At least %d people share each combination of %s.", p.K, andList(p.Over)), clauses...)
+		e.say(fmt.Sprintf("At least %d people share each combination of %s.", p.K, page.And(p.Over)), clauses...)
 	}
 	if p.Smallest > 0 {
 		e.say(fmt.Sprintf("No count from 1 to %d is shown, and none can be worked out from others.", p.Smallest-1), at+".smallest_count")
@@ -87,7 +89,7 @@ func (e *explaining) protect() {
 				words[i] = fmt.Sprintf("what was delivered in the last %s", count(p.Years, "year"))
 			}
 		}
-		e.say("This holds against "+andList(words)+".", clauses...)
+		e.say("This holds against "+page.And(words)+".", clauses...)
 	}
 	if p.Audit {
 		e.say("An independent second computation must find the same before anything leaves.", at+".audit")
@@ -97,7 +99,7 @@ func (e *explaining) protect() {
 var againstWords = map[string]string{"this-table": "the table itself", "linked-tables": "tables of the same people"}
 
 // remedies says what is done where too few people are alike.
-func (e *explaining) remedies(p *Protect) {
+func (e *explaining) remedies(p *policies.Protect) {
 	const at = "protect"
 	if len(p.First) > 0 {
 		clauses := []string{at + ".first"}

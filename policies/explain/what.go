@@ -1,12 +1,15 @@
-package policies
+package explain
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/page"
 	"github.com/posternhealth/postern/internal/strictyaml"
+	"github.com/posternhealth/postern/policies"
 )
 
 // which says which records of these people leave, or are counted.
@@ -31,33 +34,33 @@ func (e *explaining) which() {
 		e.item("Of "+rel.Dataset+", those where "+e.conditions(at+".only", rel.Only)+".", clauses...)
 	}
 	if len(all) > 0 {
-		e.item("All of "+andList(all)+".", clausesOfAll...)
+		e.item("All of "+page.And(all)+".", clausesOfAll...)
 	}
 }
 
 // aboutNobody tells whether the records of a dataset are about no patient.
 func aboutNobody(dataset string) bool {
-	return resourceType(dataset) != nil && dataset != "Patient" && len(extract.Compartment(dataset)) == 0
+	return extract.TypeOf(dataset) != nil && dataset != "Patient" && len(extract.Compartment(dataset)) == 0
 }
 
-func (e *explaining) conditions(at string, list []Condition) string {
+func (e *explaining) conditions(at string, list []policies.Condition) string {
 	words := make([]string, len(list))
 	for i, c := range list {
 		words[i] = e.condition(strictyaml.Join(at, c.Path), c)
 	}
-	return andList(words)
+	return page.And(words)
 }
 
-func (e *explaining) condition(clause string, c Condition) string {
+func (e *explaining) condition(clause string, c policies.Condition) string {
 	switch {
 	case c.Period != "":
 		return c.Path + " " + periodWords(e, clause, c.Period)
 	case c.Range != nil:
 		return fmt.Sprintf("%s is from %v to %v", c.Path, c.Range.Min, c.Range.Max)
 	case c.ValueSet != "":
-		return c.Path + " is in " + orList(strings.Split(c.ValueSet, ", "))
+		return c.Path + " is in " + page.Or(strings.Split(c.ValueSet, ", "))
 	}
-	return c.Path + " is " + orList(c.Codes.words())
+	return c.Path + " is " + page.Or(codeWords(c.Codes))
 }
 
 // leaves says field by field what leaves and why, or which counts.
@@ -85,13 +88,13 @@ func (e *explaining) leaves() {
 
 // fields says what leaves by each field. Those that leave as they are, for the
 // reason of the dataset, stand in one sentence.
-func (e *explaining) fields(rel *Release) {
+func (e *explaining) fields(rel *policies.Release) {
 	var plain, clauses []string
 	for i := range rel.Fields {
 		f := &rel.Fields[i]
 		at := fieldAt(rel.Dataset, f.Name)
 		own := f.Because != rel.Because
-		if f.Do == Keep && !own && f.From == f.Name {
+		if f.Do == policies.Keep && !own && f.From == f.Name {
 			plain, clauses = append(plain, f.Name), append(clauses, at, at+".do")
 			continue
 		}
@@ -103,7 +106,7 @@ func (e *explaining) fields(rel *Release) {
 		}
 		e.item(text, append(about, at)...)
 	}
-	switch words := andList(plain); len(plain) {
+	switch words := page.And(plain); len(plain) {
 	case 0:
 	case 1:
 		e.item(words+", as it is.", clauses...)
@@ -113,12 +116,12 @@ func (e *explaining) fields(rel *Release) {
 }
 
 // field says what leaves by one field.
-func (e *explaining) field(f *Field) string {
+func (e *explaining) field(f *policies.Field) string {
 	from := f.From
 	if roster, column, ok := strings.Cut(f.From, "."); ok && roster == e.People.Roster {
 		return fmt.Sprintf("%s: the person's %s in the list %s", f.Name, column, roster)
 	}
-	if from == FromIndex {
+	if from == policies.FromIndex {
 		from = "the index date"
 	}
 	itself := f.Name
@@ -126,36 +129,36 @@ func (e *explaining) field(f *Field) string {
 		itself += ": " + from
 	}
 	switch f.Do {
-	case Keep:
+	case policies.Keep:
 		return itself + ", as it is"
-	case CodePerson:
+	case policies.CodePerson:
 		return f.Name + ": a random code in the place of " + from + ", the same for all records of one person; whose it is stays here (45 CFR 164.514(c))"
-	case Token:
+	case policies.Token:
 		return f.Name + ": a code computed from " + from + " with a secret key of this exchange"
-	case Ordinal:
+	case policies.Ordinal:
 		return f.Name + ": a number that counts within the delivery, in the place of " + from
-	case Year:
+	case policies.Year:
 		return f.Name + ": the year of " + from
-	case AgeBand:
+	case policies.AgeBand:
 		return fmt.Sprintf("%s: the age%s, in bands of %s; ages from %d are one group", f.Name, e.ageAt(f), count(f.Width, "year"), f.Top)
-	case Age:
+	case policies.Age:
 		return f.Name + ": the age" + e.ageAt(f) + ", in years; ages from 90 are one group"
-	case ZIP3:
+	case policies.ZIP3:
 		return f.Name + ": the first three digits of " + from + ", and 000 where 20,000 people or fewer live"
-	case RelativeTime:
+	case policies.RelativeTime:
 		return fmt.Sprintf("%s: the %s from the index date to %s", f.Name, f.Unit, from)
-	case ShiftDate:
+	case policies.ShiftDate:
 		return fmt.Sprintf("%s, moved by a random number of days (up to %d), the same for all dates of one person", itself, f.Days)
-	case Round:
+	case policies.Round:
 		return fmt.Sprintf("%s, rounded to multiples of %d", itself, f.Days)
-	case Map:
+	case policies.Map:
 		return itself + ", in the groups of " + f.To
 	}
 	return f.Name + ": always " + f.To
 }
 
-func (e *explaining) ageAt(f *Field) string {
-	if f.At == FromIndex {
+func (e *explaining) ageAt(f *policies.Field) string {
+	if f.At == policies.FromIndex {
 		return " at the index date"
 	}
 	return " on the day as of which the delivery is made"
@@ -166,12 +169,12 @@ func (e *explaining) codes() {
 	if len(e.ValueSets) > 0 {
 		e.section("The lists of codes it names")
 	}
-	for _, name := range sortedNames(e.ValueSets) {
+	for _, name := range slices.Sorted(maps.Keys(e.ValueSets)) {
 		s, at := e.ValueSets[name], strictyaml.Join("include", name)
 		if s == nil {
 			continue // its file is still to be named: the draft says so
 		}
-		text, until := andList(s.Codes.words()), ", with no end"
+		text, until := page.And(codeWords(s.Codes)), ", with no end"
 		if s.Map != nil {
 			text = mapWords(s.Map)
 		}
@@ -186,10 +189,10 @@ func (e *explaining) codes() {
 // mapWords say what becomes of each code, in the order of what it becomes.
 func mapWords(m map[string]string) string {
 	var words []string
-	for _, from := range sortedNames(m) {
+	for _, from := range slices.Sorted(maps.Keys(m)) {
 		words = append(words, from+" as "+m[from])
 	}
-	return andList(words)
+	return page.And(words)
 }
 
 // stays says what never leaves.
@@ -206,23 +209,23 @@ func (e *explaining) stays() {
 		}
 		tables = append(tables, rel.Dataset)
 		if rest := unreleased(schema, rel); len(rest) > 0 {
-			e.item("Of "+rel.Dataset+": "+andList(rest)+".", at+".fields")
+			e.item("Of "+rel.Dataset+": "+page.And(rest)+".", at+".fields")
 		}
 	}
 	if len(trees) > 0 {
-		e.item("Of "+andList(trees)+": whatever is not named above. Inside what is named, texts, notes, attachments and unknown extensions stay here too, unless they are named by themselves.", clauses...)
+		e.item("Of "+page.And(trees)+": whatever is not named above. Inside what is named, texts, notes, attachments and unknown extensions stay here too, unless they are named by themselves.", clauses...)
 	}
-	if gone := e.identifiersHere(); len(gone) > 0 {
-		text := "Of the identifiers that 45 CFR 164.514(b)(2)(i) names: " + andList(gone) + "."
+	if gone := e.AbsentIdentifiers(); len(gone) > 0 {
+		text := "Of the identifiers that 45 CFR 164.514(b)(2)(i) names: " + page.And(gone) + "."
 		if len(tables) > 0 {
-			text += " This holds as far as the columns of " + andList(tables) + " hold what their schema says."
+			text += " This holds as far as the columns of " + page.And(tables) + " hold what their schema says."
 		}
 		e.item(text, "release", "standard")
 	}
 	if len(e.Tables) > 0 {
-		e.item("Every single record: nothing leaves but counts of "+andList(e.kinds())+".", "tables")
+		e.item("Every single record: nothing leaves but counts of "+page.And(e.kinds())+".", "tables")
 	} else {
-		e.item("Every record of another kind than "+andList(e.kinds())+".", "release")
+		e.item("Every record of another kind than "+page.And(e.kinds())+".", "release")
 	}
 	e.item("Psychotherapy notes, and counseling notes of substance use programs.", everyPolicy)
 	e.item("What was withheld, why, and even how much: the recipient does not learn of it.", everyPolicy)
@@ -239,48 +242,11 @@ func (e *explaining) kinds() (names []string) {
 	return names
 }
 
-func unreleased(schema *extract.Schema, rel *Release) (names []string) {
+func unreleased(schema *extract.Schema, rel *policies.Release) (names []string) {
 	for _, c := range schema.Fields {
-		if !slices.ContainsFunc(rel.Fields, func(f Field) bool { return f.From == c.Name }) {
+		if !slices.ContainsFunc(rel.Fields, func(f policies.Field) bool { return f.From == c.Name }) {
 			names = append(names, c.Name)
 		}
 	}
 	return names
-}
-
-// identifiersHere are the identifiers of which nothing leaves, in any form. Of
-// what may hold several kinds of number nothing can be said, and of text that
-// may hold anything nothing at all.
-func (e *explaining) identifiersHere() (titles []string) {
-	released := map[extract.Class]bool{}
-	for _, rel := range e.Release {
-		for _, f := range rel.Fields {
-			released[f.Class] = released[f.Class] || f.Leaves == nil && f.Do != Constant
-			for _, l := range f.Leaves {
-				released[l.Class] = true
-			}
-		}
-	}
-	for _, t := range e.Tables {
-		released[extract.Date] = released[extract.Date] || t.Period != ""
-		for _, d := range t.By {
-			released[d.Class] = true
-		}
-	}
-	if released[extract.FreeText] {
-		return nil
-	}
-	numbers := []extract.Class{extract.SSN, extract.RecordNumber, extract.MemberNumber, extract.Account, extract.Licence, extract.Vehicle, extract.DeviceSerial}
-	for _, par := range harborIdentifiers {
-		if par.letter == "(R)" { // which, like the text after it, may be of any kind
-			break
-		}
-		out := slices.ContainsFunc(par.classes, func(c extract.Class) bool {
-			return released[c] || released[extract.OtherUnique] && slices.Contains(numbers, c)
-		})
-		if !out {
-			titles = append(titles, par.title)
-		}
-	}
-	return titles
 }

@@ -1,10 +1,12 @@
-package policies
+package explain
 
 import (
 	"fmt"
 	"strings"
 
 	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/page"
+	"github.com/posternhealth/postern/policies"
 )
 
 // inShort says who gets what, why and under which law.
@@ -17,7 +19,7 @@ func (e *explaining) inShort() {
 	e.say(who+" receives "+standardWords[e.Standard]+".", "recipient", "standard")
 	e.say("The purpose is "+purposeWords(e.Purpose)+".", "purpose")
 	e.say("The reason: "+sentence(e.Because), "because")
-	e.say("The law that allows it is "+e.Basis+": "+basisWords[section(e.Basis)]+".", "basis")
+	e.say("The law that allows it is "+e.Basis+": "+basisWords[policies.Section(e.Basis)]+".", "basis")
 	e.agreement()
 	e.ground()
 	if a := e.Attest; a != nil {
@@ -128,7 +130,7 @@ func (e *explaining) consent() {
 		e.say("Whether a patient who has decided nothing is included is still to be filled in.", at)
 	case e.steps.Authorization:
 		e.say("Only those of patients who have authorized it (45 CFR 164.508).", at, "basis")
-	case e.People.General == PermitWithout:
+	case e.People.General == policies.PermitWithout:
 		e.say("A patient who has decided nothing is included.", at)
 	default:
 		e.say("Only those of patients who have consented.", at, "standard")
@@ -184,7 +186,7 @@ func (e *explaining) part2() {
 	case len(forms) == 0:
 		e.say(program+" are withheld, because the policy accepts no form of consent for them.", at)
 	default:
-		e.say(program+" leave only with the patient's written consent, on the form "+orList(forms)+" (42 CFR 2.31).", clauses...)
+		e.say(program+" leave only with the patient's written consent, on the form "+page.Or(forms)+" (42 CFR 2.31).", clauses...)
 		if e.written(at + ".without_directive") {
 			e.say("Without it they are withheld.", at+".without_directive")
 		}
@@ -202,7 +204,7 @@ func (e *explaining) choices() {
 		left = append(left, "records of substance use programs")
 	}
 	if len(left) > 0 {
-		text := "That " + andList(left) + " are left out is our own choice, stricter than the law"
+		text := "That " + page.And(left) + " are left out is our own choice, stricter than the law"
 		if e.People.ChoiceBecause != "" {
 			text += ": " + e.People.ChoiceBecause
 		}

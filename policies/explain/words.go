@@ -1,4 +1,4 @@
-package policies
+package explain
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/posternhealth/postern/policies"
 )
 
 // The words of the language in plain English. What has none here is shown as
@@ -17,24 +19,24 @@ var kindWords = map[string]string{
 	"researcher": "a researcher", "public-health": "a public health authority", "oversight": "a health oversight agency",
 }
 
-var standardWords = map[Standard]string{
-	Identified:          "records that show who the patient is",
-	LimitedDataSet:      "a limited data set: records without the sixteen identifiers that 45 CFR 164.514(e)(2) names. They may hold dates, towns and ZIP codes, and are still protected health information",
-	SafeHarbor:          "de-identified records (Safe Harbor): of the eighteen identifiers in 45 CFR 164.514(b)(2)(i) none leaves but in the forms that the law allows",
-	ExpertDetermination: "de-identified records, by the determination of an expert",
-	Aggregate:           "counts of people, and no records",
+var standardWords = map[policies.Standard]string{
+	policies.Identified:          "records that show who the patient is",
+	policies.LimitedDataSet:      "a limited data set: records without the sixteen identifiers that 45 CFR 164.514(e)(2) names. They may hold dates, towns and ZIP codes, and are still protected health information",
+	policies.SafeHarbor:          "de-identified records (Safe Harbor): of the eighteen identifiers in 45 CFR 164.514(b)(2)(i) none leaves but in the forms that the law allows",
+	policies.ExpertDetermination: "de-identified records, by the determination of an expert",
+	policies.Aggregate:           "counts of people, and no records",
 }
 
 // purposeWords are those of the purpose, or of the wider one it lies in.
 func purposeWords(code string) string {
-	for wider := code; wider != ""; wider = purposes[wider] {
-		if words := meaning(wider); words != "" && wider == code {
-			return words + " (" + code + ")"
-		} else if words != "" {
-			return code + ", which is part of " + words + " (" + wider + ")"
-		}
+	switch wider, words := policies.PurposeMeaning(code); wider {
+	case "":
+		return code
+	case code:
+		return words + " (" + code + ")"
+	default:
+		return code + ", which is part of " + words + " (" + wider + ")"
 	}
-	return code
 }
 
 var basisWords = map[string]string{
@@ -77,31 +79,31 @@ var instruments = map[string]string{
 // periodWords say when the date of a record must lie.
 func periodWords(e *explaining, clause, period string) string {
 	switch period {
-	case MeasureYear:
+	case policies.MeasureYear:
 		return "lies in the calendar year of the day as of which the delivery is made"
-	case LastClosedYear:
+	case policies.LastClosedYear:
 		return "lies in the last full calendar year before the day as of which the delivery is made"
-	case LastClosedMonth:
+	case policies.LastClosedMonth:
 		return "lies in the last full month before the day as of which the delivery is made"
 	}
-	first, last, _ := ClosedRange(period)
+	first, last, _ := policies.ClosedRange(period)
 	return "lies from " + e.day(clause, first) + " to " + e.day(clause, last)
 }
 
-// words are the codes of a set, as a sentence names them.
-func (s CodeSet) words() (list []string) {
-	for _, x := range s.spans {
-		switch name := instruments[x.from]; {
-		case x.from == x.to && x.deep:
-			list = append(list, "a code that begins with "+x.from)
-		case x.from != x.to:
-			list = append(list, "a code from "+x.from+" to "+x.to)
+// codeWords are the codes of a set, as a sentence names them.
+func codeWords(set policies.CodeSet) (list []string) {
+	set.Each(func(from, to string, deep bool) {
+		switch name := instruments[from]; {
+		case from == to && deep:
+			list = append(list, "a code that begins with "+from)
+		case from != to:
+			list = append(list, "a code from "+from+" to "+to)
 		case name != "":
-			list = append(list, x.from+" ("+name+")")
+			list = append(list, from+" ("+name+")")
 		default:
-			list = append(list, x.from)
+			list = append(list, from)
 		}
-	}
+	})
 	return list
 }
 
