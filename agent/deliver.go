@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/posternhealth/postern/agent/build"
 	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/durable"
@@ -298,7 +299,7 @@ func (a *Agent) judgeAgain(ctx context.Context, x *exchange, drop *pendingDrop) 
 		return extract.NoReason, err
 	}
 	defer plain.Close()
-	return rejudge(ctx, plain, r.tables.People, decider)
+	return rejudge(ctx, plain, r.tables, decider)
 }
 
 type decisionReader struct {
@@ -340,15 +341,16 @@ func (a *Agent) openDecisionIndex(drop *pendingDrop) (io.ReadCloser, error) {
 
 // rejudge reads the index to its authenticated end: a cut file is an error,
 // never a shorter list.
-func rejudge(ctx context.Context, index io.Reader, people *consent.People, decider *consent.Decider) (extract.Reason, error) {
+func rejudge(ctx context.Context, index io.Reader, tables *consent.Tables, decider *consent.Decider) (extract.Reason, error) {
 	in := bufio.NewReaderSize(index, 256<<10)
 	altered := func(err error) (extract.Reason, error) {
 		return extract.NoReason, fail(Altered, err, "restore the state from its backup", "decision index cannot be read")
 	}
 	var facts extract.Facts
 	var buf []byte
+	declared := true // programs, since it was sealed
 	for ctx.Err() == nil {
-		part2, err := in.ReadByte()
+		what, err := in.ReadByte()
 		if errors.Is(err, io.EOF) {
 			return extract.NoReason, nil
 		}
@@ -363,13 +365,17 @@ func rejudge(ctx context.Context, index io.Reader, people *consent.People, decid
 		if _, err := io.ReadFull(in, buf); err != nil {
 			return altered(err)
 		}
+		if what == build.DecisionPrograms {
+			declared = tables.Programs.DeclaredSince(buf)
+			continue
+		}
 		if _, err := consent.ReadFacts(buf, &facts); err != nil {
 			return altered(err)
 		}
 		for _, s := range facts.Subjects {
-			people.Intern(s) // known to the run; whoever has no directive is in no input
+			tables.People.Intern(s) // known to the run; whoever has no directive is in no input
 		}
-		if decision := decider.DecideAgain(&facts, part2 == 1); decision.Reasons != 0 {
+		if decision := decider.DecideAgain(&facts, what == build.DecisionPart2, declared); decision.Reasons != 0 {
 			return decision.Reasons.First(), nil
 		}
 	}

@@ -157,11 +157,11 @@ func (d *Decider) TellsRecordsApart() bool {
 }
 
 // DecideAgain answers for a record of the decision index, long after the index
-// pass: whether it is under Part 2 is what was decided then, or now by the
-// programs that it names itself.
-func (d *Decider) DecideAgain(f *extract.Facts, part2 bool) Decision {
-	part2 = part2 || labelledPart2(f.Labels) || !d.tables.Programs.none() && d.tables.Programs.treats(f) == yes
-	return d.decide(f, part2)
+// pass: whether it is under Part 2 is what was decided then. Where programs have
+// been declared since, a record may be theirs unless the providers that it names
+// tell otherwise: of its encounter nothing is known any more.
+func (d *Decider) DecideAgain(f *extract.Facts, part2, declared bool) Decision {
+	return d.decide(f, part2 || declared && d.tables.underPart2(f))
 }
 
 func (d *Decider) decide(f *extract.Facts, part2 bool) Decision {

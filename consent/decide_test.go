@@ -262,7 +262,8 @@ func TestPart2(t *testing.T) {
 		{"encounter that does not say where", func(w *world) { w.encounter("e1", "p1") }, at("e1"), true, "part2-no-consent"},
 		{"unknown encounter", func(w *world) {}, at("e404"), true, "part2-no-consent"},
 		{"unknown encounter of a person whose others were elsewhere", func(w *world) { w.encounter("e1", "p1", "Organization/main") }, at("e404"), true, "part2-no-consent"},
-		{"unknown encounter, settled by its own providers", func(w *world) {}, at("e404", "Organization/main"), false, ""},
+		{"unknown encounter beside another provider", func(w *world) {}, at("e404", "Organization/main"), true, "part2-no-consent"},
+		{"visit number of a row beside another provider", func(w *world) { w.programs("column,sud,,") }, func() extract.Facts { f := at("e404", "main"); f.Dataset = "scores"; return f }(), false, ""},
 		{"two encounters of one id", func(w *world) {
 			w.encounter("e1", "p1", "Organization/main").encounter("e1", "p2", "Organization/main")
 		}, at("e1"), true, "part2-no-consent"},
@@ -307,18 +308,35 @@ func TestDecideAgainKeepsWhatTheIndexTold(t *testing.T) {
 	f := score("p1", "2026-03-02")
 	f.Encounter = []byte("e1")
 	w.expect(f, "")
-	w.tables.Encounters = nil
-	d, err := NewDecider(w.req, w.tables)
-	w.must(err)
-	if got := d.DecideAgain(&f, false); got.Reasons != 0 || got.Part2 {
-		t.Errorf("judged again: %v", got)
+	sealed := w.tables.Programs.Keys()
+	again := func(part2 bool) string {
+		w.tables.Encounters = NewEncounters(w.tables.Programs, w.tables.People) // which nobody fills
+		d, err := NewDecider(w.req, w.tables)
+		w.must(err)
+		return d.DecideAgain(&f, part2, w.tables.Programs.DeclaredSince(sealed)).Reasons.Names()
 	}
-	if got := d.DecideAgain(&f, true); got.Reasons.Names() != "part2-no-consent" {
-		t.Errorf("judged again as Part 2: %v", got.Reasons.Names())
+	if got := again(false); got != "" {
+		t.Error(got)
 	}
-	f.Providers = list([]string{"Organization/sud"})
-	if !d.DecideAgain(&f, false).Part2 {
+	if got := again(true); got != "part2-no-consent" {
+		t.Errorf("judged again as Part 2: %v", got)
+	}
+	// The house of the encounter is declared a program, or was one a day longer.
+	for _, rows := range [][]string{{"organization,sud,,", "organization,main,,"}, {"organization,sud,,2026-03-02"}} {
+		if got := func() string { w.programs(rows...); return again(false) }(); got != "part2-no-consent" {
+			t.Errorf("%v: %q", rows, got)
+		}
+	}
+	// Who names a house that is none of the new ones is not theirs.
+	f.Encounter, f.Providers = nil, list([]string{"Organization/main"})
+	if got := func() string { w.programs("organization,other,,"); return again(false) }(); got != "" {
+		t.Error(got)
+	}
+	if f.Providers = list([]string{"Organization/other"}); again(false) != "part2-no-consent" {
 		t.Error("a provider that is a program now is not seen")
+	}
+	if (*Programs)(nil).Keys() != nil || (*Programs)(nil).DeclaredSince(nil) || !w.tables.Programs.DeclaredSince(w.tables.Programs.Keys()[:15]) {
+		t.Error("programs and their keys")
 	}
 }
 

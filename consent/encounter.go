@@ -145,10 +145,12 @@ func labelledPart2[T ~[]byte](labels []T) bool {
 //   - its label says so, or a provider that it names is a program: yes;
 //   - no program is declared: no;
 //   - its encounter is known: as the encounter;
+//   - it is a resource whose encounter is not in the extract: yes, whatever
+//     provider it names. The visit number of a row refers to nothing;
 //   - the providers that it names settle it: no;
 //   - it names no encounter, and every encounter known of its people was held
 //     outside of the programs: no;
-//   - anything else, an unknown encounter among it: yes.
+//   - anything else: yes.
 func (t *Tables) underPart2(f *extract.Facts) bool {
 	if labelledPart2(f.Labels) {
 		return true
@@ -161,8 +163,8 @@ func (t *Tables) underPart2(f *extract.Facts) bool {
 		return true
 	}
 	if t.Encounters != nil && len(f.Encounter) > 0 {
-		if known := t.Encounters.find(f.Encounter); known != 0 {
-			return known == ofProgram
+		if known := t.Encounters.find(f.Encounter); known != 0 || extract.TypeOf(f.Dataset) != nil {
+			return known != notOfProgram
 		}
 	}
 	if own == no {

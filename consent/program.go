@@ -3,6 +3,7 @@ package consent
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/phi"
@@ -176,6 +177,37 @@ func splitProvider(p phi.Bytes) (kind programKind, id []byte, exact bool) {
 func isOfAnyKind(p phi.Bytes) bool {
 	sep := bytes.IndexAny(p, "/?")
 	return sep < 0 || bytes.IndexByte(p[:sep], '#') >= 0 || bytes.IndexByte(p[:sep], ':') >= 0
+}
+
+// Keys name the programs and their dates, in 16 bytes each: what a drop is
+// sealed by.
+func (ps *Programs) Keys() (keys []byte) {
+	if ps == nil {
+		return nil
+	}
+	for i := range ps.list {
+		if p := &ps.list[i]; !p.ended {
+			key := p.key()
+			keys = append(keys, key[:]...)
+		}
+	}
+	return keys
+}
+
+// DeclaredSince tells whether a program, or a day of one, is not among those
+// that Keys gave earlier.
+func (ps *Programs) DeclaredSince(keys []byte) bool {
+	known := map[identity]bool{}
+	for key := range slices.Chunk(keys, len(identity{})) {
+		if len(key) == len(identity{}) {
+			known[identity(key)] = true
+		}
+	}
+	return ps != nil && slices.ContainsFunc(ps.list, func(p program) bool { return !p.ended && !known[p.key()] })
+}
+
+func (p *program) key() identity {
+	return identify(string('0'+rune(p.kind)), p.id, p.from.String(), p.to.String())
 }
 
 // Closing gives the programs that have not been taken back.

@@ -73,6 +73,14 @@ func openBooks(job *Job) (*books, error) {
 	return b, err
 }
 
+// The decision index is a list of entries: what one is (a byte), its length
+// (an unsigned varint), and that many bytes. The programs stand first.
+const (
+	DecisionRecord   byte = iota // facts of a released record, by consent.AppendFacts
+	DecisionPart2                // the same of one under Part 2
+	DecisionPrograms             // the Part 2 programs that were declared, by consent.Programs.Keys
+)
+
 type nowhere struct{}
 
 func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
@@ -153,12 +161,15 @@ func (b *books) decided(facts []byte, part2 bool) error {
 		return nil
 	}
 	b.last = append(b.last[:0], facts...)
-	mark := byte(0)
 	if part2 {
-		mark = 1
+		return b.decision(DecisionPart2, facts)
 	}
-	b.scratch = binary.AppendUvarint(append(b.scratch[:0], mark), uint64(len(facts)))
-	b.scratch = append(b.scratch, facts...)
+	return b.decision(DecisionRecord, facts)
+}
+
+func (b *books) decision(what byte, entry []byte) error {
+	b.scratch = binary.AppendUvarint(append(b.scratch[:0], what), uint64(len(entry)))
+	b.scratch = append(b.scratch, entry...)
 	_, err := b.decisions.Write(b.scratch)
 	return err
 }

@@ -243,8 +243,10 @@ func (r *Run) openOutputs(ctx context.Context) error {
 			}
 		}
 	}
-	r.books, err = openBooks(&r.Job)
-	return err
+	if r.books, err = openBooks(&r.Job); err != nil {
+		return err
+	}
+	return r.books.decision(DecisionPrograms, r.Tables.Programs.Keys())
 }
 
 func (r *Run) checkBalance(context.Context) error {
