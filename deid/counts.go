@@ -12,9 +12,6 @@ type Count struct {
 	In, Out uint64
 }
 
-// Dropped is how many values were met and did not leave.
-func (c Count) Dropped() uint64 { return c.In - c.Out }
-
 // Counts are the counts of one plan, in plan order.
 type Counts []Count
 

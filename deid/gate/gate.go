@@ -35,9 +35,6 @@ type Spec struct {
 	// (identified, limited data set). It governs scanned text only: a position
 	// that holds dates says so by its grammar.
 	ExactDates bool
-	// Shapes are the forms of this clinic's own numbers: '#' is a digit, '@'
-	// a letter, '*' either, anything else itself in either case: "CV-######".
-	Shapes []string
 	// Positions: for CSV in the order of the columns.
 	Positions []Position
 }
@@ -86,7 +83,6 @@ const (
 type Gate struct {
 	roster   *Roster
 	exact    bool
-	shapes   []shape
 	header   []byte
 	columns  []column
 	types    []*node
@@ -113,13 +109,6 @@ func New(spec Spec, roster *Roster) (*Gate, error) {
 		return nil, errors.New("the gate needs at least one position")
 	}
 	g := &Gate{roster: roster, exact: spec.ExactDates, harmless: map[string]struct{}{}}
-	for _, written := range spec.Shapes {
-		s, err := compileShape(written)
-		if err != nil {
-			return nil, err
-		}
-		g.shapes = append(g.shapes, s)
-	}
 	for i := range spec.Positions {
 		if err := g.declare(spec.Format, &spec.Positions[i]); err != nil {
 			return nil, fmt.Errorf("gate position %d: %w", i+1, err)

@@ -36,7 +36,7 @@ func people(t testing.TB) *Roster {
 }
 
 func observationSpec() Spec {
-	return Spec{Format: NDJSON, Shapes: []string{"MR@-####"}, Positions: []Position{
+	return Spec{Format: NDJSON, Positions: []Position{
 		{"Observation.resourceType", Closed("Observation")},
 		{"Observation.id", OwnCode(12)},
 		{"Observation.status", Closed("final", "amended")},
@@ -56,7 +56,7 @@ func observationSpec() Spec {
 }
 
 func rowSpec() Spec {
-	return Spec{Format: CSV, Shapes: []string{"MR@-####"}, Positions: []Position{
+	return Spec{Format: CSV, Positions: []Position{
 		{"person", OwnCode(12)}, {"instrument", CodeToken()}, {"race", Term()}, {"note", Any()}, {"total", Number(0, 27, true)},
 	}}
 }
@@ -165,7 +165,6 @@ func TestSpecsThatAreRefused(t *testing.T) {
 		"type alone":       {Format: NDJSON, Positions: []Position{{"A", Any()}}},
 		"empty step":       {Format: NDJSON, Positions: []Position{{"A..b", Any()}}},
 		"open parenthesis": {Format: NDJSON, Positions: []Position{{"A.extension(x", Any()}}},
-		"short shape":      {Format: CSV, Shapes: []string{"##"}, Positions: []Position{{"a", Any()}}},
 	} {
 		if _, err := New(spec, r); err == nil {
 			t.Errorf("%s: accepted", name)

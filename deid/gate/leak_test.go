@@ -49,7 +49,6 @@ var leaks = map[string]func(*rand.Rand) string{
 	ruleZIP: func(r *rand.Rand) string {
 		return fmt.Sprintf(pick(r, "0%d-%04[2]d", "MA 0%[1]d", "Massachusetts 0%[1]d", "zip 0%[1]d", "ZIP: 0%[1]d"), 2100+r.IntN(99), r.IntN(9999))
 	},
-	ruleShape: func(r *rand.Rand) string { return fmt.Sprintf("MR%s-%04d", letters(r, 1), r.IntN(9999)) },
 	"roster": func(r *rand.Rand) string {
 		return pick(r, "Larkspurre", "Quenby", "Zebulon", "Thistlewick", "Thistle-wick", "Zebulon Thistlewick", "May White", "D'Artoña", "DArtona", "d\u2019Arton\u0303a",
 			"12 Nonesuch Lane", "12, Nonesuch Lane, Apt. 4", "CV-104233", "CV 209944", "cv209944", "0087654321", "87654321",
@@ -144,13 +143,13 @@ func TestEveryLeakIsFound(t *testing.T) {
 // Where codes stand, what cannot be a code is still found.
 func TestLeaksAmongCodes(t *testing.T) {
 	r := people(t)
-	g := newGate(t, Spec{Format: CSV, Shapes: []string{"MR@-####"}, Positions: []Position{{"code", CodeToken()}, {"race", Term()}}}, r)
+	g := newGate(t, Spec{Format: CSV, Positions: []Position{{"code", CodeToken()}, {"race", Term()}}}, r)
 	random := rand.New(rand.NewPCG(3, 4))
 	for range 60 {
 		y, m, d := 1930+random.IntN(90), 1+random.IntN(12), 1+random.IntN(28)
 		for _, leak := range []string{
 			fmt.Sprintf("900-%02d-%04d", 10+random.IntN(89), random.IntN(9999)), fmt.Sprintf("617-555-01%02d", random.IntN(99)),
-			fmt.Sprintf("%d-%02d-%02d", y, m, d), fmt.Sprintf("%02d/%02d/%d", m, d, y), beneficiary(random), leaks[ruleShape](random),
+			fmt.Sprintf("%d-%02d-%02d", y, m, d), fmt.Sprintf("%02d/%02d/%d", m, d, y), beneficiary(random),
 			fmt.Sprintf("10.1.2.%d", random.IntN(256)), "https://example.org/" + letters(random, 3),
 			"CV-104233", "CV-209944", "larkspurre", "THISTLEWICK", "QuenbyLarkspurre", "87654321",
 			base64.RawURLEncoding.EncodeToString([]byte("Quenby Larkspurre")),

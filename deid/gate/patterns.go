@@ -2,7 +2,6 @@ package gate
 
 import (
 	"bytes"
-	"errors"
 	"net/netip"
 )
 
@@ -21,7 +20,6 @@ const (
 	ruleBirthDate   = "roster: birth date"
 	ruleAge         = "pattern: age of 90 or more"
 	ruleZIP         = "pattern: ZIP code"
-	ruleShape       = "pattern: clinic number"
 )
 
 func (g *Gate) findPatterns(v []byte, m mode) string {
@@ -41,18 +39,12 @@ func (g *Gate) findPatterns(v []byte, m mode) string {
 		return ""
 	}
 	for i := range g.text.tokens {
-		t := &g.text.tokens[i]
-		if !t.digits {
+		if !g.text.tokens[i].digits {
 			if rule := g.datedWord(i, m); rule != "" {
 				return rule
 			}
 		} else if rule := g.numberAt(v, i, m); rule != "" {
 			return rule
-		}
-		for s := range g.shapes {
-			if g.shapes[s].fits(v, int(t.from)) {
-				return ruleShape
-			}
 		}
 	}
 	return ""
@@ -135,47 +127,6 @@ func endsInIPv6(run []byte) bool {
 }
 
 var doubleColon = []byte("::")
-
-// shape is one form of the clinic's own numbers.
-type shape string
-
-func compileShape(written string) (shape, error) {
-	if len(written) < 4 {
-		return "", errors.New("a shape of clinic numbers needs four characters or more: '#' digit, '@' letter, '*' either")
-	}
-	return shape(bytes.ToLower([]byte(written))), nil
-}
-
-// fits says that the shape stands at v[from:], with no letter or digit after
-// it.
-func (s shape) fits(v []byte, from int) bool {
-	if from+len(s) > len(v) || from+len(s) < len(v) && isAlphanumeric(v[from+len(s)]) {
-		return false
-	}
-	for i := range len(s) {
-		c := v[from+i]
-		kind := kindOf[c]
-		switch s[i] {
-		case '#':
-			if kind&isDigit == 0 {
-				return false
-			}
-		case '@':
-			if kind&isLetter == 0 {
-				return false
-			}
-		case '*':
-			if kind&(isLetter|isDigit) == 0 {
-				return false
-			}
-		default:
-			if c != s[i] && (kind&isLetter == 0 || c|0x20 != s[i]) {
-				return false
-			}
-		}
-	}
-	return true
-}
 
 // datedWord finds a month with a day or a year beside it. "may" and "march" are
 // also everyday words, and a code may have "feb3" within hexadecimal digits:

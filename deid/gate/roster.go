@@ -119,9 +119,6 @@ func shorterForm(kind Kind, plain []byte) []byte {
 // Freeze ends the building. Gates can be made from now on.
 func (r *Roster) Freeze() { r.frozen = true }
 
-// Bytes is the memory that the tables take.
-func (r *Roster) Bytes() int { return 8 * (len(r.values.slots) + len(r.owned.slots) + len(r.starts)) }
-
 func (r *Roster) hash(plain []byte) uint64 { return maphash.Bytes(r.seed, plain) }
 
 // start is the number of the bit that stands for a value of four bytes or more.

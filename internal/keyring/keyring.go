@@ -19,7 +19,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -103,12 +102,6 @@ func LoadMaster(ref, base string) (*Master, error) {
 			"restore the file from its backup", ref)
 	}
 	return &Master{secret: Secret(key)}, nil
-}
-
-// Fingerprint tells two master keys apart and says nothing else about them.
-func (m *Master) Fingerprint() string {
-	print := m.secret.derive("fingerprint")
-	return hex.EncodeToString(print[:8])
 }
 
 // Key derives the key for a use that label names.

@@ -42,7 +42,7 @@ func TestMasterFileIsNeverOverwritten(t *testing.T) {
 		t.Fatalf("a second key gave %v", err)
 	}
 	again, err := LoadMaster("file:"+path, "")
-	if err != nil || again.Fingerprint() != first.Fingerprint() {
+	if err != nil || again.secret != first.secret {
 		t.Fatalf("the key changed: %v", err)
 	}
 	if err := os.WriteFile(path, []byte("postern-master-key-v1 c2hvcnQ=\n"), 0o600); err != nil {
@@ -93,9 +93,6 @@ func TestDerivationsAreFixed(t *testing.T) {
 	if got, want := hex.EncodeToString(key[:]), "849cd2f65a2e6eaa754a24db16f1ab86014715ef3bebd0f17dc0bb8558138efe"; got != want {
 		t.Errorf("key is %s; want %s", got, want)
 	}
-	if got, want := m.Fingerprint(), "aa1cf7f27e0f7d1a"; got != want {
-		t.Errorf("fingerprint is %s; want %s", got, want)
-	}
 	stream := make([]byte, 80)
 	_, _ = NewStream(secret, "codes", "42").Read(stream)
 	if got, want := hex.EncodeToString(stream), "6e2703dbcdb73208e4431bb7a6e53f2fbd1217af4c38d36e6d9ddb008757bfce1ceeea1a9e57ddbee9cac96385400d89232ad0bcb9db236be96369a3924096c084035bf7c0273549ce7cde1cbe3e2d74"; got != want {
@@ -122,21 +119,6 @@ func TestStreamIsTheSameHoweverItIsRead(t *testing.T) {
 			t.Fatal("differs")
 		}
 	})
-}
-
-func TestStreamGoesOnPastOneNonce(t *testing.T) {
-	s := NewStream(NewSecret())
-	_ = s.Uint64()
-	s.left = 3
-	p := make([]byte, 64)
-	_, _ = s.Read(p)
-	fresh := NewStream(Secret{})
-	fresh.key, fresh.nonce = s.key, 1
-	want := make([]byte, 61)
-	_, _ = fresh.Read(want)
-	if !bytes.Equal(p[3:], want) {
-		t.Fatal("the second nonce's stream does not follow the first's")
-	}
 }
 
 func TestLabelsCannotRunTogether(t *testing.T) {
@@ -182,7 +164,8 @@ func TestNothingPrintsASecret(t *testing.T) {
 		data, _ := json.Marshal(v)
 		out.Write(data)
 	}
-	for _, leak := range []string{"ZZ", "90 90", "5a5a", "0x5a", "90,90", "Wlpa", hex.EncodeToString(s.key[:4])} {
+	key := secret.derive("stream")
+	for _, leak := range []string{"ZZ", "90 90", "5a5a", "0x5a", "90,90", "Wlpa", hex.EncodeToString(key[:4])} {
 		if strings.Contains(out.String(), leak) {
 			t.Errorf("found %q in what was printed", leak)
 		}

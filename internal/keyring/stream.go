@@ -9,51 +9,29 @@ import (
 // alphabet is Crockford's base32 in lower case: no i, l, o, u.
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 
-// streamSpan is how many bytes come from one nonce: half of what ChaCha20's
-// 32-bit block counter allows.
-const streamSpan = 1 << 37
-
-// Stream is an endless sequence of pseudorandom bytes: equal for equal secret
-// and labels, however it is read. It is a math/rand/v2 Source. It is for one
-// goroutine.
+// Stream is a sequence of 256 GiB of pseudorandom bytes (RFC 8439 §2.3): equal
+// for equal secret and labels, however it is read; it ends the process rather
+// than repeat itself. It is a math/rand/v2 Source. It is for one goroutine.
 type Stream struct {
 	unprintable
-	key    Secret
-	nonce  uint64
 	cipher *chacha20.Cipher
-	left   uint64 // bytes until the next nonce
 }
 
 // NewStream starts the stream for a use that the labels name, in order.
 func NewStream(secret Secret, labels ...string) *Stream {
-	return &Stream{key: secret.derive("stream", labels...)}
+	key := secret.derive("stream", labels...)
+	cipher, err := chacha20.NewUnauthenticatedCipher(key[:], make([]byte, chacha20.NonceSize))
+	if err != nil {
+		panic("keyring: " + err.Error()) // only for wrong lengths
+	}
+	return &Stream{cipher: cipher}
 }
 
 // Read fills p. It never fails.
 func (s *Stream) Read(p []byte) (int, error) {
-	n := len(p)
-	for len(p) > 0 {
-		if s.left == 0 {
-			s.next()
-		}
-		part := p[:min(uint64(len(p)), s.left)]
-		clear(part)
-		s.cipher.XORKeyStream(part, part)
-		s.left -= uint64(len(part))
-		p = p[len(part):]
-	}
-	return n, nil
-}
-
-func (s *Stream) next() {
-	var nonce [chacha20.NonceSize]byte
-	binary.LittleEndian.PutUint64(nonce[4:], s.nonce)
-	cipher, err := chacha20.NewUnauthenticatedCipher(s.key[:], nonce[:])
-	if err != nil {
-		panic("keyring: " + err.Error()) // only for wrong lengths
-	}
-	s.cipher, s.left = cipher, streamSpan
-	s.nonce++
+	clear(p)
+	s.cipher.XORKeyStream(p, p)
+	return len(p), nil
 }
 
 // Uint64 draws eight bytes.
