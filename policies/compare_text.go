@@ -90,7 +90,11 @@ func (s *Situation) peopleFacts() (list []Fact) {
 		say("restriction", s.Restriction, restrictionWords[s.Restriction])
 	}
 	if s.Minor != "" {
-		say("minor", s.Minor, "a minor controls the record under the rules of "+s.Minor)
+		says := s.Minor
+		if s.minor.majority == 0 {
+			says = "a minor controls the record under the rules of " + s.Minor
+		}
+		say("minor", s.Minor, says)
 	}
 	return list
 }

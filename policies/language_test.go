@@ -30,6 +30,9 @@ func TestLanguagePage(t *testing.T) {
 		if set := []byte(text); strings.HasPrefix(text, "postern: value-set/v1") {
 			open = func(string) ([]byte, error) { return set, nil }
 			text = inPlace(t, "outcomes-registry", "include: {set: set.yaml}\n")
+		} else if strings.HasPrefix(text, "postern: minor-rules/v1") {
+			open = func(string) ([]byte, error) { return set, nil }
+			text = inPlace(t, "", "people: {relationship: {roster: acme-roster, covered: at-service}, consent: {general: {without_directive: deny}, minors: {rules: us-ca}}}\noutput: {layout: csv, mode: full, part2_rows: leave-out}\nnotices: {}\n")
 		} else if !strings.HasPrefix(text, "postern:") {
 			text = inPlace(t, within, text)
 		}

@@ -241,7 +241,7 @@ func (r *reading) people() {
 		p.People.IfAmbiguous = "withhold"
 	}
 	r.text("people.clinic_choice.because", choice.Because)
-	r.jurisdiction("people.consent.minors.rules", consent.Minors.Rules)
+	r.minors()
 	for i, form := range consent.Part2.AcceptForms {
 		r.text(fmt.Sprintf("people.consent.part2.accept_forms[%d]", i), form)
 	}
@@ -250,9 +250,11 @@ func (r *reading) people() {
 // states are the two letters of the United States' states, districts and territories.
 const states = " al ak az ar ca co ct de fl ga hi id il in ia ks ky la me md ma mi mn ms mo mt ne nv nh nj nm ny nc nd oh ok or pa ri sc sd tn tx ut vt va wa wv wi wy dc pr gu vi as mp "
 
-func (r *reading) jurisdiction(path, text string) {
+func (r *reading) jurisdiction(path, text string) bool {
 	state, ok := strings.CutPrefix(text, "us-")
-	r.must(ok && len(state) == 2 && strings.Contains(states, " "+state+" "), path, "write it like us-ca", "%q is no state whose rules are known by that name", text)
+	ok = ok && len(state) == 2 && strings.Contains(states, " "+state+" ")
+	r.must(ok, path, "write it like us-ca", "%q is no state whose rules are known by that name", text)
+	return ok
 }
 
 // input notes a mistake when a protective input has no guard under inputs.

@@ -99,8 +99,8 @@ func TestDigest(t *testing.T) {
 		t.Error("the digest does not follow what it covers")
 	}
 	sets := mustLoad(t, "testdata/right/acme-phq9-delta.yaml")
-	lines := fmt.Sprintf("%s  policy\n%s  texts/part2-notice.txt\n%s  value-sets/instruments.yaml\n%s  value-sets/mood.yaml\n",
-		sha(t, sets.File), sha(t, "testdata/right/texts/part2-notice.txt"), sha(t, "testdata/right/value-sets/instruments.yaml"), sha(t, "testdata/right/value-sets/mood.yaml"))
+	lines := fmt.Sprintf("%s  policy\n%s  minors/us-ca.yaml\n%s  texts/part2-notice.txt\n%s  value-sets/instruments.yaml\n%s  value-sets/mood.yaml\n",
+		sha(t, sets.File), sha(t, "testdata/right/minors/us-ca.yaml"), sha(t, "testdata/right/texts/part2-notice.txt"), sha(t, "testdata/right/value-sets/instruments.yaml"), sha(t, "testdata/right/value-sets/mood.yaml"))
 	if want := fmt.Sprintf("%x", sha256.Sum256([]byte(lines))); sets.Digest() != want {
 		t.Errorf("the digest is not that of the lines of sha256sum: %s", sets.Digest())
 	}

@@ -104,11 +104,12 @@ type People struct {
 	General        ConsentRule
 	MostRecent     bool // of directives of one scope and source, a newer permit overtakes a denial
 	Part2          ConsentRule
-	AcceptForms    []string // Part 2 form versions that the officer has attested
-	Minors         string   // rules of a jurisdiction, such as us-ca; "" when none are named
-	RegistryOptOut bool     // clinic_choice.registry_opt_out: leave-out
-	Part2LeaveOut  bool     // clinic_choice.part2_program: leave-out
-	ChoiceBecause  string   // clinic_choice.because
+	AcceptForms    []string    // Part 2 form versions that the officer has attested
+	Minors         string      // the jurisdiction whose rules for minors hold, such as us-ca; "" when none is named
+	MinorRules     *MinorRules // of that jurisdiction
+	RegistryOptOut bool        // clinic_choice.registry_opt_out: leave-out
+	Part2LeaveOut  bool        // clinic_choice.part2_program: leave-out
+	ChoiceBecause  string      // clinic_choice.because
 }
 
 // ConsentRule is what holds for a person when no directive is on file.

@@ -25,7 +25,7 @@ type Situation struct {
 	Part2Form   string                   // the form of a consent for Part 2; "": none
 	OptedOut    bool                     // of registries
 	Restriction string                   // towards the recipient: "", self-pay, agreed
-	Minor       string                   // the rules by which a minor controls the record; "": none
+	Minor       string                   // how the person's being a minor keeps the record back, in words; "": not at all
 	Standing    map[string]string        // in each roster: none, at-service, in-period, ambiguous
 	Age         map[string]time.Duration // of each protective input
 	Gone        map[string]float64       // share of the rows of each protective input
@@ -36,6 +36,7 @@ type Situation struct {
 	YearsBack   int    // the drop from which it is derivable
 	AuditFailed bool
 
+	minor minority // what Minor says
 	asked []string // the dimensions that either policy asks about, in their order
 }
 

@@ -44,12 +44,18 @@ func (v *view) permits(s *Situation) bool {
 
 // consents is step 5 where it binds (45 CFR 164.508, 42 CFR 2.31).
 func (v *view) consents(s *Situation) bool {
+	if v.steps.Consent && v.People.controlled(s.minor) {
+		return false
+	}
+	if v.People.overAtMajority(s.minor) {
+		s = s.withoutPermits()
+	}
 	if s.Directive == refused || s.Directive == unsure || s.Directive == changed && !v.People.MostRecent {
 		return false
 	}
 	if v.steps.Consent {
 		without := v.People.General == PermitWithout && !v.steps.Authorization
-		if !without && s.Directive != given && s.Directive != changed && !(s.Part2 && s.Part2Form != "") || s.Minor != "" && s.Minor == v.People.Minors {
+		if !without && s.Directive != given && s.Directive != changed && !(s.Part2 && s.Part2Form != "") {
 			return false
 		}
 	}
@@ -72,18 +78,19 @@ func (v *view) asksPeople() bool {
 // people is the dimension of all that the person decided, which only together
 // tells anything. One who decided nothing comes first.
 func people(a, b *view) dimension {
-	forms, minors := []string{""}, []string{""}
+	forms := []string{""}
 	for _, v := range []*view{a, b} {
-		forms, minors = append(forms, v.People.AcceptForms...), append(minors, v.People.Minors)
+		forms = append(forms, v.People.AcceptForms...)
 	}
-	forms, minors = append(each(forms), "another-form"), each(minors)
+	forms, minors := append(each(forms), "another-form"), minorities(&a.People, &b.People)
 	return dimension{dimPeople, func(s *Situation, try func() bool) {
 		for _, s.Part2 = range []bool{false, true} {
 			for _, s.OptedOut = range []bool{false, true} {
 				for _, s.Restriction = range []string{"", selfPay, agreed} {
 					for _, s.Directive = range []string{"", given, refused, unsure, changed} {
 						for _, s.Part2Form = range forms {
-							for _, s.Minor = range minors {
+							for _, s.minor = range minors {
+								s.Minor = s.minor.says
 								if try() {
 									return
 								}

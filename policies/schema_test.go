@@ -28,7 +28,7 @@ func TestSchemaIsCurrent(t *testing.T) {
 // underlines what is wrong with the shape of another.
 func TestSchemaJudges(t *testing.T) {
 	s := newSchema(t)
-	for _, file := range slices.Concat(list(t, "testdata/right/*.yaml"), list(t, "testdata/right/value-sets/*.yaml")) {
+	for _, file := range slices.Concat(list(t, "testdata/right/*.yaml"), list(t, "testdata/right/value-sets/*.yaml"), list(t, "testdata/right/minors/*.yaml")) {
 		if wrong := s.judge(s.root, read(t, file), ""); wrong != "" {
 			t.Errorf("%s: %s", file, wrong)
 		}

@@ -31,7 +31,6 @@ func (p *Policy) Unbuilt() []strictyaml.Mistake {
 	say(p.Protect != nil, "protect", "disclosure control over the whole release", "remove protect:")
 	say(p.People.Covered == "any-day-of-period", "people.relationship.covered", "coverage on any day of the period", "use covered: at-service")
 	say(p.People.IfAmbiguous == "leave-out", "people.relationship.if_ambiguous", "leaving ambiguous members out uncounted", "use if_ambiguous: withhold")
-	say(p.People.Minors != "", "people.consent.minors", "a state's rules for minors", "remove minors:")
 	say(p.Output.Layout != "" && !slices.Contains(plainLayouts, p.Output.Layout), "output.layout", "a layout of its own", "use layout: csv or layout: ndjson")
 	say(p.Output.Also != "", "output.also", "a second layout", "remove also:")
 	say(p.Output.Mode == "delta", "output.mode", "a drop of changes", "use mode: full")
