@@ -54,8 +54,10 @@ func (d *Directives) closes(n *directive) bool {
 		return true
 	case n.status == inError || n.scope == otherMatters:
 		return false
+	case n.scope == treatment:
+		return d.consentsToCare(n) && n.signer != byGuardian && n.ended == extract.NoDay
 	case n.status == revoked || n.status == refused:
-		return n.ended == extract.NoDay || d.provisions[n.first].effect == permit
+		return n.ended == extract.NoDay || d.tree(n)[0].effect == permit
 	}
 	for _, p := range d.tree(n) {
 		if p.effect == deny {
@@ -83,15 +85,16 @@ func (d *Directives) Restore(rows []ClosingRow) error {
 }
 
 func (d *Directives) encode(n *directive, from *source) []byte {
-	b := append([]byte(nil), closingVersion, byte(from.origin), byte(n.status), byte(n.scope))
+	b := append([]byte(nil), closingVersion, byte(from.origin), byte(n.status), byte(n.scope)|byte(n.signer)<<4)
 	b = appendString(b, d.people.ID(from.subject))
 	b = appendString(b, d.files[from.file])
 	b = binary.AppendUvarint(b, uint64(from.line))
 	b = binary.AppendVarint(b, int64(n.signed))
 	b = binary.AppendVarint(b, int64(n.ended))
 	b = appendStrings(b, d.forms.values[n.form].names)
-	b = binary.AppendUvarint(b, uint64(n.count))
-	for _, p := range d.tree(n) {
+	provisions := d.tree(n)
+	b = binary.AppendUvarint(b, uint64(len(provisions)))
+	for _, p := range provisions {
 		b = append(b, byte(p.effect), byte(p.flags))
 		b = binary.AppendVarint(b, p.from)
 		b = binary.AppendVarint(b, p.to)
@@ -109,7 +112,9 @@ func (d *Directives) decode(row ClosingRow) (*draft, error) {
 	if r.byte() != closingVersion {
 		return nil, errClosing
 	}
-	n := &draft{source: source{origin: origin(r.byte()), identity: row.Key}, directive: directive{status: status(r.byte()), scope: scope(r.byte())}}
+	n := &draft{source: source{origin: origin(r.byte()), identity: row.Key}, directive: directive{status: status(r.byte())}}
+	scoped := r.byte()
+	n.scope, n.signer = scope(scoped&15), signer(scoped>>4)
 	subject := r.bytes()
 	n.file = d.file(string(r.bytes()))
 	n.line = uint32(r.uint())
@@ -126,7 +131,7 @@ func (d *Directives) decode(row ClosingRow) (*draft, error) {
 		}
 		n.provisions, n.whos, n.whats = append(n.provisions, p), append(n.whos, w), append(n.whats, t)
 	}
-	if r.bad || len(r.b) != 0 || len(subject) == 0 || n.status > inError || n.scope > otherMatters {
+	if r.bad || len(r.b) != 0 || len(subject) == 0 || n.status > inError || n.scope > treatment || n.signer > byPatient|byGuardian {
 		return nil, errClosing
 	}
 	n.subject = d.people.Intern(subject)

@@ -2,6 +2,7 @@ package consent
 
 import (
 	"fmt"
+	"hash/maphash"
 	"math"
 	"slices"
 	"strings"
@@ -11,17 +12,21 @@ import (
 
 // Directives are what patients have decided, as far as the clinic's consent
 // sources tell, in a model of our own (version 1): a directive is a header and
-// a tree of provisions. Whom and what a provision names is kept once however
-// many directives name it, so a directive with three provisions takes about
-// 180 bytes. It is filled by the loaders and then only read.
+// a tree of provisions. A tree is kept once however many directives say the same,
+// and so is whom and what a provision names: a directive takes 60 bytes, and at
+// most 150 more where nobody else has its three provisions. It is filled by the
+// loaders and then only read.
 type Directives struct {
 	people     *People
-	heads      []uint32 // by Subject: 1 + the newest directive, 0 for none
+	heads      heads // the newest directive of each subject
 	list       []directive
 	sources    []source // of each directive: what decisions do not look at
+	trees      []tree   // the first is empty: it cannot be read
 	provisions []provision
 	files      []string
 
+	seed  maphash.Seed
+	known map[uint64]uint32 // trees by the hash of their provisions
 	who   interned[who]
 	what  interned[what]
 	forms interned[forms]
@@ -29,7 +34,7 @@ type Directives struct {
 
 // NewDirectives gives an empty set of directives about these people.
 func NewDirectives(people *People) *Directives {
-	return &Directives{people: people}
+	return &Directives{people: people, trees: make([]tree, 1), seed: maphash.MakeSeed(), known: map[uint64]uint32{}}
 }
 
 // Len is the number of directives, restored ones included.
@@ -40,17 +45,17 @@ func (d *Directives) Len() int {
 	return len(d.list)
 }
 
-// directive is the header of one directive: 28 bytes, so that a decision
+// directive is the header of one directive: 24 bytes, so that a decision
 // touches one line of memory for it.
 type directive struct {
 	next   uint32      // 1 + the next directive of the same subject
-	first  uint32      // its root provision
+	tree   uint32      // index into trees
 	form   uint32      // index into forms
 	signed extract.Day // NoDay when it does not say
 	ended  extract.Day // explicit end of a denial, NoDay when none
-	count  uint16      // of provisions; 0 when it could not be read
 	status status
 	scope  scope
+	signer signer
 }
 
 // source is where a directive came from.
@@ -64,7 +69,13 @@ type source struct {
 
 // unreadable directives make their patient indeterminate in every exchange
 // that asks for consent.
-func (d *directive) unreadable() bool { return d.count == 0 }
+func (d *directive) unreadable() bool { return d.tree == 0 }
+
+// tree is what one directive or many say: provisions in pre-order.
+type tree struct {
+	first uint32 // its root, in provisions
+	count uint16
+}
 
 // origin is the kind of source a directive came from.
 type origin uint8
@@ -96,6 +107,7 @@ const (
 	stateLaw
 	research
 	otherMatters // advance directives, consent to treatment: nothing about disclosure
+	treatment    // who consented to which care: a row of a registry, asked about minors alone
 )
 
 // effect is what a provision says when it matches.
@@ -198,31 +210,43 @@ const maxDirectives = 4096
 // say different things, nobody can tell which holds: the patient becomes
 // indeterminate. A registry row has no id of its own, so there both simply hold.
 func (d *Directives) add(n *draft) error {
-	n.first, n.count = uint32(len(d.provisions)), uint16(len(n.provisions))
-	for i, p := range n.provisions {
-		p.who = d.who.intern(appendWho(nil, &n.whos[i]), n.whos[i])
-		p.what = d.what.intern(appendWhat(nil, &n.whats[i]), n.whats[i])
-		d.provisions = append(d.provisions, p)
-	}
+	n.tree = d.plant(n)
 	n.form = d.forms.intern(appendStrings(nil, n.forms.names), n.forms)
-	for int(n.subject) >= len(d.heads) {
-		d.heads = append(d.heads, 0)
-	}
 	same, met := d.find(n.subject, n.identity)
 	if met >= maxDirectives {
 		return &InputError{d.files[n.file], int(n.line), fmt.Sprintf("one patient has more than %d directives", maxDirectives)}
 	}
 	if same != nil && n.origin == fromFHIR {
-		if d.equal(same, &n.directive) {
-			d.provisions = d.provisions[:n.first]
+		if equal(same, &n.directive) {
 			return nil
 		}
-		n.count = 0
+		n.tree = 0
 	}
-	n.next = d.heads[n.subject]
+	n.next = d.heads.of(n.subject)
 	d.list, d.sources = append(d.list, n.directive), append(d.sources, n.source)
-	d.heads[n.subject] = uint32(len(d.list))
+	d.heads.set(n.subject, uint32(len(d.list)))
 	return nil
+}
+
+// plant gives the number of the tree that a draft's provisions make. Two that
+// differ and have one hash are kept apart; the older is then not found again.
+func (d *Directives) plant(n *draft) uint32 {
+	first := uint32(len(d.provisions))
+	var h maphash.Hash
+	h.SetSeed(d.seed)
+	for i, p := range n.provisions {
+		p.who = d.who.intern(appendWho(nil, &n.whos[i]), n.whos[i])
+		p.what = d.what.intern(appendWhat(nil, &n.whats[i]), n.whats[i])
+		d.provisions = append(d.provisions, p)
+		maphash.WriteComparable(&h, p)
+	}
+	if same, met := d.known[h.Sum64()]; met && slices.Equal(d.at(same), d.provisions[first:]) || len(n.provisions) == 0 {
+		d.provisions = d.provisions[:first]
+		return same
+	}
+	d.trees = append(d.trees, tree{first, uint16(len(n.provisions))})
+	d.known[h.Sum64()] = uint32(len(d.trees) - 1)
+	return uint32(len(d.trees) - 1)
 }
 
 // find looks for a directive of a subject by its identity and counts how many
@@ -238,14 +262,17 @@ func (d *Directives) find(s Subject, id identity) (found *directive, met int) {
 }
 
 // equal tells whether two directives of one identity say the same.
-func (d *Directives) equal(a, b *directive) bool {
-	return a.status == b.status && a.scope == b.scope && a.form == b.form && a.signed == b.signed && a.ended == b.ended &&
-		slices.Equal(d.tree(a), d.tree(b))
+func equal(a, b *directive) bool {
+	return a.status == b.status && a.scope == b.scope && a.signer == b.signer && a.form == b.form && a.signed == b.signed && a.ended == b.ended && a.tree == b.tree
 }
 
 // tree gives the provisions of a directive in pre-order.
-func (d *Directives) tree(n *directive) []provision {
-	return d.provisions[n.first : n.first+uint32(n.count)]
+func (d *Directives) tree(n *directive) []provision { return d.at(n.tree) }
+
+// at gives the provisions of a tree.
+func (d *Directives) at(number uint32) []provision {
+	t := &d.trees[number]
+	return d.provisions[t.first:][:t.count]
 }
 
 // file gives the number of a source file.
@@ -266,10 +293,10 @@ func (d *Directives) Place(n int) (file string, line int) {
 
 // head is the first directive of a subject, 1-based, 0 for none.
 func (d *Directives) head(s Subject) uint32 {
-	if d == nil || int(s) >= len(d.heads) {
+	if d == nil {
 		return 0
 	}
-	return d.heads[s]
+	return d.heads.of(s)
 }
 
 // lastSegment is what stands after the last slash or bar: the form's own name

@@ -194,7 +194,7 @@ func dayOfSecond(s int64) extract.Day {
 // RestrictionsOf are the numbers of a person's restrictions, in the order of their rows.
 func (d *Decider) RestrictionsOf(s Subject) (numbers []int) {
 	if rs := d.tables.Restrictions; rs != nil {
-		for i := rs.heads[s]; i != 0; i = rs.list[i-1].next {
+		for i := rs.heads.of(s); i != 0; i = rs.list[i-1].next {
 			numbers = append(numbers, int(i-1))
 		}
 	}
@@ -246,7 +246,7 @@ func (d *Decider) Coverage(s Subject) (spans []Covered) {
 	if d.roster == nil {
 		return nil
 	}
-	for i := d.roster.heads[s]; i != 0; i = d.roster.list[i-1].next {
+	for i := d.roster.heads.of(s); i != 0; i = d.roster.list[i-1].next {
 		row := &d.roster.list[i-1]
 		c := Covered{row.from, row.to, row.ambiguous}
 		if c.To == anyDayTo {

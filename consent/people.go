@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"slices"
 
+	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/phi"
 )
 
@@ -15,6 +16,24 @@ type Subject uint32
 
 // NoSubject is the number of nobody.
 const NoSubject = ^Subject(0)
+
+// heads are where the lists of subjects begin: 1 + the place of the first, 0
+// for nothing.
+type heads []uint32
+
+func (h heads) of(s Subject) uint32 {
+	if int(s) >= len(h) {
+		return 0
+	}
+	return h[s]
+}
+
+func (h *heads) set(s Subject, first uint32) {
+	for int(s) >= len(*h) {
+		*h = append(*h, 0)
+	}
+	(*h)[s] = first
+}
 
 // People are the patients of one run: their ids, and what decisions and
 // transforms need of a person. The index pass and the loaders fill it; from
@@ -29,6 +48,7 @@ type People struct {
 	into      []Subject             // by number: whose id it is since it was merged; itself elsewhere
 	aliases   map[Subject][]Subject // the numbers of ids that were merged into a patient's
 	unsettled map[Subject]struct{}  // who may be one person with another
+	births    []extract.Span        // by number; noted only where rules for minors ask
 }
 
 // slot finds a patient in one look into memory for the slot and one for the

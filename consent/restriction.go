@@ -20,14 +20,14 @@ var (
 type Restrictions struct {
 	Input  // of LoadRestrictions
 	people *People
-	heads  map[Subject]uint32 // 1 + the newest restriction of the subject
+	heads  heads // the newest restriction of each subject
 	list   []restriction
 	files  []string
 }
 
 // NewRestrictions gives an empty list about these people.
 func NewRestrictions(people *People) *Restrictions {
-	return &Restrictions{people: people, heads: map[Subject]uint32{}}
+	return &Restrictions{people: people}
 }
 
 // restriction binds the records that meet all the criteria it names; one that
@@ -91,9 +91,9 @@ func (rs *Restrictions) read(file string, t table) (Input, error) {
 }
 
 func (rs *Restrictions) add(r restriction) {
-	r.next = rs.heads[r.subject]
+	r.next = rs.heads.of(r.subject)
 	rs.list = append(rs.list, r)
-	rs.heads[r.subject] = uint32(len(rs.list))
+	rs.heads.set(r.subject, uint32(len(rs.list)))
 }
 
 // concerns tells whether the restriction is towards the recipient. One that

@@ -37,7 +37,7 @@ func (d *Directives) kind(n *directive) string {
 	switch {
 	case n.unreadable():
 		return "unreadable"
-	case n.status == expired && n.scope < otherMatters && d.provisions[n.first].effect == permit:
+	case n.status == expired && n.scope < otherMatters && d.tree(n)[0].effect == permit:
 		return "expired"
 	case !closes:
 		return ""

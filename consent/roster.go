@@ -18,7 +18,7 @@ var rosterRequired = []string{"subject", "member_id", "from", "to"}
 type Roster struct {
 	Input
 	columns []string
-	heads   map[Subject]uint32 // 1 + the subject's last row, by end of coverage
+	heads   heads // each subject's last row, by end of coverage
 	list    []coverage
 	values  []byte // the cells of all rows
 }
@@ -35,7 +35,7 @@ type coverage struct {
 // readRoster takes in a roster: subject (the clinic's id), member_id, from, to
 // (empty is open), and the columns that look-ups may ask for.
 func readRoster(file string, t table, lookups []string, people *People) (*Roster, error) {
-	r := &Roster{heads: map[Subject]uint32{}, columns: append([]string{"member_id"}, lookups...)}
+	r := &Roster{columns: append([]string{"member_id"}, lookups...)}
 	in, err := readTable(file, t, func(c *cells) {
 		subject, span := c.required("subject"), c.span()
 		c.required("member_id")
@@ -72,8 +72,8 @@ func (r *Roster) settle() {
 				other.ambiguous, row.ambiguous = true, true
 			}
 		}
-		row.next = r.heads[row.subject]
-		r.heads[row.subject] = uint32(i + 1)
+		row.next = r.heads.of(row.subject)
+		r.heads.set(row.subject, uint32(i+1))
 	}
 }
 
@@ -110,7 +110,7 @@ func (r *Roster) cell(row *coverage, column int) phi.Bytes {
 // in the latest row when none does or no day is known; nil when the subject
 // has no row or the roster was not loaded with the column. It does not allocate.
 func (r *Roster) Value(s Subject, column string, on extract.Span) phi.Bytes {
-	first, at := r.heads[s], slices.Index(r.columns, column)
+	first, at := r.heads.of(s), slices.Index(r.columns, column)
 	if first == 0 || at < 0 {
 		return nil
 	}
@@ -141,7 +141,7 @@ func (r *Roster) covers(s Subject, date extract.Span) extract.Reason {
 		return extract.NotAMember
 	}
 	missing := date.To // the last day not yet known to be covered
-	for i := r.heads[s]; i != 0; i = r.list[i-1].next {
+	for i := r.heads.of(s); i != 0; i = r.list[i-1].next {
 		row := &r.list[i-1]
 		if row.to < date.From || row.from > date.To {
 			continue
@@ -162,7 +162,7 @@ func (r *Roster) covers(s Subject, date extract.Span) extract.Reason {
 // covered tells whether a subject was a member on any day of a period.
 func (r *Roster) covered(s Subject, period extract.Span) extract.Reason {
 	found := extract.NotAMember
-	for i := r.heads[s]; i != 0; i = r.list[i-1].next {
+	for i := r.heads.of(s); i != 0; i = r.list[i-1].next {
 		if row := &r.list[i-1]; row.to >= period.From && row.from <= period.To {
 			if row.ambiguous {
 				return extract.MemberAmbiguous
