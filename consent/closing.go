@@ -35,7 +35,8 @@ const closingVersion = 1
 
 var errClosing = errors.New("a kept denial, restriction or program cannot be read: the state was altered, or written by a newer postern")
 
-// Closing gives what must outlive its row. The order is that of loading.
+// Closing gives what must outlive its row, once Restore has settled what does.
+// The order is that of loading.
 func (d *Directives) Closing() []ClosingRow {
 	var rows []ClosingRow
 	for i := range d.list {
@@ -67,14 +68,33 @@ func (d *Directives) closes(n *directive) bool {
 	return false
 }
 
-// Restore takes in what an earlier reading held and this one does not.
+// Restore takes in what an earlier reading held and this one does not. It must
+// come when everything has been loaded.
 func (d *Directives) Restore(rows []ClosingRow) error {
+	var gone []*draft
+	kept, doubts := map[identity]int{}, d.inDoubt()
 	for _, row := range rows {
 		n, err := d.decode(row)
 		if err != nil {
 			return err
 		}
-		if present, _ := d.find(n.subject, row.Key); present != nil {
+		present, _ := d.find(n.subject, row.Key)
+		if present == nil {
+			n.earlier = true
+			gone = append(gone, n)
+		}
+		if len(n.provisions) == 0 && n.origin == fromRegistry {
+			kept[row.Key] = n.others
+			doubts = append(doubts, inDoubt{n.subject, row.Key, n.forms.names})
+		}
+	}
+	count, err := d.mending.count(doubts, d.readAgain)
+	if err != nil {
+		return err
+	}
+	mended := d.mending.settle(kept, count)
+	for _, n := range gone {
+		if _, doubt := kept[n.identity]; doubt && mended(n.identity) {
 			continue
 		}
 		if err := d.add(n); err != nil {
@@ -82,6 +102,16 @@ func (d *Directives) Restore(rows []ClosingRow) error {
 		}
 	}
 	return nil
+}
+
+// inDoubt gives the rows of registries that could not be understood.
+func (d *Directives) inDoubt() (list []inDoubt) {
+	for i := range d.list {
+		if from := &d.sources[i]; d.list[i].unreadable() && from.origin == fromRegistry {
+			list = append(list, inDoubt{from.subject, from.identity, d.forms.values[d.list[i].form].names})
+		}
+	}
+	return list
 }
 
 func (d *Directives) encode(n *directive, from *source) []byte {
@@ -94,6 +124,9 @@ func (d *Directives) encode(n *directive, from *source) []byte {
 	b = appendStrings(b, d.forms.values[n.form].names)
 	provisions := d.tree(n)
 	b = binary.AppendUvarint(b, uint64(len(provisions)))
+	if n.unreadable() {
+		b = binary.AppendUvarint(b, uint64(d.mending.others[from.identity]))
+	}
 	for _, p := range provisions {
 		b = append(b, byte(p.effect), byte(p.flags))
 		b = binary.AppendVarint(b, p.from)
@@ -121,6 +154,9 @@ func (d *Directives) decode(row ClosingRow) (*draft, error) {
 	n.signed, n.ended = extract.Day(r.int()), extract.Day(r.int())
 	n.forms.names = r.strings()
 	count := int(r.uint())
+	if count == 0 {
+		n.others = int(r.uint())
+	}
 	for i := 0; i < count && !r.bad; i++ {
 		p := provision{effect: effect(r.byte()), flags: flags(r.byte()), from: r.int(), to: r.int(),
 			dataFrom: extract.Day(r.int()), dataTo: extract.Day(r.int()), next: uint16(r.uint())}

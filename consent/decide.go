@@ -309,7 +309,7 @@ func (d *Decider) settleRestrictions() {
 	d.bound = make([]match, len(d.tables.Restrictions.list))
 	for i := range d.bound {
 		n := &d.tables.Restrictions.list[i]
-		binds := d.steps.Agreed && n.kind == agreed || d.steps.SelfPay && n.kind == selfPay
+		binds := d.steps.Agreed && n.kind != selfPay || d.steps.SelfPay && n.kind != agreed
 		over := n.ended != extract.NoDay && n.ended <= d.today
 		if d.bound[i] = no; binds && !over {
 			d.bound[i] = n.concerns(names)

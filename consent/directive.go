@@ -30,11 +30,13 @@ type Directives struct {
 	who   interned[who]
 	what  interned[what]
 	forms interned[forms]
+
+	mending mending // of registries
 }
 
 // NewDirectives gives an empty set of directives about these people.
 func NewDirectives(people *People) *Directives {
-	return &Directives{people: people, trees: make([]tree, 1), seed: maphash.MakeSeed(), known: map[uint64]uint32{}}
+	return &Directives{people: people, trees: make([]tree, 1), seed: maphash.MakeSeed(), known: map[uint64]uint32{}, mending: mending{list: registryList}}
 }
 
 // Len is the number of directives, restored ones included.
@@ -50,7 +52,7 @@ func (d *Directives) Len() int {
 type directive struct {
 	next   uint32      // 1 + the next directive of the same subject
 	tree   uint32      // index into trees
-	form   uint32      // index into forms
+	form   uint32      // index into forms; of a registry's row that cannot be understood, of why
 	signed extract.Day // NoDay when it does not say
 	ended  extract.Day // explicit end of a denial, NoDay when none
 	status status
@@ -64,6 +66,7 @@ type source struct {
 	line     uint32
 	file     uint16 // index into files
 	origin   origin
+	earlier  bool // it stood there at an earlier reading, and vanished
 	identity identity
 }
 
@@ -200,6 +203,7 @@ type draft struct {
 	whos       []who
 	whats      []what
 	forms      forms
+	others     int // of one in doubt: mending.others
 }
 
 // maxDirectives bounds how many directives one patient may have: all of them

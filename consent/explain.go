@@ -170,6 +170,7 @@ func (d *Decider) Directive(number int) Paper {
 		From: extract.NoDay, To: extract.NoDay, Forms: ds.forms.values[n.form].names, Decision: "unreadable", Here: true}
 	p.File, p.Line = ds.Place(number)
 	if n.unreadable() {
+		p.Forms = nil
 		return p
 	}
 	tree := ds.tree(n)
@@ -208,10 +209,10 @@ func (d *Decider) Restriction(number int) Paper {
 	r := &rs.list[number]
 	p := Paper{Line: int(r.line), Scope: [...]string{"self-pay", "agreed", "unreadable"}[r.kind], Decision: "deny",
 		Signed: extract.NoDay, From: extract.NoDay, To: extract.NoDay, Ended: r.ended, Here: d.bound[number] != no}
-	if r.line > 0 {
-		p.File = rs.files[r.file]
+	if p.File = rs.files[r.file]; r.earlier {
+		p.File, p.Line = "", 0
 	}
-	if r.unreadable {
+	if len(r.why) > 0 {
 		p.Decision = "unreadable"
 	}
 	for _, limit := range []struct {

@@ -37,27 +37,11 @@ func TestBadRowsStop(t *testing.T) {
 		{"cell missing", "registry", registry + "p1,general\n", 2},
 		{"file cut short in quotes", "registry", registry + "p1,general,deny,active,\"acme", 2},
 		{"no patient", "registry", registry + " ,general,deny,active,,,,,,,,\n", 2},
-		{"scope", "registry", registry + "p1,all,deny,active,,,,,,,,\n", 2},
-		{"decision", "registry", registry + "p1,general,no,active,,,,,,,,\n", 2},
-		{"status", "registry", registry + "p1,general,deny,on,,,,,,,,\n", 2},
-		{"recipient kind", "registry", registry + "p1,general,deny,active,kind:friend,,,,,,,\n", 2},
-		{"purpose", "registry", registry + "p1,general,deny,active,,PROFIT,,,,,,\n", 2},
-		{"category", "registry", registry + "p1,general,deny,active,,,depression,,,,,\n", 2},
-		{"class", "registry", registry + "p1,general,deny,active,,,class:Score,,,,,\n", 2},
-		{"categories mixed", "registry", registry + "p1,general,deny,active,,,PSY;code:1,,,,,\n", 2},
-		{"date", "registry", registry + "p1,general,deny,active,,,,01/02/2026,,,,\n", 2},
-		{"date without day", "registry", registry + "p1,general,deny,active,,,,2026-01,,,,\n", 2},
-		{"to before from", "registry", registry + "p1,general,deny,active,,,,2026-02-01,2026-01-01,,,\n", 2},
-		{"signing date", "registry", registry + "p1,general,permit,active,,,,,,yesterday,,\n", 2},
-		{"end without author", "registry", registry + "p1,general,deny,active,,,,,,,2026-01-01,\n", 2},
-		{"author without end", "registry", registry + "p1,general,deny,active,,,,,,,,officer\n", 2},
-		{"denial over without an end", "registry", registry + "p1,general,deny,revoked,,,,,,,,\n", 2},
-		{"denial in error without an author", "registry", registry + "p1,general,deny,entered-in-error,,,,,,,,\n", 2},
-		{"opt-out that permits", "registry", registry + "p1,registry-opt-out,permit,active,,,,,,,,\n", 2},
-		{"third row", "registry", registry + "p1,general,deny,active,,,,,,,,\np1,general,deny,on,,,,,,,,\n", 3},
+		{"a search for a patient", "registry", registry + "Patient?identifier=mrn|1,general,deny,active,,,,,,,,\n", 2},
+		{"two patients", "registry", registry + "p1;p2,general,deny,active,,,,,,,,\n", 2},
+		{"somebody who is no patient", "registry", registry + "p1,general,deny,active,,,,,,,,\nPractitioner/p1,general,deny,active,,,,,,,,\n", 3},
+		{"a row too short", "registry", registry + "p1,general,deny,actve\n", 2},
 		{"no subject", "restrictions", restrictions + ",self-pay,,\n", 2},
-		{"kind", "restrictions", restrictions + "p1,cash,,\n", 2},
-		{"end without author", "restrictions", restrictions + "p1,self-pay,2026-01-01,\n", 2},
 		{"no subject", "roster", roster + ",M1,2026-01-01,\n", 2},
 		{"no member id", "roster", roster + "p1,,2026-01-01,\n", 2},
 		{"no first day", "roster", roster + "p1,M1,,\n", 2},
@@ -81,6 +65,125 @@ func TestBadRowsStop(t *testing.T) {
 	for kind, load := range loaders {
 		if err := load(filepath.Join(t.TempDir(), "missing.csv")); err == nil {
 			t.Errorf("%s: a missing file passes", kind)
+		}
+	}
+}
+
+// A row that tells its patient and cannot be understood otherwise leaves that
+// patient in doubt and nobody else, whatever else is on file. It stays so when the row vanishes,
+// and ends when a row that says the same in all other columns can be understood.
+func TestRowsInDoubt(t *testing.T) {
+	o, other := score("p1", "2026-03-02"), score("p2", "2026-03-02")
+	const permit = "p1,general,permit,active"
+	for name, c := range map[string]struct{ bad, mended, reasons string }{
+		"scope":                            {"p1,all,deny,active", "p1,part2,deny,active", ""},
+		"decision":                         {"p1,general,dney,active", "p1,general,deny,active", "consent-denied"},
+		"decision that was a permit":       {"p1,general,pemit,active,acme", "p1,general,permit,active,acme", ""},
+		"status":                           {"p1,general,deny,on", "p1,general,deny,active", "consent-denied"},
+		"recipient kind":                   {"p1,general,deny,active,kind:friend", "p1,general,deny,active,kind:provider", ""},
+		"purpose":                          {"p1,general,deny,active,,PROFIT", "p1,general,deny,active,,HOPERAT", "consent-denied"},
+		"category":                         {"p1,general,deny,active,,,depression", "p1,general,deny,active,,,class:Observation", "consent-denied"},
+		"class":                            {"p1,general,deny,active,,,class:Score", "p1,general,deny,active,,,class:Condition", ""},
+		"categories mixed":                 {"p1,general,deny,active,,,PSY;code:1", "p1,general,deny,active,,,code:1", ""},
+		"date":                             {"p1,general,deny,active,,,,01/02/2026", "p1,general,deny,active,,,,2026-01-02", "consent-denied"},
+		"date without day":                 {"p1,general,deny,active,,,,2026-01", "p1,general,deny,active,,,,2026-01-01", "consent-denied"},
+		"to before from":                   {"p1,general,deny,active,,,,2026-02-01,2026-01-01", "p1,general,deny,active,,,,2026-02-01,2027-01-01", "consent-denied"},
+		"signing date":                     {"p1,general,permit,active,,,,,,yesterday", "p1,general,permit,active,,,,,,2026-01-01", ""},
+		"end without author":               {"p1,general,deny,active,,,,,,,,2026-01-01,", "p1,general,deny,active,,,,,,,,2026-01-01,officer", ""},
+		"author without end":               {"p1,general,deny,active,,,,,,,,,officer", "p1,general,deny,active,,,,,,,,2026-01-01,officer", ""},
+		"denial over without an end":       {"p1,general,deny,revoked", "p1,general,deny,revoked,,,,,,,,2026-01-01,officer", ""},
+		"denial in error, nobody found so": {"p1,general,deny,entered-in-error", "p1,general,deny,active", "consent-denied"},
+		"opt-out that permits":             {"p1,registry-opt-out,permit,active", "p1,registry-opt-out,deny,active", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t).registry(permit, "p2,general,permit,active", c.bad)
+			w.expect(o, "consent-indeterminate")
+			w.expect(other, "")
+			doubts := w.tables.Directives.Doubts()
+			if len(doubts) != 1 || doubts[0].Line != 4 || doubts[0].Earlier || filepath.Base(doubts[0].File) != "registry.csv" {
+				t.Errorf("doubts: %v", doubts)
+			}
+			w.must(w.tables.Directives.Restore(nil))
+			rows := w.tables.Directives.Closing()
+			if len(rows) != 1 {
+				t.Fatalf("%d rows are kept, want 1", len(rows))
+			}
+			later := func(rowsNow ...string) *world {
+				w.tables.Directives = NewDirectives(w.tables.People)
+				w.registry(rowsNow...)
+				w.must(w.tables.Directives.Restore(rows))
+				return w
+			}
+			later(permit).expect(o, "consent-indeterminate")
+			if doubts := w.tables.Directives.Doubts(); len(doubts) != 1 || !doubts[0].Earlier || doubts[0].Line != 4 {
+				t.Errorf("doubts when it has vanished: %v", doubts)
+			}
+			later(permit, c.bad).expect(o, "consent-indeterminate")
+			if n := w.tables.Directives.Len(); n != 2 {
+				t.Errorf("%d directives: the kept row counts beside the one in the file", n)
+			}
+			later(permit, strings.Replace(c.mended, "p1", "p2", 1)).expect(o, "consent-indeterminate")
+			later(permit, c.mended).expect(o, c.reasons)
+			later(permit, c.bad, c.mended).expect(o, map[bool]string{true: "consent-indeterminate", false: c.reasons + ",consent-indeterminate"}[c.reasons == ""])
+		})
+	}
+}
+
+func TestRestrictionsInDoubt(t *testing.T) {
+	o, other := score("p1", "2026-03-02"), score("p2", "2026-03-02")
+	for name, c := range map[string]struct{ bad, mended, reasons string }{
+		"kind":               {"p1,cash,,e9,,,,,,", "p1,self-pay,,e9,,,,,,", "restriction-indeterminate"}, // o names no encounter
+		"end without author": {"p1,self-pay,,,,,,,2026-01-01,", "p1,self-pay,,,,,,,2026-01-01,officer", ""},
+		"author without end": {"p1,self-pay,,,,,,,,officer", "p1,self-pay,,,,,,,,", "restriction-self-pay"},
+		"first day":          {"p1,agreed,,,,March,,,,", "p1,agreed,,,,2026-03-01,,,,", "restriction-agreed"},
+		"last day":           {"p1,agreed,,,,2026-02-01,tomorrow,,,", "p1,agreed,,,,2026-02-01,2026-02-02,,,", ""},
+		"to before from":     {"p1,agreed,,,,2026-02-02,2026-02-01,,,", "p1,agreed,,,,2026-03-02,2026-03-02,,,", "restriction-agreed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t).restrict("p2,self-pay,,e9,,2025-01-01,2025-01-01,,,", c.bad)
+			w.expect(o, "restriction-indeterminate")
+			w.expect(other, "")
+			if doubts := w.tables.Restrictions.Doubts(); len(doubts) != 1 || doubts[0].Line != 3 || doubts[0].Earlier {
+				t.Errorf("doubts: %v", doubts)
+			}
+			w.must(w.tables.Restrictions.Restore(nil))
+			rows := w.tables.Restrictions.Closing()[1:]
+			later := func(row string) *world {
+				w.tables.Restrictions = NewRestrictions(w.tables.People)
+				_, err := w.tables.Restrictions.Load(w.file("r.csv", "subject,kind,recipient,encounter,service,from,to,plan,ended_on,ended_by", []string{row}))
+				w.must(err)
+				w.must(w.tables.Restrictions.Restore(rows))
+				return w
+			}
+			later("p2,self-pay,,,,,,,,").expect(o, "restriction-indeterminate")
+			if doubts := w.tables.Restrictions.Doubts(); len(doubts) != 1 || !doubts[0].Earlier {
+				t.Errorf("doubts when it has vanished: %v", doubts)
+			}
+			later(c.mended).expect(o, c.reasons)
+		})
+	}
+	w := newWorld(t).restrict("p1,cash,other,,,,,,,") // towards whom is told
+	w.expect(o, "")
+	w.treatment().restrict("p1,cash,,,,,,,,").expect(o, "restriction-indeterminate")
+}
+
+// Which row mends another is found by reading the lists again: they must be the
+// same ones.
+func TestListsThatChangeWhileTheyAreRead(t *testing.T) {
+	w := newWorld(t).registry("p1,general,deny,on").restrict("p1,cash,,,,,,,,")
+	for name, restore := range map[string]func([]ClosingRow) error{"registry.csv": w.tables.Directives.Restore, "restrictions.csv": w.tables.Restrictions.Restore} {
+		w.must(restore(nil))
+		path := filepath.Join(w.folder, name)
+		text, err := os.ReadFile(path)
+		w.must(err)
+		w.must(os.WriteFile(path, append(text, '\n'), 0o600))
+		var defect *InputError
+		if err := restore(nil); !errors.As(err, &defect) || defect.File != path {
+			t.Errorf("%s changed: %v", name, err)
+		}
+		w.must(os.Remove(path))
+		if restore(nil) == nil {
+			t.Errorf("%s is gone", name)
 		}
 	}
 }

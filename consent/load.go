@@ -57,19 +57,25 @@ func digestOf(sums []extract.FileSum) string {
 }
 
 // LoadRegistry takes in the rows of a consent registry (see readRegistry for
-// its columns). Any defect is an *InputError.
+// its columns). A row that tells its patient and nothing else that can be
+// understood is a doubt; any other defect is an *InputError.
 func (d *Directives) LoadRegistry(path string) (Input, error) {
-	return withTable(path, registryRequired, registryOptional, func(t *extract.Table) (Input, error) {
+	in, err := withTable(path, registryRequired, registryOptional, func(t *extract.Table) (Input, error) {
 		return d.readRegistry(path, t)
 	})
+	d.mending.files = append(d.mending.files, listFile{path, in.sha256})
+	return in, err
 }
 
-// Load takes in one more list of restrictions. Any defect but a criterion that
-// cannot be read is an *InputError.
+// Load takes in one more list of restrictions. A row that tells its subject and
+// nothing else that can be understood is a doubt; any other defect is an
+// *InputError.
 func (rs *Restrictions) Load(path string) (Input, error) {
-	return withTable(path, restrictionRequired, restrictionOptional, func(t *extract.Table) (Input, error) {
+	in, err := withTable(path, restrictionRequired, restrictionOptional, func(t *extract.Table) (Input, error) {
 		return rs.read(path, t)
 	})
+	rs.mending.files = append(rs.mending.files, listFile{path, in.sha256})
+	return in, err
 }
 
 // LoadRoster reads a roster; columns beyond its own are for look-ups. Any

@@ -42,9 +42,7 @@ func NewMerges(people *People) *Merges { return &Merges{people: people} }
 func (m *Merges) Load(path string) (Input, error) {
 	return withTable(path, mergeRequired, mergeOptional, func(t *extract.Table) (Input, error) {
 		return readTable(path, t, func(c *cells) {
-			c.required("from")
-			c.required("into")
-			n := merge{from: phi.Text(c.id("from", "Patient")), into: phi.Text(c.id("into", "Patient"))}
+			n := merge{from: phi.Text(c.patient("from")), into: phi.Text(c.patient("into"))}
 			switch n.ended = c.end() != extract.NoDay; c.text("status") {
 			case "", "merged":
 			case "unresolved":
@@ -55,7 +53,7 @@ func (m *Merges) Load(path string) (Input, error) {
 			if n.from == n.into {
 				c.fail("from and into are the same id")
 			}
-			if c.err == nil {
+			if c.sound() {
 				m.add(n)
 			}
 		})

@@ -13,8 +13,9 @@ var (
 	registryOptional = []string{"recipient", "purpose", "categories", "from", "to", "signed_on", "form", "source_document", "ended_on", "ended_by"}
 )
 
-// readRegistry takes in the rows of a consent registry. A row is a directive
-// with one provision:
+// readRegistry takes in the rows of a consent registry. One that tells its
+// patient and cannot be understood otherwise leaves that patient in doubt. A row
+// is a directive with one provision:
 //
 //	patient          the clinic's id
 //	scope            general, part2, research, registry-opt-out, state or state-…
@@ -30,20 +31,49 @@ var (
 func (d *Directives) readRegistry(file string, t table) (Input, error) {
 	number := d.file(file)
 	return readTable(file, t, func(c *cells) {
-		n := registryRow(c)
-		n.file, n.line = number, uint32(c.Line())
-		if c.err == nil {
-			n.subject = d.people.Intern([]byte(c.id("patient", "Patient")))
-			c.err = d.add(n)
+		n, by := registryRow(c)
+		if by == nil {
+			return
 		}
+		n.file, n.line, n.subject = number, uint32(c.Line()), d.people.Intern([]byte(by[0].value))
+		if !c.sound() {
+			n.identity = identifyInDoubt(registryList, by, c.why)
+			n.provisions, n.forms.names, c.why = nil, c.why, nil
+		}
+		c.err = d.add(n)
 	})
 }
 
-func registryRow(c *cells) *draft {
-	n := &draft{source: source{origin: fromRegistry}}
-	c.required("patient")
-	n.identity = identify("registry", c.id("patient", "Patient"), c.text("scope"), c.text("decision"), c.text("recipient"),
-		c.text("purpose"), c.text("categories"), c.text("from"), c.text("source_document"))
+// readAgain gives the rows of a registry that can be understood.
+func (d *Directives) readAgain(file string, row func(Subject, []nameCell)) (Input, error) {
+	return withTable(file, registryRequired, registryOptional, func(t *extract.Table) (Input, error) {
+		return readTable(file, t, func(c *cells) {
+			if _, by := registryRow(c); c.sound() {
+				row(d.people.Intern([]byte(by[0].value)), by)
+			}
+			c.why = nil
+		})
+	})
+}
+
+const registryList = "registry"
+
+// registryNamedBy are the columns beside the patient that say which row a row
+// of a registry is; the others say how it stands.
+var registryNamedBy = []string{"scope", "decision", "recipient", "purpose", "categories", "from", "source_document"}
+
+// registryRow reads a row, and what names it, with the patient first. It gives
+// nothing when the patient cannot be told.
+func registryRow(c *cells) (*draft, []nameCell) {
+	patient := c.patient("patient")
+	if !c.sound() {
+		return nil, nil
+	}
+	by, parts := []nameCell{{"patient", patient}}, []string{registryList, patient}
+	for _, column := range registryNamedBy {
+		by, parts = append(by, nameCell{column, c.text(column)}), append(parts, c.text(column))
+	}
+	n := &draft{source: source{origin: fromRegistry, identity: identify(parts...)}}
 	p := unlimited(deny)
 	switch c.text("decision") {
 	case "permit":
@@ -54,7 +84,8 @@ func registryRow(c *cells) *draft {
 	}
 	n.scope = registryScope(c)
 	if n.scope == registryOptOut && p.effect == permit {
-		c.fail("a registry-opt-out that permits says nothing; write decision deny, or leave the row out")
+		c.fail("scope registry-opt-out with decision permit says nothing; write decision deny, or leave the row out")
+		c.fail("decision permit with scope registry-opt-out says nothing")
 	}
 	span := c.span()
 	if span.From != extract.NoDay {
@@ -72,7 +103,7 @@ func registryRow(c *cells) *draft {
 		n.forms.names = []string{form}
 	}
 	n.registryStatus(c, span.To)
-	return n
+	return n, by
 }
 
 // registryStatus reads the status. A denial that is over must say since when,
@@ -88,7 +119,7 @@ func (n *draft) registryStatus(c *cells, to extract.Day) {
 			return
 		}
 		if n.ended == extract.NoDay {
-			c.fail("a denial that was entered in error needs ended_on and ended_by")
+			c.fail("status entered-in-error of a denial needs ended_on and ended_by")
 		}
 		return
 	case "revoked":
@@ -102,7 +133,7 @@ func (n *draft) registryStatus(c *cells, to extract.Day) {
 	case root.effect == permit:
 		root.to = anytimeTo
 	case n.ended == extract.NoDay && to == anyDayTo:
-		c.fail("a denial that is over needs its end: to, or ended_on and ended_by")
+		c.fail("status of a denial that is over needs its end: to, or ended_on and ended_by")
 	case n.ended == extract.NoDay:
 		n.ended = to + 1
 	}

@@ -2,6 +2,7 @@ package consent
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/phi"
@@ -18,16 +19,17 @@ var (
 // what the clinic has agreed to besides. It is filled by a loader and then
 // only read.
 type Restrictions struct {
-	Input  // of LoadRestrictions
-	people *People
-	heads  heads // the newest restriction of each subject
-	list   []restriction
-	files  []string
+	Input   // of LoadRestrictions
+	people  *People
+	heads   heads // the newest restriction of each subject
+	list    []restriction
+	files   []string
+	mending mending
 }
 
 // NewRestrictions gives an empty list about these people.
 func NewRestrictions(people *People) *Restrictions {
-	return &Restrictions{people: people}
+	return &Restrictions{people: people, mending: mending{list: restrictionList}}
 }
 
 // restriction binds the records that meet all the criteria it names; one that
@@ -38,7 +40,8 @@ type restriction struct {
 	line               uint32
 	file               uint16 // index into Restrictions.files
 	kind               restrictionKind
-	unreadable         bool        // a criterion cannot be read
+	earlier            bool        // it stood there at an earlier reading, and vanished
+	why                []string    // what of it cannot be understood
 	from, to           extract.Day // of the service
 	ended              extract.Day // NoDay while it has no explicit end
 	recipient, plan    string
@@ -51,6 +54,7 @@ type restrictionKind uint8
 const (
 	selfPay restrictionKind = iota
 	agreed
+	anyKind // which it is cannot be told
 )
 
 // read takes in a list of restrictions:
@@ -63,31 +67,65 @@ const (
 //	from, to       the service by its date
 //	ended_on, _by  explicit end; without both the restriction stays
 //
-// Whom a restriction is about and of which kind it is must be readable. A
-// date that is not makes the restriction itself indeterminate.
+// Whom a restriction is about must be told. What else cannot be understood makes
+// it one that may concern every record of that patient.
 func (rs *Restrictions) read(file string, t table) (Input, error) {
-	rs.files = append(rs.files, file)
+	number := rs.fileOf(file)
 	return readTable(file, t, func(c *cells) {
-		r := restriction{kind: agreed, line: uint32(c.Line()), file: uint16(len(rs.files) - 1), ended: c.end(), recipient: c.text("recipient"), plan: c.text("plan"),
-			encounter: phi.Text(c.id("encounter", "Encounter")), service: phi.Text(bareCode(c.text("service")))}
-		switch c.text("kind") {
-		case "self-pay":
-			r.kind = selfPay
-		case "agreed":
-		default:
-			c.fail("kind is none of self-pay, agreed")
+		r, by := restrictionRow(c)
+		if by == nil {
+			return
 		}
-		from, fromOK := readDate(c.text("from"), extract.NoDay)
-		to, toOK := readDate(c.text("to"), anyDayTo)
-		r.from, r.to, r.unreadable = from, to, !fromOK || !toOK || to < from
-		c.required("subject")
-		r.identity = identify("restriction", c.id("subject", "Patient"), c.text("kind"), r.recipient, r.plan,
-			string(r.encounter), string(r.service), c.text("from"), c.text("to"))
-		if c.err == nil {
-			r.subject = rs.people.Intern([]byte(c.id("subject", "Patient")))
-			rs.add(r)
+		r.subject, r.file, r.line = rs.people.Intern([]byte(by[0].value)), number, uint32(c.Line())
+		if !c.sound() {
+			r.identity = identifyInDoubt(restrictionList, by, c.why)
+			r.ended, r.why, c.why = extract.NoDay, c.why, nil
 		}
+		rs.add(r)
 	})
+}
+
+// readAgain gives the rows of a list that can be understood.
+func (rs *Restrictions) readAgain(file string, row func(Subject, []nameCell)) (Input, error) {
+	return withTable(file, restrictionRequired, restrictionOptional, func(t *extract.Table) (Input, error) {
+		return readTable(file, t, func(c *cells) {
+			if _, by := restrictionRow(c); c.sound() {
+				row(rs.people.Intern([]byte(by[0].value)), by)
+			}
+			c.why = nil
+		})
+	})
+}
+
+const restrictionList = "restriction"
+
+// restrictionRow reads a row, and what names it, with the subject first. It
+// gives nothing when the subject cannot be told.
+func restrictionRow(c *cells) (r restriction, by []nameCell) {
+	subject := c.patient("subject")
+	if !c.sound() {
+		return r, nil
+	}
+	r = restriction{kind: anyKind, ended: c.end(), recipient: c.text("recipient"), plan: c.text("plan"),
+		encounter: phi.Text(c.id("encounter", "Encounter")), service: phi.Text(bareCode(c.text("service")))}
+	switch c.text("kind") {
+	case "self-pay":
+		r.kind = selfPay
+	case "agreed":
+		r.kind = agreed
+	default:
+		c.fail("kind is none of self-pay, agreed")
+	}
+	span := c.span()
+	r.from, r.to = span.From, span.To
+	by = []nameCell{{"subject", subject}, {"kind", c.text("kind")}, {"recipient", r.recipient}, {"plan", r.plan},
+		{"encounter", string(r.encounter)}, {"service", string(r.service)}, {"from", c.text("from")}, {"to", c.text("to")}}
+	parts := []string{restrictionList}
+	for _, n := range by {
+		parts = append(parts, n.value)
+	}
+	r.identity = identify(parts...)
+	return r, by
 }
 
 func (rs *Restrictions) add(r restriction) {
@@ -113,7 +151,7 @@ func (r *restriction) concerns(names map[string]match) match {
 
 // covers tells whether a record is of what is restricted.
 func (r *restriction) covers(f *extract.Facts) match {
-	if r.unreadable {
+	if len(r.why) > 0 {
 		return unsure
 	}
 	m := yes
@@ -189,39 +227,80 @@ func (rs *Restrictions) Closing() []ClosingRow {
 		if r.ended != extract.NoDay {
 			continue
 		}
-		b := append([]byte(nil), closingVersion, byte(r.kind), boolByte(r.unreadable))
+		b := append([]byte(nil), closingVersion, byte(r.kind))
 		b = appendString(b, rs.people.ID(r.subject))
 		b = binary.AppendVarint(b, int64(r.from))
 		b = binary.AppendVarint(b, int64(r.to))
-		b = appendStrings(b, []string{r.recipient, r.plan, string(r.encounter), string(r.service)})
+		b = appendStrings(b, []string{r.recipient, r.plan, string(r.encounter), string(r.service), rs.files[r.file]})
+		b = binary.AppendUvarint(b, uint64(r.line))
+		b = appendStrings(b, r.why)
+		b = binary.AppendUvarint(b, uint64(rs.mending.others[r.identity]))
 		rows = append(rows, ClosingRow{r.identity, b})
 	}
 	return rows
 }
 
-// Restore takes in what an earlier reading held and this one does not.
+// Restore takes in what an earlier reading held and this one does not. It must
+// come when everything has been loaded.
 func (rs *Restrictions) Restore(rows []ClosingRow) error {
-	present := make(map[identity]bool, len(rs.list))
+	present, kept := make(map[identity]bool, len(rs.list)), map[identity]int{}
+	var doubts []inDoubt
 	for i := range rs.list {
-		present[rs.list[i].identity] = true
-	}
-	for _, row := range rows {
-		r := reader{b: row.Data}
-		version := r.byte()
-		n := restriction{kind: restrictionKind(r.byte()), unreadable: r.byte() != 0, ended: extract.NoDay, identity: row.Key}
-		subject := r.bytes()
-		n.from, n.to = extract.Day(r.int()), extract.Day(r.int())
-		words := r.strings()
-		if version != closingVersion || r.bad || len(r.b) != 0 || len(words) != 4 || len(subject) == 0 || n.kind > agreed {
-			return errClosing
+		r := &rs.list[i]
+		if present[r.identity] = true; len(r.why) > 0 {
+			doubts = append(doubts, inDoubt{r.subject, r.identity, r.why})
 		}
-		n.recipient, n.plan, n.encounter, n.service = words[0], words[1], phi.Text(words[2]), phi.Text(words[3])
+	}
+	var gone []restriction
+	for _, row := range rows {
+		n, others, err := rs.decode(row)
+		if err != nil {
+			return err
+		}
 		if !present[row.Key] {
-			n.subject = rs.people.Intern(subject)
+			gone = append(gone, n)
+		}
+		if len(n.why) > 0 {
+			kept[row.Key] = others
+			doubts = append(doubts, inDoubt{n.subject, row.Key, n.why})
+		}
+	}
+	count, err := rs.mending.count(doubts, rs.readAgain)
+	if err != nil {
+		return err
+	}
+	mended := rs.mending.settle(kept, count)
+	for _, n := range gone {
+		if len(n.why) == 0 || !mended(n.identity) {
 			rs.add(n)
 		}
 	}
 	return nil
+}
+
+// fileOf gives the number of a source file.
+func (rs *Restrictions) fileOf(name string) uint16 {
+	at := slices.Index(rs.files, name)
+	if at < 0 {
+		at, rs.files = len(rs.files), append(rs.files, name)
+	}
+	return uint16(at)
+}
+
+func (rs *Restrictions) decode(row ClosingRow) (n restriction, others int, err error) {
+	r := reader{b: row.Data}
+	version := r.byte()
+	n = restriction{kind: restrictionKind(r.byte()), earlier: true, ended: extract.NoDay, identity: row.Key}
+	subject := r.bytes()
+	n.from, n.to = extract.Day(r.int()), extract.Day(r.int())
+	words := r.strings()
+	n.line, n.why, others = uint32(r.uint()), r.strings(), int(r.uint())
+	if version != closingVersion || r.bad || len(r.b) != 0 || len(words) != 5 || len(subject) == 0 || n.kind > anyKind {
+		return n, 0, errClosing
+	}
+	n.recipient, n.plan, n.encounter, n.service = words[0], words[1], phi.Text(words[2]), phi.Text(words[3])
+	n.file, n.subject = rs.fileOf(words[4]), rs.people.Intern(subject)
+	return n, others, nil
 }
 
 func boolByte(b bool) byte {

@@ -57,7 +57,7 @@ func (rs *Restrictions) Revocations(on extract.Day) (list []Revocation) {
 		if r.ended != extract.NoDay && r.ended <= on {
 			continue
 		}
-		if r.line > 0 { // it is in a file of this reading
+		if !r.earlier {
 			file = rs.files[r.file]
 		}
 		list = append(list, Revocation{r.identity, r.subject, kinds[r.kind], extract.NoDay, file})

@@ -37,15 +37,15 @@ type coverage struct {
 func readRoster(file string, t table, lookups []string, people *People) (*Roster, error) {
 	r := &Roster{columns: append([]string{"member_id"}, lookups...)}
 	in, err := readTable(file, t, func(c *cells) {
-		subject, span := c.required("subject"), c.span()
+		subject, span := c.patient("subject"), c.span()
 		c.required("member_id")
 		if span.From == extract.NoDay {
 			c.fail("from is empty: coverage needs its first day")
 		}
-		if c.err != nil {
+		if !c.sound() {
 			return
 		}
-		row := coverage{subject: people.Intern([]byte(bareID(subject, "Patient"))), from: span.From, to: span.To, cells: uint64(len(r.values))}
+		row := coverage{subject: people.Intern([]byte(subject)), from: span.From, to: span.To, cells: uint64(len(r.values))}
 		for _, column := range r.columns {
 			r.values = appendString(r.values, c.text(column))
 		}

@@ -2,6 +2,7 @@ package consent
 
 import (
 	"strings"
+	"unicode"
 
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/phi"
@@ -34,14 +35,19 @@ func (in Input) SHA256() string { return in.sha256 }
 type cells struct {
 	table
 	file string
+	why  []string // what of the current row cannot be understood: the column, and more words
 	err  error
 }
 
-// readTable calls row for each row, until the first defect.
+// readTable calls row for each row, until the first defect: what row leaves in
+// cells.why is one.
 func readTable(file string, t table, row func(*cells)) (Input, error) {
 	c := &cells{table: t, file: file}
 	for c.err == nil && t.Next() {
-		row(c)
+		c.why = nil
+		if row(c); c.err == nil && len(c.why) > 0 {
+			c.err = &InputError{file, c.Line(), c.why[0]}
+		}
 	}
 	if c.err == nil && t.Err() != nil {
 		c.err = asInputError(file, t.Err())
@@ -49,14 +55,15 @@ func readTable(file string, t table, row func(*cells)) (Input, error) {
 	return Input{t.Rows(), t.SHA256()}, c.err
 }
 
-// fail records a defect of the row.
-func (c *cells) fail(why string) {
-	if c.err == nil {
-		c.err = &InputError{c.file, c.Line(), why}
-	}
-}
+// fail records a defect of the row. It begins with the name of a column.
+func (c *cells) fail(why string) { c.why = append(c.why, why) }
 
-func (c *cells) text(column string) string { return strings.TrimSpace(string(c.Get(column))) }
+func (c *cells) sound() bool { return len(c.why) == 0 }
+
+// text is a cell without padding, as package extract takes it off a record's.
+func (c *cells) text(column string) string {
+	return strings.TrimFunc(string(c.Get(column)), func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' })
+}
 
 // required is the text of a cell that may not be empty.
 func (c *cells) required(column string) string {
@@ -71,6 +78,20 @@ func (c *cells) required(column string) string {
 // address: who keeps a list copies what the record system shows, and an id that
 // meets no record closes nothing.
 func (c *cells) id(column, kind string) string { return bareID(c.text(column), kind) }
+
+// patient is the id of the one patient whom a row is about. A list of several, a
+// search, a part of another record or a reference to something else tells nobody,
+// and would be an id that meets no record.
+func (c *cells) patient(column string) string {
+	id := c.id(column, "Patient")
+	switch kind, _, isReference := strings.Cut(id, "/"); {
+	case id == "":
+		c.fail(column + " is empty")
+	case strings.ContainsAny(id, ";?#|\t\r\n"), isReference && extract.TypeOf(kind) != nil:
+		c.fail(column + " does not tell one patient; write one id, or Patient/id")
+	}
+	return id
+}
 
 func bareID(v, kind string) string {
 	if k, id := splitReference(v); id != "" && (k == kind || k == "") {
@@ -113,8 +134,9 @@ func readDate(v string, absent extract.Day) (extract.Day, bool) {
 // span is the days from … to, both inclusive, open where a cell is empty.
 func (c *cells) span() extract.Span {
 	s := extract.Span{From: c.date("from", extract.NoDay), To: c.date("to", anyDayTo)}
-	if c.err == nil && s.To < s.From {
+	if s.To < s.From {
 		c.fail("to is before from")
+		c.fail("from is after to")
 	}
 	return s
 }

@@ -97,7 +97,7 @@ func TestWhatDoesNotHold(t *testing.T) {
 		"reasons missing":    {"coverage: []\ndirectives: [{patient: p1, scope: general, decision: deny, status: active}]\nexpect: [{record: r1, effect: deny, reasons: [consent-denied]}]\n", "[{r1 deny: consent-denied deny: consent-denied, not-a-member}]"},
 		"part2":              {"expect: [{record: r1, effect: permit, reasons: [], part2: yes}]\n", "[{r1 permit (Part 2: yes) permit (Part 2: no)}]"},
 		"decided":            {"stops: input\n", "the records were decided; expected: stops: input"},
-		"stopped":            {"restrictions: [{subject: p1, kind: self}]\nexpect: [{record: r1, effect: permit, reasons: []}]\n", "stops: input: line 13: kind is none of"},
+		"stopped":            {"programs: [{kind: clinic, id: x}]\nexpect: [{record: r1, effect: permit, reasons: []}]\n", "stops: input: line 13: kind is none of"},
 		"stopped by a table": {"coverage: [{subject: p1, to: 2026-12-31}]\nstops: request\n", "stops: input: line 12: from is empty: coverage needs its first day; expected: stops: request"},
 		"cannot be laid":     {"records: [{id: r1, subject: p1, date: never}]\nexpect: [{record: r1, effect: deny, reasons: [not-a-member]}]\n", ""},
 	} {
