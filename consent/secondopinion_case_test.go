@@ -40,6 +40,10 @@ type situation struct {
 	expect                   []verdict
 	stops                    string
 	byPatient                map[string][]map[string]any // directives
+	merges                   []row                       // of ids, as the list of the clinic has them
+	links                    []row                       // between FHIR Patients: from, into, type
+	oneByOne                 bool                        // records are judged without the rest of the extract
+	persons                  *persons
 }
 
 // record is what may leave; encounters are kept alike.
@@ -159,6 +163,11 @@ func newSituation(t testing.TB, file string, doc map[string]any) *situation {
 		asOf: text(doc["as_of"]), decidedAt: text(doc["decided_at"]), agreement: rowOf(doc["agreement"]), stops: text(doc["stops"]),
 		restrictions: rowsOf(doc["restrictions"]), coverage: rowsOf(doc["coverage"]), programs: rowsOf(doc["programs"]),
 		grounds: rowsOf(doc["grounds"]), patients: rowsOf(doc["patients"])}
+	for _, p := range s.patients {
+		if p["merged_into"] != "" {
+			s.merges = append(s.merges, row{"from": p["id"], "into": p["merged_into"], "status": "merged"})
+		}
+	}
 	s.request, _ = doc["request"].(map[string]any)
 	s.members = ownMembers(s)
 	s.consentRule, _ = doc["consent_rule"].(map[string]any)

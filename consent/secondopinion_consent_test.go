@@ -8,7 +8,7 @@ import (
 // underPart2 tells whether a program's patient is shown (42 CFR 2.11, 2.12):
 // by the mark, by who provided it, by the encounter; what cannot be told is.
 func (s *situation) underPart2(r *record) bool {
-	if slices.Contains(r.labels, "42CFRPart2") {
+	if slices.Contains(r.labels, label42) {
 		return true
 	}
 	if len(s.programs) == 0 {
@@ -33,10 +33,10 @@ func (s *situation) underPart2(r *record) bool {
 // everMetProgram settles a record that names nobody by all encounters of its
 // patients together.
 func (s *situation) everMetProgram(r *record) bool {
-	for _, patient := range r.subjects {
+	for _, patient := range s.personsOf(r) {
 		settled := false
 		for i := range s.encounters {
-			if e := &s.encounters[i]; slices.Contains(e.subjects, patient) {
+			if e := &s.encounters[i]; slices.Contains(s.personsOf(e), patient) {
 				if s.heldByProgram(e) != no {
 					return true
 				}
@@ -78,6 +78,7 @@ type said struct {
 	form    string
 	signed  bool
 	on      string // the day it was signed
+	source  string // the consent source it came from
 }
 
 // consented is step 5, without short cuts: every directive is asked.
@@ -86,9 +87,8 @@ func (s *situation) consented(o *opinion, r *record, patient string, steps bindi
 		return
 	}
 	var ground, part2Ground, perhaps, expired, revoked bool
-	after := s.lastRevocation(o, r, patient)
-	for _, paper := range s.papersOf(patient) {
-		d := s.hear(paper, r)
+	after, heard := s.lastRevocation(o, r, patient), s.hearAll(r, patient)
+	for _, d := range heard {
 		o.answers[d.answer]++
 		speaks := d.scope == "general" || d.scope == "state" || d.scope == "part2" && o.part2 ||
 			d.scope == "research" && s.forPurpose("HRESCH")
@@ -97,6 +97,9 @@ func (s *situation) consented(o *opinion, r *record, patient string, steps bindi
 		}
 		if d.answer == permits && after != "" && d.on <= after {
 			continue // taken back since
+		}
+		if s.overtaken(d, heard) {
+			continue
 		}
 		switch d.answer {
 		case denies:
@@ -118,8 +121,7 @@ func (s *situation) consented(o *opinion, r *record, patient string, steps bindi
 // lastRevocation is the latest day on which was signed what the patient has
 // taken back: what he permitted up to then went with it, a later permit did not.
 func (s *situation) lastRevocation(o *opinion, r *record, patient string) (last string) {
-	for _, paper := range s.papersOf(patient) {
-		d := s.hear(paper, r)
+	for _, d := range s.hearAll(r, patient) {
 		if d.lapsed != "revoked" || d.scope == "part2" && !o.part2 || d.scope == "research" && !s.forPurpose("HRESCH") || d.scope == "registry-opt-out" {
 			continue
 		}
@@ -217,6 +219,11 @@ func (s *situation) denialNames(p map[string]any, kind answer) bool {
 			return true
 		}
 	}
+	for _, reference := range listOf(p["grantee"]) {
+		if kind == denies && s.actorMet(map[string]any{"reference": reference}) != no {
+			return true
+		}
+	}
 	if kind == denies && len(listOf(p["purpose"])) > 0 {
 		return true
 	}
@@ -225,12 +232,41 @@ func (s *situation) denialNames(p map[string]any, kind answer) bool {
 	})
 }
 
+func (s *situation) hearAll(r *record, patient string) (all []said) {
+	for _, paper := range s.papersOf(patient) {
+		d := s.hear(paper, r)
+		if d.source = "registry"; paper["resourceType"] != nil {
+			d.source = "fhir"
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// overtaken: where the policy lets the most recent decide, a denial falls to a
+// later permit of its scope and source, unless something of them that says no,
+// or says nothing clear, is as new as that permit.
+func (s *situation) overtaken(denial said, all []said) bool {
+	if denial.answer != denies || denial.on == "" || text(s.consentRule["conflict"]) != "most-recent" || denial.scope == "state" {
+		return false
+	}
+	var kin []said
+	for _, d := range all {
+		if d.scope == denial.scope && d.source == denial.source {
+			kin = append(kin, d)
+		}
+	}
+	return slices.ContainsFunc(kin, func(permit said) bool {
+		return permit.answer == permits && permit.on > denial.on && !slices.ContainsFunc(kin, func(d said) bool {
+			return (d.answer == denies || d.answer == unsure) && (d.on == "" || d.on >= permit.on)
+		})
+	})
+}
+
 func (s *situation) linked(o *opinion, patient string, steps binding) {
 	steps.consent = steps.consent || text(s.choice["registry_opt_out"]) == "leave-out"
-	for _, p := range s.patients {
-		if p["id"] == patient && p["linked_to"] != "" && (steps.consent || steps.part2) {
-			o.because("merge-unresolved")
-		}
+	if s.unresolved(patient) && (steps.consent || steps.part2) {
+		o.because("merge-unresolved")
 	}
 }
 
@@ -239,7 +275,7 @@ func (s *situation) papersOf(patient string) []map[string]any {
 	if s.byPatient == nil {
 		s.byPatient = map[string][]map[string]any{}
 		for _, paper := range s.directives {
-			whose := whose(paper)
+			whose := s.person(whose(paper))
 			s.byPatient[whose] = append(s.byPatient[whose], paper)
 		}
 	}
@@ -331,20 +367,33 @@ func (s *situation) meansLabels(categories string, r *record) truth {
 	return meant
 }
 
-// labelAbove: what is about opioids, about alcohol or from a Part 2 program is
-// about substance use.
-var labelAbove = map[string]string{"OPIOIDUD": "SUD", "ETHUD": "SUD", "42CFRPart2": "SUD"}
+// labelsAbove: what is about opioids, about alcohol or from a Part 2 program is
+// about substance use, and so about behavioural health.
+var labelsAbove = map[string][]string{"OPIOIDUD": {"SUD", "ETH", "BH"}, "ETHUD": {"SUD", "ETH", "BH"}, label42: {"SUD", "BH"}, "SUD": {"BH"}, "PSY": {"BH"}}
+
+const label42 = "42CFRPart2"
 
 func (s *situation) bears(label string, r *record) truth {
-	sensitive := false
+	sensitive, perhaps := false, no
 	for _, have := range r.labels {
-		if have == label || labelAbove[have] == label {
+		if isUnder(have, label) {
 			return yes
 		}
-		sensitive = sensitive || !slices.Contains([]string{"U", "L", "M", "N", "R", "V"}, have)
+		if have == label42 {
+			have = "SUD"
+		}
+		perhaps = either(perhaps, both(doubt, certainly(isUnder(label, have)))) // which of those under it, it does not say
+		sensitive = sensitive || !slices.Contains(confidentiality, have)
+	}
+	if s.clinic["classifier"] != nil {
+		return either(perhaps, s.classified(label, r))
 	}
 	if !sensitive && text(s.clinic["labels"]) == "partial" {
 		return doubt
 	}
-	return no
+	return perhaps
+}
+
+func isUnder(label, wide string) bool {
+	return label == wide || slices.Contains(labelsAbove[label], wide)
 }

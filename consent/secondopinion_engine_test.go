@@ -22,14 +22,16 @@ var (
 	restrictionColumns = strings.Fields("subject kind recipient plan encounter service from to ended_on ended_by")
 	rosterColumns      = strings.Fields("subject member_id from to")
 	programColumns     = strings.Fields("kind id from to")
+	mergeColumns       = strings.Fields("from into status ended_on ended_by")
 )
 
 // engine is the product, fed with a situation by nothing but its loaders.
 type engine struct {
-	tables  *consent.Tables
-	decider *consent.Decider
-	stopped string // input, request
-	why     error
+	tables     *consent.Tables
+	classifier *consent.Classifier
+	decider    *consent.Decider
+	stopped    string // input, request
+	why        error
 }
 
 func newEngine(t testing.TB, s *situation) *engine {
@@ -42,7 +44,11 @@ func newEngine(t testing.TB, s *situation) *engine {
 		return e
 	}
 	e.meet(s)
-	if e.decider, e.why = consent.NewDecider(requestOf(t, s), e.tables); e.why != nil {
+	request := requestOf(t, s)
+	if request.Classifier = e.classifier; e.classifier != nil {
+		request.PsychotherapyNotes, request.SUDCounselingNotes = nil, nil // the classifier's file holds them
+	}
+	if e.decider, e.why = consent.NewDecider(request, e.tables); e.why != nil {
 		e.stopped = "request"
 	}
 	return e
@@ -55,14 +61,19 @@ func (e *engine) load(t testing.TB, s *situation, folder string) {
 			e.why = err
 		}
 	}
+	attempt(nil, e.loadMerges(t, s, folder))
+	if s.clinic["classifier"] != nil {
+		classifier, err := loadClassifier(t, s, folder)
+		attempt(nil, err)
+		e.classifier = classifier
+	}
 	registry, fhir := directiveFiles(t, s)
 	if len(registry) > 0 {
 		attempt(e.tables.Directives.LoadRegistry(writeTable(t, folder, "registry.csv", registryColumns, registry)))
 	}
 	if fhir != "" {
 		file := writeFile(t, folder, "consents.ndjson", fhir)
-		attempt(e.tables.Directives.LoadFHIRConsents(context.Background(), []extract.File{
-			{Name: "consents.ndjson", Path: file, Size: int64(len(fhir)), Rule: &extract.FileRule{Format: extract.FHIRNDJSON}}}))
+		attempt(e.tables.Directives.LoadFHIRConsents(context.Background(), []extract.File{ndjson(file, len(fhir))}))
 	}
 	attempt(e.tables.Restrictions.Load(writeTable(t, folder, "restrictions.csv", restrictionColumns, s.restrictions)))
 	attempt(e.tables.Programs.Load(writeTable(t, folder, "programs.csv", programColumns, s.programs)))
@@ -137,7 +148,7 @@ func requestOf(t testing.TB, s *situation) consent.Request {
 	p := &policies.Policy{Name: "case", Recipient: text(s.request["recipient"]), Purpose: text(s.request["purpose"]), Basis: text(s.request["basis"]),
 		Standard: policies.Standard(text(s.request["standard"])), Agreement: agreementOf(s)}
 	p.People = policies.People{Covered: text(s.request["covered"]), IfAmbiguous: "withhold",
-		General: policies.ConsentRule(text(s.consentRule["general"])), Part2: "deny", AcceptForms: texts(s.consentRule["accept_forms"]),
+		General: policies.ConsentRule(text(s.consentRule["general"])), MostRecent: text(s.consentRule["conflict"]) == "most-recent", Part2: "deny", AcceptForms: texts(s.consentRule["accept_forms"]),
 		RegistryOptOut: text(s.choice["registry_opt_out"]) == "leave-out", Part2LeaveOut: text(s.choice["part2_program"]) == "leave-out"}
 	if p.People.Covered == "" {
 		p.People.Covered = "at-service"

@@ -12,21 +12,36 @@ func (s *situation) hearConsent(c map[string]any, r *record) said {
 		heard.on = earliest(written)
 	}
 	base, root, clear := baseOf(c)
-	if !clear || !s.understood(c) {
+	if !clear || !s.understood(c) || text(c["status"]) == "unknown" {
 		return unreadable()
 	}
-	switch scope := codeIn(c["scope"]); scope {
+	switch scopeOf(c) {
 	case "patient-privacy":
 	case "research":
 		heard.scope = "research"
 	case "treatment", "adr":
 		return heard
 	default:
-		if c["scope"] != nil || !isR5(c) {
-			return unreadable()
-		}
+		return unreadable()
 	}
 	return s.standing(c, heard, base, root, r)
+}
+
+// scopeOf is the scope, or in R5 the category that says the same.
+func scopeOf(c map[string]any) string {
+	if !isR5(c) {
+		return codeIn(c["scope"])
+	}
+	for _, category := range listOf(c["category"]) {
+		code := codeIn(category)
+		if code == "59284-0" {
+			return "patient-privacy"
+		}
+		if slices.Contains([]string{"patient-privacy", "research", "treatment", "adr"}, code) {
+			return code
+		}
+	}
+	return ""
 }
 
 func unreadable() said { return said{scope: "general", answer: unsure, lapsed: "unreadable"} }
@@ -44,30 +59,40 @@ func whose(c map[string]any) string {
 	return written[strings.LastIndex(written, "/")+1:]
 }
 
-// consentElements are those of R4 and R5 together.
-var consentElements = strings.Fields(`resourceType id meta text language implicitRules identifier status scope category patient subject dateTime date performer
-	organization grantor grantee controller manager source sourceReference sourceAttachment policy policyRule policyBasis regulatoryBasis verification
-	provision decision period extension`)
+// Elements of Consent in each version, those left out that none of our cases has.
+var (
+	elementsR4 = strings.Fields(`resourceType id meta text language identifier extension status scope category patient dateTime performer organization
+		sourceReference sourceAttachment policy policyRule verification provision`)
+	elementsR5 = strings.Fields(`resourceType id meta text language identifier extension status category subject date period grantor grantee manager controller
+		sourceReference sourceAttachment regulatoryBasis policyBasis verification decision provision`)
+)
 
 // understood: a modifier changes what all the rest means, an element that no
 // version has may; somebody has found out that an unverified consent is none.
 func (s *situation) understood(c map[string]any) bool {
+	elements, typed, roots := elementsR4, true, []any{c["provision"]}
+	if isR5(c) {
+		elements, typed, roots = elementsR5, false, listOf(c["provision"])
+	}
 	for key := range c {
-		if !slices.Contains(consentElements, key) {
+		if !slices.Contains(elements, key) {
 			return false
 		}
 	}
-	if root, ok := c["provision"].(map[string]any); ok && !allTyped(root) {
-		return false
+	for _, item := range roots {
+		root, _ := item.(map[string]any)
+		if isR5(c) && root["type"] != nil || !allTyped(root, typed) {
+			return false
+		}
 	}
 	return !slices.ContainsFunc(listOf(c["verification"]), func(v any) bool { return v.(map[string]any)["verified"] == false })
 }
 
-// allTyped: in R4 a nested provision says what it does.
-func allTyped(p map[string]any) bool {
+// allTyped: in R4 a nested provision says what it does, in R5 none does.
+func allTyped(p map[string]any, typed bool) bool {
 	for _, item := range listOf(p["provision"]) {
 		inner := item.(map[string]any)
-		if text(inner["type"]) != "permit" && text(inner["type"]) != "deny" || !allTyped(inner) {
+		if says := slices.Contains([]string{"permit", "deny"}, text(inner["type"])); says != typed || !typed && inner["type"] != nil || !allTyped(inner, typed) {
 			return false
 		}
 	}
@@ -83,7 +108,7 @@ func baseOf(c map[string]any) (base answer, root map[string]any, clear bool) {
 	word := map[string]answer{"OPTIN": permits, "OPTOUT": denies, "permit": permits, "deny": denies}
 	if isR5(c) {
 		base, clear = word[text(c["decision"])]
-		return base, map[string]any{"period": c["period"], "provision": c["provision"]}, clear
+		return base, map[string]any{"period": c["period"], "provision": c["provision"], "grantee": c["grantee"], "controller": c["controller"]}, clear
 	}
 	root, _ = c["provision"].(map[string]any)
 	rule, typed := word[codeIn(c["policyRule"])], word[text(root["type"])]
@@ -113,7 +138,7 @@ func (s *situation) standing(c map[string]any, heard said, base answer, root map
 		heard.lapsed = "revoked"
 	case outcome == denies && (status == "inactive" || status == "entered-in-error"):
 		heard.answer, heard.doubted = denies, doubted
-	case outcome == denies && (status == "draft" || status == "proposed"):
+	case outcome == denies && slices.Contains([]string{"draft", "proposed", "not-done"}, status):
 		heard.answer, heard.lapsed = unsure, "proposed" // a denial in the making may be one
 	case !slices.Contains([]string{"rejected", "inactive", "entered-in-error", "draft", "proposed", "not-done"}, status):
 		return unreadable()
@@ -226,7 +251,7 @@ func (s *situation) reach(p map[string]any, kind answer, r *record, timed bool) 
 	if timed {
 		met = s.inForce(p)
 	}
-	for _, key := range []string{"actor", "action", "purpose", "class", "code", "securityLabel", "data"} {
+	for _, key := range []string{"actor", "action", "purpose", "class", "resourceType", "documentType", "code", "securityLabel", "data", "grantee", "controller"} {
 		list := listOf(p[key])
 		one := certainly(len(list) == 0)
 		for _, item := range list {
@@ -248,7 +273,13 @@ func (s *situation) criterion(key string, item map[string]any, kind answer, r *r
 		return actionMet(item)
 	case "purpose":
 		return s.purposeMet(item)
-	case "class":
+	case "grantee":
+		return s.actorMet(map[string]any{"reference": item})
+	case "controller":
+		return s.isClinic(text(item["reference"]))
+	case "documentType":
+		return doubt
+	case "class", "resourceType":
 		return classMet(item, r)
 	case "code":
 		return codeMet(item, r)
@@ -270,6 +301,12 @@ func (s *situation) actorMet(a map[string]any) truth {
 	return s.isRecipient(name)
 }
 
+// isClinic asks whether a custodian is the clinic itself. What is filed here and
+// names another one may be meant for the clinic all the same.
+func (s *situation) isClinic(name string) truth {
+	return either(doubt, certainly(slices.Contains(texts(s.clinic["identifiers"]), name)))
+}
+
 func actionMet(concept map[string]any) truth {
 	switch codeIn(concept) {
 	case "disclose":
@@ -288,7 +325,7 @@ func (s *situation) purposeMet(coding map[string]any) truth {
 }
 
 func classMet(coding map[string]any, r *record) truth {
-	if !strings.HasSuffix(text(coding["system"]), "resource-types") {
+	if system := text(coding["system"]); !strings.HasSuffix(system, "/resource-types") && !strings.HasSuffix(system, "/fhir-types") {
 		return doubt
 	}
 	return certainly(text(coding["code"]) == r.dataset)

@@ -65,7 +65,7 @@ func (s *situation) opinionOn(r *record) *opinion {
 	o.part2 = s.underPart2(r)
 	s.papers(o, steps)
 	s.sessionNotes(o, r)
-	for _, patient := range r.subjects {
+	for _, patient := range s.personsOf(r) {
 		o.said = map[string]bool{}
 		s.restricted(o, r, patient, steps)
 		s.related(o, r, patient)
@@ -80,7 +80,7 @@ func (s *situation) opinionOn(r *record) *opinion {
 		o.because("clinic-choice")
 	}
 	o.effect = effectOf(o.names())
-	asked := steps.selfPay || steps.agreed || steps.consent || steps.part2 || asksRelationship(s)
+	asked := steps.selfPay || steps.agreed || steps.consent || steps.part2 || asksRelationship(s) || len(s.choice) > 0 // the law or the clinic
 	if o.effect == "permit" && (!asked || len(r.subjects) == 0) {
 		o.effect = "not-applicable"
 	}
@@ -157,15 +157,19 @@ func (s *situation) papers(o *opinion, steps binding) {
 
 // sessionNotes is step 2. A document whose type nobody wrote down may be one.
 func (s *situation) sessionNotes(o *opinion, r *record) {
-	untyped := len(r.codes) == 0 && (r.dataset == "DocumentReference" || r.dataset == "Composition")
+	document := slices.Contains([]string{"DocumentReference", "Composition", "DocumentManifest"}, r.dataset)
+	untyped := len(r.codes) == 0 && document
 	for key, reason := range map[string]string{"psychotherapy_notes": "psychotherapy-notes", "sud_counseling_notes": "sud-counseling-notes"} {
 		never := texts(s.clinic[key])
+		if document && slices.ContainsFunc(texts(s.clinic[key+"_authors"]), func(a string) bool { return slices.Contains(r.providers, a) }) {
+			o.because(reason)
+		}
 		for _, code := range r.codes {
 			if slices.Contains(never, code) {
 				o.because(reason)
 			}
 		}
-		if untyped && len(never) > 0 {
+		if untyped && len(never)+len(texts(s.clinic[key+"_authors"])) > 0 {
 			o.because(reason)
 		}
 	}
@@ -179,7 +183,7 @@ func (s *situation) restricted(o *opinion, r *record, patient string, steps bind
 	for _, paper := range s.restrictions {
 		binds := paper["kind"] == "self-pay" && steps.selfPay || paper["kind"] == "agreed" && steps.agreed
 		ended := paper["ended_on"] != "" && paper["ended_by"] != "" && paper["ended_on"] <= s.today()
-		if paper["subject"] != patient || !binds || ended {
+		if s.person(paper["subject"]) != patient || !binds || ended {
 			continue
 		}
 		towards := both(s.meansRecipient(paper["recipient"]), s.meansRecipient(paper["plan"]))
@@ -280,7 +284,7 @@ func (s *situation) related(o *opinion, r *record, patient string) {
 	}
 	var own []row
 	for _, member := range s.members {
-		if member["subject"] == patient {
+		if s.person(member["subject"]) == patient {
 			own = append(own, member)
 		}
 	}
@@ -344,7 +348,7 @@ func following(day string) string {
 
 // sharedMember: one id for two people, on whatever days.
 func (s *situation) sharedMember(patient string, ids map[string]bool) bool {
-	return slices.ContainsFunc(s.members, func(other row) bool { return ids[other["member_id"]] && other["subject"] != patient })
+	return slices.ContainsFunc(s.members, func(other row) bool { return ids[other["member_id"]] && s.person(other["subject"]) != patient })
 }
 
 // contradicted: a roster that on one day gives a person two ids does not know

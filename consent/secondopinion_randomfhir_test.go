@@ -17,7 +17,7 @@ func (d dice) consent(patient string, n int) map[string]any {
 	c := map[string]any{"resourceType": "Consent", "id": fmt.Sprintf("k%d", n), "status": d.status(),
 		"scope":    concept(terminology+"consentscope", d.one("patient-privacy", "patient-privacy", "patient-privacy", "patient-privacy", "research", "treatment")),
 		"category": []any{concept("http://loinc.org", "59284-0")}, "patient": map[string]any{"reference": "Patient/" + patient},
-		"dateTime": d.one("2025-01-10", "2025-01-10", "2025-01-10T10:00:00Z", "2026-07-05")}
+		"dateTime": d.one("2025-01-10", "2025-01-10", "2025-01-10T10:00:00Z", "2026-03-01", "2026-07-05")}
 	root := d.provision(0)
 	switch d.IntN(20) {
 	case 0: // no base
@@ -42,6 +42,65 @@ func (d dice) consent(patient string, n int) map[string]any {
 		}
 	}
 	return c
+}
+
+// consentR5 is a random Consent of R5: its decision, and exceptions without a
+// type.
+func (d dice) consentR5(patient string, n int) map[string]any {
+	c := map[string]any{"resourceType": "Consent", "id": fmt.Sprintf("k%d", n), "status": d.status(), "decision": d.one("permit", "permit", "deny"),
+		"category": []any{d.category()}, "subject": map[string]any{"reference": "Patient/" + patient}, "date": d.one("2025-01-10", "2026-03-01", "2026-07-05")}
+	if c["status"] == "proposed" || c["status"] == "rejected" {
+		c["status"] = d.one("not-done", "unknown")
+	}
+	if c["status"] == "active" {
+		if inner := untyped(d.provision(1)); d.chance(50) {
+			c["provision"] = []any{inner}
+		}
+		root := map[string]any{}
+		if d.times(root, 15); root["period"] != nil {
+			c["period"] = root["period"]
+		}
+	}
+	if d.chance(20) {
+		c["grantee"] = []any{d.actor()["reference"]}
+	}
+	if d.chance(10) {
+		c["controller"] = []any{map[string]any{"reference": d.one("Organization/clearview", "Organization/clearview", "Organization/other-plan", "Organization/nobody-known")}}
+	}
+	switch d.IntN(40) {
+	case 0:
+		c["modifierExtension"] = []any{map[string]any{"url": "urn:x", "valueBoolean": true}}
+	case 1:
+		delete(c, "decision")
+	case 2:
+		c["scope"] = concept(terminology+"consentscope", "patient-privacy")
+	case 3:
+		c["provision"] = []any{map[string]any{"type": "deny"}}
+	}
+	return c
+}
+
+func (d dice) category() map[string]any {
+	if d.chance(60) {
+		return concept("http://loinc.org", "59284-0")
+	}
+	return concept(terminology+"consentscope", d.one("patient-privacy", "patient-privacy", "research", "treatment"))
+}
+
+// untyped is a provision as R5 writes it.
+func untyped(p map[string]any) map[string]any {
+	delete(p, "type")
+	if list, ok := p["class"].([]any); ok {
+		delete(p, "class")
+		p["resourceType"] = []any{coding("http://hl7.org/fhir/fhir-types", text(list[0].(map[string]any)["code"]))}
+	}
+	for _, inner := range listOf(p["provision"]) {
+		untyped(inner.(map[string]any))
+	}
+	if len(p) == 0 { // an empty object is no FHIR
+		p["action"] = []any{concept(terminology+"consentaction", "disclose")}
+	}
+	return p
 }
 
 func (d dice) status() string {
