@@ -106,13 +106,16 @@ func (a *Agent) nextPending(ctx context.Context, exchange string) (*pendingDrop,
 
 func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) (*Delivered, error) {
 	result := &Delivered{Exchange: x.name, Number: drop.number, State: stateSealed}
-	fallen, err := a.judgeAgain(ctx, x, drop)
+	judged, err := a.judgeAgain(ctx, x, drop)
+	if err == nil {
+		err = a.noteJudged(ctx, a.db, x.name, drop.number, madeByDelivery, judged.reading)
+	}
 	if err != nil {
 		return result, err
 	}
 	reason := ""
-	if fallen != extract.NoReason {
-		reason = fallen.String()
+	if judged.reason != extract.NoReason {
+		reason = judged.reason.String()
 	} else if reason, err = a.sealedOtherwise(ctx, x, drop); err != nil {
 		return result, err
 	}
@@ -130,7 +133,7 @@ func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) 
 			}
 		}
 		result.State, result.Reason = stateVoided, reason
-		return result, a.void(ctx, x, drop, files, reason, disclosure)
+		return result, a.void(ctx, x, drop, files, judged, reason, disclosure)
 	}
 	if err := a.mayLeave(ctx, x); err != nil { // a hold, or another approval, may have come while the drop was judged
 		return result, err
@@ -211,7 +214,7 @@ func (a *Agent) decisionIndex(drop *pendingDrop) (string, error) {
 // void takes a drop back before it was delivered. It undoes nothing that other
 // drops stand on: codes and row keys stay. Later undelivered drops of the
 // exchange were built upon this one and fall with it.
-func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File, reason, disclosure string) error {
+func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File, judged *judgement, reason, disclosure string) error {
 	note := reason + disclosure
 	err := inTx(ctx, a.db, func(tx *sql.Tx) error {
 		rows, err := tx.QueryContext(ctx, `SELECT number FROM delivery WHERE exchange = ? AND number >= ? AND state IN (?, ?) ORDER BY number`,
@@ -242,7 +245,7 @@ func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files 
 				return err
 			}
 		}
-		return nil
+		return a.noteVoided(ctx, tx, x.name, drop.number, numbers, judged.persons)
 	})
 	if err != nil {
 		return err
@@ -283,23 +286,37 @@ func removeSealed(files []transfer.File) error {
 }
 
 // judgeAgain decides every record of a drop once more, by the directives,
-// restrictions and rosters of this moment. It returns the first reason for
-// which a record may no longer leave.
-func (a *Agent) judgeAgain(ctx context.Context, x *exchange, drop *pendingDrop) (extract.Reason, error) {
+// restrictions and rosters of this moment.
+func (a *Agent) judgeAgain(ctx context.Context, x *exchange, drop *pendingDrop) (*judgement, error) {
 	r := a.newRun(x, RunOptions{AsOf: drop.asOf})
 	if err := r.loadInputs(ctx); err != nil {
-		return extract.NoReason, err
+		return nil, err
 	}
 	decider, err := consent.NewDecider(r.request(), r.tables)
 	if err != nil {
-		return extract.NoReason, fail(PolicyRefused, err, "", "policy %s", x.policy.Name)
+		return nil, fail(PolicyRefused, err, "", "policy %s", x.policy.Name)
 	}
 	plain, err := a.openDecisionIndex(drop)
 	if err != nil {
-		return extract.NoReason, err
+		return nil, err
 	}
 	defer plain.Close()
-	return rejudge(ctx, plain, r.tables, decider)
+	judged, fallen := &judgement{reading: r.reading}, map[consent.Subject]bool{}
+	err = rejudge(ctx, plain, r.tables, decider, func(facts *extract.Facts, reasons extract.ReasonSet) {
+		if judged.reason == extract.NoReason {
+			judged.reason = reasons.First()
+		}
+		if reasons&byPatient != 0 {
+			for _, s := range facts.Subjects {
+				fallen[r.tables.People.Intern(s)] = true
+			}
+		}
+	})
+	hash := a.keyedHash("revocation-person")
+	for person := range fallen {
+		judged.persons = append(judged.persons, hash(r.tables.People.ID(person)))
+	}
+	return judged, err
 }
 
 type decisionReader struct {
@@ -340,11 +357,11 @@ func (a *Agent) openDecisionIndex(drop *pendingDrop) (io.ReadCloser, error) {
 }
 
 // rejudge reads the index to its authenticated end: a cut file is an error,
-// never a shorter list.
-func rejudge(ctx context.Context, index io.Reader, tables *consent.Tables, decider *consent.Decider) (extract.Reason, error) {
+// never a shorter list. It tells of each record that may no longer leave.
+func rejudge(ctx context.Context, index io.Reader, tables *consent.Tables, decider *consent.Decider, fell func(*extract.Facts, extract.ReasonSet)) error {
 	in := bufio.NewReaderSize(index, 256<<10)
-	altered := func(err error) (extract.Reason, error) {
-		return extract.NoReason, fail(Altered, err, "restore the state from its backup", "decision index cannot be read")
+	altered := func(err error) error {
+		return fail(Altered, err, "restore the state from its backup", "decision index cannot be read")
 	}
 	var facts extract.Facts
 	var buf []byte
@@ -352,7 +369,7 @@ func rejudge(ctx context.Context, index io.Reader, tables *consent.Tables, decid
 	for ctx.Err() == nil {
 		what, err := in.ReadByte()
 		if errors.Is(err, io.EOF) {
-			return extract.NoReason, nil
+			return nil
 		}
 		if err != nil {
 			return altered(err)
@@ -376,10 +393,10 @@ func rejudge(ctx context.Context, index io.Reader, tables *consent.Tables, decid
 			tables.People.Intern(s) // known to the run; whoever has no directive is in no input
 		}
 		if decision := decider.DecideAgain(&facts, what == build.DecisionPart2, declared); decision.Reasons != 0 {
-			return decision.Reasons.First(), nil
+			fell(&facts, decision.Reasons)
 		}
 	}
-	return extract.NoReason, ctx.Err()
+	return ctx.Err()
 }
 
 // destination connects to where a recipient wants its drops.

@@ -24,6 +24,9 @@ type acceptedInput struct {
 	Kind   string `json:"kind"`
 	Rows   int    `json:"rows"`
 	SHA256 string `json:"sha256"`
+
+	path    string
+	written time.Time
 }
 
 // Groups of protective inputs whose closing rows are kept together: a denial
@@ -56,13 +59,17 @@ func (r *run) loadInputs(ctx context.Context) error {
 			return err
 		}
 	}
+	known, err := r.agent.knownRevocations(ctx)
+	if err != nil {
+		return err
+	}
 	for group, table := range map[string]keeper{directiveGroup: r.tables.Directives, restrictionGroup: r.tables.Restrictions, programGroup: r.tables.Programs} {
 		if err := r.restoreClosings(ctx, group, table); err != nil {
 			return err
 		}
 	}
 	r.tables.Encounters = consent.NewEncounters(r.tables.Programs, r.tables.People)
-	return nil
+	return r.noteRevocations(ctx, known)
 }
 
 func newTables() *consent.Tables {
@@ -125,7 +132,8 @@ func (r *run) looksUp(roster string) bool {
 func (r *run) loadInput(ctx context.Context, name string) error {
 	c := r.agent.Config.Inputs[name]
 	path := r.agent.Config.Path(c.File)
-	if err := r.fresh(name, path, c); err != nil {
+	written, err := r.fresh(name, path, c)
+	if err != nil {
 		return err
 	}
 	in, err := r.readInput(ctx, name, path, c.Kind)
@@ -136,6 +144,7 @@ func (r *run) loadInput(ctx context.Context, name string) error {
 	if err := r.notShrunken(ctx, name, c, in.Rows); err != nil {
 		return err
 	}
+	in.path, in.written = path, written
 	r.inputs = append(r.inputs, *in)
 	return nil
 }
@@ -145,14 +154,14 @@ func (r *run) loadInput(ctx context.Context, name string) error {
 const clockSlack = 15 * time.Minute
 
 // fresh refuses an input that is missing or older than the stricter of the
-// limits of configuration and policy.
-func (r *run) fresh(name, path string, c InputConfig) error {
+// limits of configuration and policy. It gives when the file was written.
+func (r *run) fresh(name, path string, c InputConfig) (written time.Time, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return stale(nil, "have it exported again", "protective input %s is missing: %s", name, path)
+		return written, stale(nil, "have it exported again", "protective input %s is missing: %s", name, path)
 	}
 	if err != nil {
-		return stale(err, "", "protective input %s", name)
+		return written, stale(err, "", "protective input %s", name)
 	}
 	limit := time.Duration(c.MaxAge)
 	if g, ok := r.policy.Inputs[name]; ok && g.MaxAge < limit {
@@ -160,14 +169,14 @@ func (r *run) fresh(name, path string, c InputConfig) error {
 	}
 	age := r.agent.Now().Sub(info.ModTime())
 	if age < -clockSlack {
-		return stale(nil, "set the clocks of this machine and of the one that exports it, then have it exported again",
+		return written, stale(nil, "set the clocks of this machine and of the one that exports it, then have it exported again",
 			"protective input %s is dated %s in the future, so its age cannot be told: %s", name, (-age).Round(time.Minute), path)
 	}
 	if age > limit {
-		return stale(nil, "have it exported again", "protective input %s is %s old, more than the %s allowed: %s",
+		return written, stale(nil, "have it exported again", "protective input %s is %s old, more than the %s allowed: %s",
 			name, age.Round(time.Minute), limit, path)
 	}
-	return nil
+	return info.ModTime(), nil
 }
 
 // notShrunken refuses an input of which more rows are gone than allowed since

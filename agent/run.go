@@ -47,6 +47,7 @@ type run struct {
 
 	tables     *consent.Tables
 	inputs     []acceptedInput
+	reading    int64 // of the inputs, see revocationSchema
 	scratchDir string
 	dropDir    string
 	builder    *transfer.Builder

@@ -22,7 +22,7 @@ import (
 
 // schema is the durable state beside River's own tables and the ledger's.
 // Nothing in it is derived from a person except keyed hashes (code, row_key,
-// closing), whose keys are wrapped by the clinic's master key.
+// closing, revocation), whose keys are wrapped by the clinic's master key.
 const schema = `
 CREATE TABLE IF NOT EXISTS exchange (
 	name        TEXT PRIMARY KEY,
@@ -139,7 +139,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	return inTx(ctx, db, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, schema+approvalSchema); err != nil {
+		if _, err := tx.ExecContext(ctx, schema+approvalSchema+revocationSchema); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, ledger.Schema)

@@ -1,0 +1,218 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"filippo.io/age"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/posternhealth/postern/internal/phi"
+	"github.com/posternhealth/postern/ledger"
+	"github.com/posternhealth/postern/policies"
+	"github.com/posternhealth/postern/transfer"
+)
+
+// SentDrop is a drop that went to a recipient, whole or perhaps in part, and
+// holds rows about a subject.
+type SentDrop struct {
+	Exchange  string           `json:"exchange"`
+	Number    int64            `json:"number"`
+	Recipient string           `json:"recipient"` // as it was then
+	Sent      time.Time        `json:"sent"`      // delivered; of one whose delivery has not ended, committed
+	State     string           `json:"state"`
+	Note      string           `json:"note,omitempty"`
+	Rows      map[string]int64 `json:"rows"` // by dataset
+}
+
+// SentAbout lists what has been sent about a subject under any of the ids that
+// were merged, and tells how many drops it looked through. The archive's
+// private key opens the row indexes; it is only read, and kept nowhere.
+func (a *Agent) SentAbout(ctx context.Context, subject phi.Bytes, archiveKey string) (sent []SentDrop, searched int, err error) {
+	text, err := os.ReadFile(archiveKey)
+	var identities []age.Identity
+	if err == nil {
+		identities, err = transfer.ParseIdentities(text)
+	}
+	if err != nil {
+		return nil, 0, fail(KeyTrouble, err, "name the file of the archive's private key, which `postern init` had put into a safe", "archive key")
+	}
+	ids, err := a.allIDs(ctx, subject)
+	if err != nil {
+		return nil, 0, err
+	}
+	commits, err := a.committedDrops(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	drops, err := a.exposedDrops(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, d := range drops {
+		commit := commits[d.manifest]
+		rows := map[string]int64{}
+		err := a.readRowIndex(ctx, d.dir, commit, identities, func(dataset string, about phi.Text) {
+			if slices.Contains(ids, about) {
+				rows[dataset]++
+			}
+		})
+		if err != nil {
+			return nil, 0, err
+		}
+		if d.Recipient, d.Rows = commit.Recipient, rows; len(rows) > 0 {
+			sent = append(sent, d.SentDrop)
+		}
+	}
+	return sent, len(drops), nil
+}
+
+// allIDs are the ids of a subject, merged ones included, by what the clinic
+// knows now. A list of merges that is old still counts: leaving it out would
+// answer with less.
+func (a *Agent) allIDs(ctx context.Context, subject phi.Bytes) ([]phi.Text, error) {
+	r := a.newRun(&exchange{policy: new(policies.Policy)}, RunOptions{DryRun: true})
+	for _, name := range r.inputNames() {
+		if r.isMerges(name) {
+			c := a.Config.Inputs[name]
+			if _, err := r.readInput(ctx, name, a.Config.Path(c.File), c.Kind); err != nil {
+				return nil, stale(err, "mend the file", "protective input %s", name)
+			}
+		}
+	}
+	if err := r.restoreClosings(ctx, mergeGroup, r.tables.Merges); err != nil {
+		return nil, err
+	}
+	if err := r.tables.Merges.Settle(); err != nil {
+		return nil, err
+	}
+	people := r.tables.People
+	var ids []phi.Text
+	for _, id := range people.IDs(people.Intern(subject)) {
+		ids = append(ids, phi.Text(id))
+	}
+	return ids, nil
+}
+
+// exposedDrop is a drop of which a byte may have left.
+type exposedDrop struct {
+	SentDrop
+	dir, manifest string
+}
+
+func (a *Agent) exposedDrops(ctx context.Context) (list []exposedDrop, err error) {
+	rows, err := a.db.QueryContext(ctx, `SELECT exchange, number, state, note, dir, manifest, CASE delivered WHEN 0 THEN committed ELSE delivered END
+		FROM delivery WHERE exposed = 1 ORDER BY exchange, number`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var d exposedDrop
+		var at int64
+		if err := rows.Scan(&d.Exchange, &d.Number, &d.State, &d.Note, &d.dir, &d.manifest, &at); err != nil {
+			return nil, err
+		}
+		d.Sent = time.UnixMilli(at).UTC()
+		list = append(list, d)
+	}
+	return list, rows.Err()
+}
+
+// committedDrop is what the ledger says of the commit of a drop.
+type committedDrop struct {
+	Manifest  string            `json:"manifest_sha256"`
+	Recipient string            `json:"recipient"`
+	Private   map[string]string `json:"private_sha256"`
+}
+
+// committedDrops reads the ledger's commits, by the SHA-256 of the manifest.
+func (a *Agent) committedDrops(ctx context.Context) (map[string]committedDrop, error) {
+	commits := map[string]committedDrop{}
+	for entry, err := range a.LedgerEntries(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		var event struct {
+			Kind ledger.Kind   `json:"kind"`
+			Data committedDrop `json:"data"`
+		}
+		// What is not told in these words is another kind of event.
+		if err := json.Unmarshal(entry.Text, &event); err == nil && event.Kind == ledger.DropCommitted {
+			commits[event.Data.Manifest] = event.Data
+		}
+	}
+	return commits, nil
+}
+
+// readRowIndex reads the row index of a drop as a stream, a line at a time, to
+// its authenticated end, and holds its SHA-256 against the ledger's.
+func (a *Agent) readRowIndex(ctx context.Context, dir string, commit committedDrop, identities []age.Identity, visit func(dataset string, about phi.Text)) (err error) {
+	altered := func(err error) error {
+		return fail(Altered, err, "restore the state from its backup", "row index of %s", dir)
+	}
+	found, err := filepath.Glob(filepath.Join(a.dropsDir(), dir, transfer.PrivateFolder, "*.row-index.*"))
+	if err != nil || len(found) != 1 {
+		return altered(errors.New("it is not there"))
+	}
+	file, err := os.Open(found[0])
+	if err != nil {
+		return altered(err)
+	}
+	defer file.Close() // it was only read
+	digest := sha256.New()
+	sealed, err := age.Decrypt(io.TeeReader(file, digest), identities...)
+	if errors.As(err, new(*age.NoIdentityMatchError)) {
+		return fail(KeyTrouble, nil, "name the private half of the archive key that `postern keys show` prints, or of the one before it", "the archive key does not open the row index of %s", dir)
+	}
+	if err != nil {
+		return altered(err)
+	}
+	plain, err := zstd.NewReader(sealed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return altered(err)
+	}
+	defer plain.Close()
+	if err := rowIndexLines(ctx, plain, visit); err != nil {
+		return errors.Join(ctx.Err(), altered(err))
+	}
+	if hex.EncodeToString(digest.Sum(nil)) != commit.Private[filepath.Base(found[0])] {
+		return altered(errors.New("it is not the one that the ledger names"))
+	}
+	return nil
+}
+
+// rowIndexLines reads the columns of build's books: part, line, file,
+// source_line, entry, dataset, subject.
+func rowIndexLines(ctx context.Context, plain io.Reader, visit func(dataset string, about phi.Text)) error {
+	lines := csv.NewReader(plain)
+	lines.ReuseRecord = true
+	header, err := lines.Read()
+	if err != nil {
+		return err
+	}
+	dataset, subject := slices.Index(header, "dataset"), slices.Index(header, "subject")
+	if dataset < 0 || subject < 0 {
+		return errors.New("it has no columns dataset and subject")
+	}
+	for ctx.Err() == nil {
+		cells, err := lines.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err // csv's errors tell the line and quote nothing of it
+		}
+		visit(cells[dataset], phi.Text(cells[subject]))
+	}
+	return ctx.Err()
+}
