@@ -85,17 +85,16 @@ type Decider struct {
 
 	standing extract.ReasonSet // of the agreement and the purpose: the same for all records
 	today    extract.Day
-	now      int64                // DecidedAt, Unix time
-	civil    int64                // DecidedAt as the clinic's clock shows it
-	listed   bool                 // whether an opt-out of registries binds
-	minors   *policies.MinorRules // nil when the policy names none
-	leave2   bool                 // whether Part 2 records stay by the clinic's choice
+	now      int64 // DecidedAt, Unix time
+	civil    int64 // DecidedAt as the clinic's clock shows it
+	listed   bool  // whether an opt-out of registries binds
+	leave2   bool  // whether Part 2 records stay by the clinic's choice
 
-	ground *policies.Part2Ground // that stands for consent under Part 2; nil: none does
-
-	who      []match // by Directives.who
-	accepted []bool  // by Directives.forms: attested for Part 2
-	bound    []match // by Restrictions.list: in force and towards this recipient
+	who      []match   // by Directives.who
+	bears    []bearing // by Directives.provisions
+	verdicts []verdict // by Directives.trees
+	accepted []bool    // by Directives.forms: attested for Part 2
+	bound    []match   // by Restrictions.list: in force and towards this recipient
 }
 
 // NewDecider prepares a request. It fails when the request can never be
@@ -123,12 +122,8 @@ func NewDecider(req Request, t *Tables) (*Decider, error) {
 	d.today, d.now = extract.DayOf(at), at.Unix()
 	d.civil = int64(d.today)*86400 + int64(hour*3600+minute*60+second)
 	d.standing = d.agreement(&p.Agreement)
-	if d.minors = p.People.MinorRules; d.minors == nil && p.People.Minors != "" {
-		return nil, fmt.Errorf("policy %s: the rules for minors of %s are not loaded", p.Name, p.People.Minors)
-	}
 	d.listed = p.People.RegistryOptOut || req.RecipientKind == "registry" && d.steps.Consent
 	d.leave2 = p.People.Part2LeaveOut || p.Output.Part2Rows == "leave-out"
-	d.ground = p.Part2Ground(req.RecipientKind, d.today)
 	d.settleDirectives()
 	d.settleRestrictions()
 	return d, nil

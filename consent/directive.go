@@ -57,7 +57,6 @@ type directive struct {
 	ended  extract.Day // explicit end of a denial, NoDay when none
 	status status
 	scope  scope
-	signer signer
 }
 
 // source is where a directive came from.
@@ -110,7 +109,6 @@ const (
 	stateLaw
 	research
 	otherMatters // advance directives, consent to treatment: nothing about disclosure
-	treatment    // who consented to which care: a row of a registry, asked about minors alone
 )
 
 // effect is what a provision says when it matches.
@@ -130,6 +128,11 @@ type provision struct {
 	next             uint16 // relative to the directive's root
 	effect           effect
 	flags            flags
+}
+
+// everyDay tells whether the day on which data were made matters nothing.
+func (p *provision) everyDay() bool {
+	return p.dataFrom == extract.NoDay && p.dataTo == anyDayTo && p.flags&dataUnclear == 0
 }
 
 // flags say how the limits of a provision are to be read.
@@ -164,6 +167,11 @@ type who struct {
 
 // what are the criteria that each record settles.
 type what struct{ labels, classes, codes, data []string }
+
+// everything tells whether the criteria restrict nothing.
+func (w *what) everything() bool {
+	return len(w.labels)+len(w.classes)+len(w.codes)+len(w.data) == 0
+}
 
 // forms are the names by which a directive says which form was signed.
 type forms struct{ names []string }
@@ -267,7 +275,7 @@ func (d *Directives) find(s Subject, id identity) (found *directive, met int) {
 
 // equal tells whether two directives of one identity say the same.
 func equal(a, b *directive) bool {
-	return a.status == b.status && a.scope == b.scope && a.signer == b.signer && a.form == b.form && a.signed == b.signed && a.ended == b.ended && a.tree == b.tree
+	return a.status == b.status && a.scope == b.scope && a.form == b.form && a.signed == b.signed && a.ended == b.ended && a.tree == b.tree
 }
 
 // tree gives the provisions of a directive in pre-order.

@@ -18,13 +18,41 @@ const (
 	denies
 )
 
-// judgement goes through one directive for one record.
-type judgement struct {
-	d       *Decider
-	f       *extract.Facts
-	tree    []provision
+// verdict is what a tree of provisions says.
+type verdict struct {
+	said    outcome
+	root    effect
 	lapsed  bool // a permit would have matched, but its period is over
 	unclear bool // a permit may match, but a criterion cannot be evaluated
+	asks    bool // each record anew
+}
+
+// says is what a directive says about a record.
+func (d *Decider) says(n *directive, f *extract.Facts) verdict {
+	v := d.verdicts[n.tree]
+	if v.asks {
+		v = d.judge(n.tree, f)
+	}
+	return v
+}
+
+// judge goes through a tree for one record.
+func (d *Decider) judge(number uint32, f *extract.Facts) verdict {
+	ds := d.tables.Directives
+	t := &ds.trees[number]
+	j := judgement{d: d, f: f, tree: ds.at(number), bears: d.bears[t.first:][:t.count]}
+	j.root = j.tree[0].effect
+	j.said = j.of(0)
+	return j.verdict
+}
+
+// judgement goes through one tree for one record.
+type judgement struct {
+	d     *Decider
+	f     *extract.Facts
+	tree  []provision
+	bears []bearing
+	verdict
 }
 
 // of judges provision i. A rule says its effect where all its criteria match,
@@ -34,7 +62,7 @@ type judgement struct {
 // a permit does not.
 func (j *judgement) of(i uint16) outcome {
 	p := &j.tree[i]
-	m := j.matches(p)
+	m := j.matches(p, j.bears[i])
 	if m == no {
 		return silent
 	}
@@ -63,31 +91,16 @@ func (j *judgement) of(i uint16) outcome {
 }
 
 // matches tells whether all criteria of a provision match.
-func (j *judgement) matches(p *provision) match {
-	m := min(j.d.who[p.who], j.ofData(p))
-	if m == no {
+func (j *judgement) matches(p *provision, b bearing) match {
+	if b == apart {
 		return no
 	}
-	if m = min(m, j.what(p)); m == no {
+	m := min(j.ofData(p), j.what(p))
+	if b == lapsed {
+		j.lapsed = j.lapsed || m == yes
 		return no
 	}
-	switch {
-	case p.flags&periodUnclear != 0:
-		return unsure
-	case j.clock(p, fromInstant) < p.from:
-		return no
-	case j.clock(p, toInstant) >= p.to:
-		j.lapsed = j.lapsed || p.effect == permit && m == yes
-		return no
-	}
-	return m
-}
-
-func (j *judgement) clock(p *provision, instant flags) int64 {
-	if p.flags&instant != 0 {
-		return j.d.now
-	}
-	return j.d.civil
+	return min(m, match(b))
 }
 
 // zoneSlack is how many days around a limit with a time of day are unclear: the
@@ -100,7 +113,7 @@ func (j *judgement) ofData(p *provision) match {
 	if p.flags&dataUnclear != 0 {
 		return unsure
 	}
-	if p.dataFrom == extract.NoDay && p.dataTo == anyDayTo {
+	if p.everyDay() {
 		return yes
 	}
 	inner, outer := extract.Span{From: p.dataFrom, To: p.dataTo}, extract.Span{From: p.dataFrom, To: p.dataTo}

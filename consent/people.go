@@ -6,7 +6,6 @@ import (
 	"hash/maphash"
 	"slices"
 
-	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/phi"
 )
 
@@ -48,7 +47,6 @@ type People struct {
 	into      []Subject             // by number: whose id it is since it was merged; itself elsewhere
 	aliases   map[Subject][]Subject // the numbers of ids that were merged into a patient's
 	unsettled map[Subject]struct{}  // who may be one person with another
-	births    []extract.Span        // by number; noted only where rules for minors ask
 }
 
 // slot finds a patient in one look into memory for the slot and one for the

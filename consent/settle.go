@@ -1,9 +1,25 @@
 package consent
 
-import "strings"
+import (
+	"strings"
 
-// settleDirectives judges once what no record changes: whom, from whom, for
-// what and by which act each provision is, and which forms are attested.
+	"github.com/posternhealth/postern/extract"
+)
+
+// bearing is what a request settles of a provision for all records: whom, from
+// whom, for what and by which act it is, and whether it holds now.
+type bearing uint8
+
+const (
+	apart   bearing = iota // it matches no record
+	perhaps                // one that meets its other criteria may match
+	whole                  // such a record matches
+	lapsed                 // such a record would have matched a permit whose period is over
+)
+
+// settleDirectives judges once what no record changes: how each provision
+// bears on the request, what a directive says whose criteria ask nothing of the
+// record, and which forms are attested.
 func (d *Decider) settleDirectives() {
 	ds := d.tables.Directives
 	if ds == nil {
@@ -15,12 +31,55 @@ func (d *Decider) settleDirectives() {
 		w := &ds.who.values[i]
 		d.who[i] = min(w.action, d.recipients(w.recipients, names), custodians(w.custodians, d.request.Self), d.purposes(w.purposes))
 	}
+	d.bears = make([]bearing, len(ds.provisions))
+	for i := range d.bears {
+		d.bears[i] = d.bearing(&ds.provisions[i], d.who[ds.provisions[i].who])
+	}
+	d.verdicts = make([]verdict, len(ds.trees))
+	for i := range d.verdicts[1:] {
+		number := uint32(i + 1)
+		d.verdicts[number] = d.judge(number, &extract.Facts{})
+		d.verdicts[number].asks = d.asks(number)
+	}
 	d.accepted = make([]bool, len(ds.forms.values))
 	for i := range d.accepted {
 		for _, name := range ds.forms.values[i].names {
 			d.accepted[i] = d.accepted[i] || contains(d.rules.AcceptForms, []byte(name)) || contains(d.rules.AcceptForms, []byte(lastSegment(name)))
 		}
 	}
+}
+
+func (d *Decider) bearing(p *provision, concerned match) bearing {
+	clock := func(instant flags) int64 {
+		if p.flags&instant != 0 {
+			return d.now
+		}
+		return d.civil
+	}
+	switch {
+	case concerned == no:
+		return apart
+	case p.flags&periodUnclear != 0:
+		return perhaps
+	case clock(fromInstant) < p.from:
+		return apart
+	case clock(toInstant) < p.to:
+		return bearing(concerned)
+	case concerned == yes && p.effect == permit:
+		return lapsed
+	}
+	return apart
+}
+
+// asks tells whether what a tree says depends on the record.
+func (d *Decider) asks(number uint32) bool {
+	t := &d.tables.Directives.trees[number]
+	for i, p := range d.tables.Directives.at(number) {
+		if d.bears[int(t.first)+i] != apart && !(p.everyDay() && d.tables.Directives.what.values[p.what].everything()) {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *Decider) purposes(rule []string) match {

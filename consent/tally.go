@@ -68,11 +68,9 @@ func (d *Decider) optsOut(n *directive, f *extract.Facts) (r extract.ReasonSet) 
 	if !asked || n.status == inError {
 		return 0
 	}
-	tree := d.tables.Directives.tree(n)
-	j := judgement{d: d, f: f, tree: tree}
-	said := j.of(0)
-	takenBack := n.scope == research && tree[0].effect == permit && (n.status == revoked || n.status == refused)
-	if said >= deniesPerhaps && !d.over(n) || said != silent && takenBack {
+	v := d.says(n, f)
+	takenBack := n.scope == research && v.root == permit && (n.status == revoked || n.status == refused)
+	if v.said >= deniesPerhaps && !d.over(n) || v.said != silent && takenBack {
 		r = r.With(extract.ClinicChoice)
 	}
 	return r
@@ -119,13 +117,12 @@ func (d *Decider) take(t *tally, number uint32, f *extract.Facts, part2Record bo
 	if !d.relevant(n, part2Record) || n.status == inError {
 		return
 	}
-	j := judgement{d: d, f: f, tree: d.tables.Directives.tree(n)}
-	said := j.of(0)
-	if j.tree[0].effect == permit && (n.status != active && n.status != pending || d.over(n)) {
-		t.takeFormer(n, number, said, j.unclear)
+	v := d.says(n, f)
+	if v.root == permit && (n.status != active && n.status != pending || d.over(n)) {
+		t.takeFormer(n, number, v.said, v.unclear)
 		return
 	}
-	switch {
+	switch said := v.said; {
 	case said >= deniesPerhaps && d.over(n):
 	case said >= deniesPerhaps && (n.status == pending || n.status != active && n.ended == extract.NoDay):
 		t.reasons = t.reasons.With(extract.ConsentIndeterminate)
@@ -135,8 +132,8 @@ func (d *Decider) take(t *tally, number uint32, f *extract.Facts, part2Record bo
 	case said == permits && (n.signed == extract.NoDay || n.signed <= d.today):
 		d.permit(t, n, number)
 	default:
-		t.unclear = t.unclear || j.unclear || said == permits
-		t.expired = t.expired || j.lapsed
+		t.unclear = t.unclear || v.unclear || said == permits
+		t.expired = t.expired || v.lapsed
 	}
 }
 
