@@ -12,6 +12,7 @@ import (
 var consentCommands = []command{
 	{"consent test", "DIR | FILE …", "run consent cases: decisions and all reasons are held against what the rules ask for", consentTest, true},
 	{"consent decide", "EXCHANGE", "records in as JSON lines, decisions out: the effect, all reasons, the directive relied on", consentDecide, false},
+	{"consent revocations", "[--exchange E] [--since DATE] [--over TIME] [--subject ID --archive-key FILE]", "what patients took back, denied or restricted: how long until it counted, and what had been sent to whom", consentRevocations, false},
 }
 
 // consentCommand hands over to the word that follows.
