@@ -101,7 +101,9 @@ func (a *Agent) newRun(x *exchange, opt RunOptions) *run {
 	if opt.Workers == 0 {
 		opt.Workers = 2
 	}
-	return &run{agent: a, x: x, policy: x.policy, opt: opt, tables: newTables(), stages: &build.Stages{Exchange: x.name}}
+	tables := newTables()
+	tables.Merges.On = extract.DayOf(opt.DecidedAt)
+	return &run{agent: a, x: x, policy: x.policy, opt: opt, tables: tables, stages: &build.Stages{Exchange: x.name}}
 }
 
 func (r *run) execute(ctx context.Context) error {

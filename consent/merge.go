@@ -20,19 +20,23 @@ var (
 // restrictions, membership and codes. It is filled by loaders, then Settle gives
 // it to the people, before anything else names one of them.
 type Merges struct {
+	On     extract.Day // the day of decision: an end that comes later is none yet
 	people *People
 	list   []merge
 }
 
 type merge struct {
 	from, into phi.Text
-	unresolved bool // they may be one person
-	ended      bool // they are not, by whom and when
+	unresolved bool        // they may be one person
+	ended      extract.Day // since when they are not; NoDay while nobody has said so
+	file       string      // "" of one that has vanished
+	line       int
 	identity   identity
 }
 
 // NewMerges gives an empty list about these people, of whom none is known yet.
-func NewMerges(people *People) *Merges { return &Merges{people: people} }
+// Every end in it has come, unless On says otherwise.
+func NewMerges(people *People) *Merges { return &Merges{On: anyDayTo, people: people} }
 
 // Load takes in one more list of merges. Any defect is an *InputError.
 //
@@ -42,8 +46,8 @@ func NewMerges(people *People) *Merges { return &Merges{people: people} }
 func (m *Merges) Load(path string) (Input, error) {
 	return withTable(path, mergeRequired, mergeOptional, func(t *extract.Table) (Input, error) {
 		return readTable(path, t, func(c *cells) {
-			n := merge{from: phi.Text(c.patient("from")), into: phi.Text(c.patient("into"))}
-			switch n.ended = c.end() != extract.NoDay; c.text("status") {
+			n := merge{from: phi.Text(c.patient("from")), into: phi.Text(c.patient("into")), ended: c.end(), file: path, line: c.Line()}
+			switch c.text("status") {
 			case "", "merged":
 			case "unresolved":
 				n.unresolved = true
@@ -85,14 +89,15 @@ func (m *Merges) links(file string, rec *extract.Record) error {
 		case kind != "Patient" || other == "" || self == "":
 			return &InputError{file, int(rec.Place.Line), "Patient.link does not tell which two Patients it links; write both by id"}
 		}
+		n := merge{from: phi.Text(self), into: phi.Text(other), ended: extract.NoDay, file: file, line: int(rec.Place.Line)}
 		switch link.member("type").text() {
 		case "replaced-by":
-			m.add(merge{from: phi.Text(self), into: phi.Text(other)})
 		case "replaces":
-			m.add(merge{from: phi.Text(other), into: phi.Text(self)})
+			n.from, n.into = n.into, n.from
 		default:
-			m.add(merge{from: phi.Text(self), into: phi.Text(other), unresolved: true})
+			n.unresolved = true
 		}
+		m.add(n)
 	}
 	return nil
 }
@@ -107,45 +112,75 @@ func (m *Merges) add(n merge) {
 var errMergesLate = errors.New("merges must be settled before anything else names a patient")
 
 // Settle makes one person of the ids that were merged. An id that is given up
-// for two others, or for one that was given up for it, is a contradiction:
-// all of them stay unresolved. An end takes back every row from the one id into
-// the other.
+// for two others, or through others for itself, is a contradiction: none of
+// these rows merges anybody, and all whom they name stay unresolved. An end
+// takes back every row from the one id into the other.
 func (m *Merges) Settle() error {
 	if m.people.Len() > 0 {
 		return errMergesLate
 	}
-	into, open := map[phi.Text]phi.Text{}, [][2]phi.Text{}
+	into, open := m.resolve()
 	for _, n := range m.inForce() {
-		known, met := into[n.from]
-		switch {
-		case n.unresolved, met && known != n.into:
-			open = append(open, [2]phi.Text{n.from, n.into})
-		default:
-			into[n.from] = n.into
+		if into[n.from] == n.into && !n.unresolved {
+			m.people.merge(m.people.Intern([]byte(n.from)), m.people.Intern([]byte(n.into)))
+			delete(into, n.from)
 		}
 	}
-	for _, n := range m.inForce() {
-		if into[n.from] != n.into || n.unresolved {
-			continue
-		}
-		if !m.people.merge(m.people.Intern([]byte(n.from)), m.people.Intern([]byte(n.into))) {
-			open = append(open, [2]phi.Text{n.from, n.into})
-		}
-		delete(into, n.from)
-	}
-	for _, pair := range open {
-		for _, id := range pair {
+	for _, n := range open {
+		for _, id := range []phi.Text{n.from, n.into} {
 			m.people.Link(m.people.Intern([]byte(id)))
 		}
 	}
 	return nil
 }
 
+// resolve gives for each id that is given up the one that stands for it, and the
+// rows that say nothing certain.
+func (m *Merges) resolve() (into map[phi.Text]phi.Text, open []merge) {
+	into = map[phi.Text]phi.Text{}
+	contrary := map[phi.Text]bool{}
+	for _, n := range m.inForce() {
+		if known, met := into[n.from]; !n.unresolved {
+			contrary[n.from] = contrary[n.from] || met && known != n.into
+			into[n.from] = n.into
+		}
+	}
+	for from := range into {
+		at, met := into[from], map[phi.Text]bool{}
+		for ; at != "" && at != from && !met[at]; at = into[at] {
+			met[at] = true
+		}
+		contrary[from] = contrary[from] || at == from
+	}
+	for _, n := range m.inForce() {
+		if n.unresolved || contrary[n.from] {
+			open = append(open, n)
+		}
+		if contrary[n.from] {
+			delete(into, n.from)
+		}
+	}
+	return into, open
+}
+
+// Doubts are the rows and links that leave open whether two ids are one person.
+func (m *Merges) Doubts() (list []Doubt) {
+	_, open := m.resolve()
+	for _, n := range open {
+		why := "contradicts another row: an id is given up for two others, or for itself"
+		if n.unresolved {
+			why = "leaves open whether the two are one person"
+		}
+		list = append(list, Doubt{n.file, n.line, n.file == "", why})
+	}
+	return list
+}
+
 // inForce are the rows that were not taken back, in their order.
 func (m *Merges) inForce() []merge {
 	ended := map[identity]bool{}
 	for _, n := range m.list {
-		ended[n.identity] = ended[n.identity] || n.ended
+		ended[n.identity] = ended[n.identity] || n.ended != extract.NoDay && n.ended <= m.On
 	}
 	return slices.DeleteFunc(slices.Clone(m.list), func(n merge) bool { return ended[n.identity] })
 }
@@ -175,7 +210,7 @@ func (m *Merges) Restore(rows []ClosingRow) error {
 			return errClosing
 		}
 		if !present[row.Key] {
-			m.list = append(m.list, merge{from: phi.Text(ids[0]), into: phi.Text(ids[1]), unresolved: unresolved, identity: row.Key})
+			m.list = append(m.list, merge{from: phi.Text(ids[0]), into: phi.Text(ids[1]), unresolved: unresolved, ended: extract.NoDay, identity: row.Key})
 		}
 	}
 	return nil

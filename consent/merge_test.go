@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -58,8 +59,12 @@ func TestMerges(t *testing.T) {
 		"nobody has decided":                                {[]string{"old,p1,unresolved"}, func(*world) {}, present, "merge-unresolved"},
 		"two lists disagree":                                {[]string{"old,p1", "old,p1,unresolved"}, func(*world) {}, present, "merge-unresolved"},
 		"given up for two":                                  {[]string{"old,p1", "old,p2"}, func(*world) {}, score("p2", "2026-03-02"), "merge-unresolved"},
-		"given up for two, seen from the first":             {[]string{"old,p1", "old,p2"}, func(*world) {}, old, "merge-unresolved"},
-		"each given up for the other":                       {[]string{"old,p1", "p1,old"}, func(w *world) { w.roster("old,M1,2026-01-01,") }, present, "merge-unresolved"},
+		"given up for two, seen from the first":             {[]string{"old,p1", "old,p2"}, func(*world) {}, old, "not-a-member,merge-unresolved"},
+		"each given up for the other":                       {[]string{"old,p1", "p1,old"}, func(w *world) { w.roster("old,M1,2026-01-01,") }, present, "not-a-member,merge-unresolved"},
+		"given up for two joins neither, in either order":   {[]string{"old,p1", "old,p2"}, func(w *world) { w.registry("p1,general,deny,active") }, old, "not-a-member,merge-unresolved"},
+		"given up for two, the other first":                 {[]string{"old,p2", "old,p1"}, func(w *world) { w.registry("p1,general,deny,active") }, old, "not-a-member,merge-unresolved"},
+		"a circle of three joins nobody":                    {[]string{"p1,x", "x,y", "y,p1"}, func(w *world) { w.registry("x,general,deny,active") }, present, "merge-unresolved"},
+		"who is given up for one of a circle is that one":   {[]string{"p1,x", "x,p1", "z,p1"}, func(w *world) { w.registry("z,general,deny,active") }, present, "consent-denied,merge-unresolved"},
 		"taken back":                                        {[]string{"old,p1,,2026-05-01,officer"}, func(w *world) { w.registry("old,general,deny,active") }, present, ""},
 		"taken back in another row":                         {[]string{"old,p1", "old,p1,,2026-05-01,officer"}, func(w *world) { w.registry("old,general,deny,active") }, present, ""},
 		"an unresolved pair says nothing about a third":     {[]string{"old,p1,unresolved"}, func(*world) {}, score("p2", "2026-03-02"), ""},
@@ -157,6 +162,38 @@ func TestAMergeThatVanishedHolds(t *testing.T) {
 	}
 }
 
+// An end counts from its day on; until then the row closes, and outlives its file.
+func TestAnEndOfAMergeThatHasNotCome(t *testing.T) {
+	w := newWorld(t)
+	for on, one := range map[string]bool{"2026-07-05": true, "2026-07-06": false} {
+		m := NewMerges(NewPeople())
+		m.On = day(on)
+		_, err := m.Load(w.file("merges.csv", "from,into,ended_on,ended_by", []string{"old,p1,2026-07-06,officer"}))
+		w.must(errors.Join(err, m.Settle()))
+		if p := m.people; (p.Intern([]byte("old")) == p.Intern([]byte("p1"))) != one || (len(m.Closing()) == 1) != one {
+			t.Errorf("on %s", on)
+		}
+	}
+}
+
+func TestMergesInDoubt(t *testing.T) {
+	w := newWorld(t)
+	m := NewMerges(NewPeople())
+	path := w.file("merges.csv", "from,into,status", []string{"a,b,", "a,c,", "d,e,unresolved", "f,g,"})
+	_, err := m.Load(path)
+	w.must(err)
+	kept := NewMerges(NewPeople())
+	_, err = kept.Load(w.file("earlier.csv", "from,into,status", []string{"h,i,unresolved"}))
+	w.must(errors.Join(err, m.Restore(kept.Closing())))
+	var lines []string
+	for _, d := range m.Doubts() {
+		lines = append(lines, fmt.Sprint(filepath.Base(d.File), d.Line, d.Earlier))
+	}
+	if got := strings.Join(lines, " "); got != "merges.csv2 false merges.csv3 false merges.csv4 false .0 true" {
+		t.Errorf("doubts: %s", got)
+	}
+}
+
 func TestMergesRefuse(t *testing.T) {
 	w := newWorld(t)
 	for row, why := range map[string]string{
@@ -187,7 +224,7 @@ func TestWhoeverIsMergedIsOne(t *testing.T) {
 			if into == 0 {
 				continue
 			}
-			m.add(merge{from: name(from), into: name(into)})
+			m.add(merge{from: name(from), into: name(into), ended: extract.NoDay})
 			was := group[from]
 			for i, g := range group {
 				if g == was {
