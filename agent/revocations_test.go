@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -279,4 +280,72 @@ func TestSentAbout(t *testing.T) {
 	refused(h.archiveKey(), agent.Altered)
 	h.must(os.Remove(index(treatment)))
 	refused(h.archiveKey(), agent.Altered)
+}
+
+// TestRevocationTellsTheRecipientNothing: what follows a revocation is, byte for
+// byte of what the recipient can read, what it would be had the clinic never
+// seen the person again.
+func TestRevocationTellsTheRecipientNothing(t *testing.T) {
+	t.Parallel()
+	for exchange, c := range map[string]struct {
+		whom   func(*house) (person, known string)
+		revoke func(h *house, person string)
+		files  []string
+	}{
+		scores: {func(h *house) (string, string) {
+			person, _, member := h.released(h.drop(scores, 1))
+			return person, member
+		}, func(h *house, person string) { h.deny(person) }, []string{scoresCSV}},
+		treatment: {func(h *house) (string, string) { person := h.optedIn()[0]; return person, "Patient/" + person }, func(h *house, person string) {
+			if n := h.change(consentsCSV, func(line string) string {
+				if strings.HasPrefix(line, person+",general,permit,") {
+					return strings.Replace(line, ",active,", ",revoked,", 1)
+				}
+				return line
+			}); n != 1 {
+				h.t.Fatalf("%d rows were revoked", n)
+			}
+		}, []string{patientsND, encountersND, observationsND, conditionsND}},
+	} {
+		t.Run(exchange, func(t *testing.T) {
+			t.Parallel()
+			base := build(t, synthetic.Options{Patients: 200})
+			base.run(exchange, agent.RunOptions{})
+			base.deliver(exchange)
+			person, known := c.whom(base)
+			if !has(base.drop(exchange, 1), known) {
+				t.Fatal("the person was not released")
+			}
+			revoked, gone := base.copied(), base.copied()
+			c.revoke(revoked, person)
+			removed := 0
+			for _, name := range c.files {
+				removed += gone.change(name, func(line string) string {
+					if strings.Contains(line, person) {
+						return ""
+					}
+					return line
+				})
+			}
+			for number := int64(2); number <= 3; number++ {
+				a, b := revoked.run(exchange, agent.RunOptions{}), gone.run(exchange, agent.RunOptions{})
+				if removed == 0 || a.Released != b.Released || a.Source != b.Source+int64(removed) {
+					t.Fatalf("of %d records %d were released, of %d without %d of the person %d", a.Source, a.Released, b.Source, removed, b.Released)
+				}
+				d, other := revoked.drop(exchange, number), gone.drop(exchange, number)
+				if number == 2 {
+					sameForRecipient(t, d, other)
+				}
+				if !maps.EqualFunc(d.parts, other.parts, bytes.Equal) || !maps.Equal(d.sizes, other.sizes) { // later ones name the ciphertexts of earlier ones
+					t.Errorf("the plaintexts of drop %d differ", number)
+				}
+				if has(d, known) {
+					t.Error("the person is in a later drop")
+				}
+			}
+			if e := revoked.only(person).Exchanges; len(e) != 1 || e[0].Number != 2 || e[0].Voided != nil {
+				t.Errorf("in effect: %+v", e)
+			}
+		})
+	}
 }
