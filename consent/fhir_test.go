@@ -223,9 +223,21 @@ func TestConsentSources(t *testing.T) {
 		newWorld(t).consents(same, other).expect(o, "consent-indeterminate")
 	})
 	t.Run("another resource", func(t *testing.T) {
-		w := newWorld(t).consents(`{"resourceType":"Organization","id":"x"}`)
-		if w.tables.Directives.Len() != 0 {
+		w := newWorld(t).consents(`{"resourceType":"Organization","id":"x"}`, same)
+		if w.tables.Directives.Len() != 1 {
 			t.Error("it was taken for a directive")
+		}
+		var defect *InputError
+		if _, err := w.loadConsents(`{"resourceType":"Organization","id":"x"}`); !errors.As(err, &defect) {
+			t.Errorf("a file without a Consent: %v", err)
+		}
+	})
+	t.Run("nearly a patient", func(t *testing.T) {
+		for _, ref := range []string{"Patient/p1 ", "Patient/p%31", "Patient/p1|2", "Patient/\uff501", "patient/p1"} {
+			var defect *InputError
+			if _, err := newWorld(t).loadConsents(strings.Replace(same, "Patient/p1", ref, 1)); !errors.As(err, &defect) || defect.Line != 1 {
+				t.Errorf("%q: %v", ref, err)
+			}
 		}
 	})
 	t.Run("no id", func(t *testing.T) {

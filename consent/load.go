@@ -30,7 +30,9 @@ func readResources(ctx context.Context, files []extract.File, dataset string, ta
 	for {
 		err := errors.Join(ctx.Err(), chunks.Next(&chunk))
 		if errors.Is(err, io.EOF) && ctx.Err() == nil {
-			in.sha256 = digestOf(chunks.Sums())
+			if in.sha256 = digestOf(chunks.Sums()); in.rows == 0 && len(files) > 0 { // an export that failed looks like this, too
+				return in, &InputError{files[0].Path, 0, "holds no " + dataset}
+			}
 			return in, nil
 		}
 		if err != nil {

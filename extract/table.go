@@ -13,6 +13,7 @@ import (
 // Table reads a protective input of rows: consents, restrictions, rosters,
 // programs. It is a CSV file (RFC 4180, with a header; .gz and .zst as in an
 // extract). It tolerates nothing: what one bad row protected could leave.
+// Every row ends with a line end, the last too.
 // After Next has given false, Err tells whether the file was read to its end.
 type Table struct {
 	name    string
@@ -67,6 +68,8 @@ func (t *Table) header(file *File, required, optional []string) error {
 	switch {
 	case len(bytes.TrimSpace(head)) == 0:
 		problem = "is empty; it must have a header with " + fmt.Sprint(required)
+	case problem == "" && !bytes.HasSuffix(head, newline):
+		problem = notEnded
 	case problem == "" && !utf8.Valid(head):
 		problem = "the header is not UTF-8"
 	}
@@ -92,6 +95,10 @@ func (t *Table) header(file *File, required, optional []string) error {
 	return nil
 }
 
+// notEnded is the defect of a file that may have lost the rest of a cell: RFC
+// 4180 §2.2 leaves out the last line end, but then nobody can tell.
+const notEnded = "the last row does not end with a line end, so the file may be cut short; end it with one"
+
 // defect is the error of the current line.
 func (t *Table) defect(problem string) error {
 	return &FileError{File: t.name, Line: t.row.Place.Line, Reason: problem}
@@ -102,6 +109,10 @@ func (t *Table) Next() bool {
 	for t.err == nil {
 		switch {
 		case !t.scanner.Next(&t.row):
+			if t.chunk.Size() > 0 && !bytes.HasSuffix(t.chunk.data, newline) {
+				t.err = t.defect(notEnded)
+				return false
+			}
 			t.err = t.chunks.Next(&t.chunk)
 			t.scanner.Reset(&t.chunk)
 		case t.row.Reject == SchemaMismatch:

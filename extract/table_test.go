@@ -46,6 +46,8 @@ func TestTableToleratesNothing(t *testing.T) {
 		{"subject,from\np1,\xff\n", ":2: the row cannot be read: not UTF-8"},
 		{"subject,from\np1,a\"b\n", ":2: the row cannot be read: a quote within a cell that is not quoted"},
 		{"subject,from\np1,\"a\"b\n", ":2: the row cannot be read: text after the closing quote of a cell"},
+		{"subject,from", ":1: the last row does not end"},
+		{"subject,from\np1,x\np2,x", ":3: the last row does not end"},
 		{"subject,from\np1,x\np1,\"a\np2,x\n", ":3: the row cannot be read: a quoted cell that does not end"},
 	} {
 		_, _, err := table(t, c.text)
@@ -56,5 +58,16 @@ func TestTableToleratesNothing(t *testing.T) {
 	}
 	if _, err := OpenTable("nowhere.csv", nil, nil); err == nil {
 		t.Error("a file that is not there is a table")
+	}
+}
+
+// A table that is cut anywhere but after a row is never taken for a whole one.
+func TestATableThatIsCutIsFoundOut(t *testing.T) {
+	text := "subject,from,to\np1,2026-01-01,\n\"p\"\"2\",\"2026\n\",x\np3,,2026-12-31\r\n"
+	for n := range len(text) {
+		rows, _, err := table(t, text[:n])
+		if whole := text[:n] == "subject,from,to\n" || text[:n] == "subject,from,to\np1,2026-01-01,\n" || n == len(text)-len("p3,,2026-12-31\r\n"); whole != (err == nil) {
+			t.Errorf("cut after %d bytes: %q, %v", n, rows, err)
+		}
 	}
 }
