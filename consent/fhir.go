@@ -74,7 +74,7 @@ func (c *consentReader) patient(rec *extract.Record) (found string) {
 			continue
 		}
 		kind, id := splitReference(string(rec.Resolve([]byte(ref))))
-		if kind != "Patient" || found != "" && id != found {
+		if kind != "Patient" || !isPlainID([]byte(id)) || found != "" && id != found {
 			return ""
 		}
 		found = id
