@@ -80,6 +80,11 @@ func TestComparedPeopleAreDecidedSo(t *testing.T) {
 		{General: policies.PermitWithout, Part2: policies.DenyWithout, RegistryOptOut: true},
 		{General: policies.DenyWithout, Part2: policies.DenyWithout, AcceptForms: []string{"tpo-2026"}, Part2LeaveOut: true},
 		{General: policies.DenyWithout, MostRecent: true, Part2: policies.DenyWithout, AcceptForms: []string{"tpo-2026"}, RegistryOptOut: true},
+		{General: policies.PermitWithout, Part2: policies.DenyWithout, AcceptForms: []string{"tpo-2026"}, Grounds: []policies.Part2Ground{
+			{Section: "2.53", Paper: "lapsed", From: day("2026-01-01"), To: day("2026-07-04"), ReviewBy: extract.NoDay},
+			{Section: "2.53", Paper: "A-1", From: day("2026-07-05"), To: extract.NoDay, ReviewBy: day("2026-07-05")},
+			{Section: "2.12(c)(4)", Paper: "Q-1", From: day("2026-01-01"), To: day("2026-12-31"), ReviewBy: extract.NoDay},
+		}},
 	}
 	asked, permitted, files := 0, 0, clinics{}
 	for _, line := range policies.ApplicabilityTable() {

@@ -90,6 +90,8 @@ type Decider struct {
 	listed   bool  // whether an opt-out of registries binds
 	leave2   bool  // whether Part 2 records stay by the clinic's choice
 
+	ground *policies.Part2Ground // that stands for consent under Part 2; nil: none does
+
 	who      []match   // by Directives.who
 	bears    []bearing // by Directives.provisions
 	verdicts []verdict // by Directives.trees
@@ -124,6 +126,7 @@ func NewDecider(req Request, t *Tables) (*Decider, error) {
 	d.standing = d.agreement(&p.Agreement)
 	d.listed = p.People.RegistryOptOut || req.RecipientKind == "registry" && d.steps.Consent
 	d.leave2 = p.People.Part2LeaveOut || p.Output.Part2Rows == "leave-out"
+	d.ground = p.Part2Ground(req.RecipientKind, d.today)
 	d.settleDirectives()
 	d.settleRestrictions()
 	return d, nil

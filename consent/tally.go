@@ -174,14 +174,15 @@ func (t *tally) takeFormer(n *directive, number uint32, said outcome, unclear bo
 	}
 }
 
-// permit adds a permit in force. A state opt-in grounds nothing by itself. For
-// Part 2 the form must be attested and the day of signature known (42 CFR 2.31).
+// permit adds a permit in force. A state opt-in grounds nothing by itself. One
+// under Part 2, which is asked for records under Part 2 alone, meets the general
+// need for them too.
 func (d *Decider) permit(t *tally, n *directive, number uint32) {
 	if n.scope == stateLaw {
 		return
 	}
 	t.general.add(n.signed, number)
-	if d.accepted[n.form] && n.signed != extract.NoDay && (n.scope == part2 || n.scope == general) {
+	if d.underPart2(n) {
 		t.part2.add(n.signed, number)
 	}
 }
@@ -219,7 +220,7 @@ func (d *Decider) conclude(t *tally, part2 bool) (extract.ReasonSet, int) {
 		relied = t.general.relied
 	}
 	if part2 && d.steps.Part2 {
-		if !part2Stands && d.rules.Part2 != policies.PermitWithout {
+		if !part2Stands && d.ground == nil && d.rules.Part2 != policies.PermitWithout {
 			missing(extract.Part2NoConsent)
 		}
 		if part2Stands {

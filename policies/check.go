@@ -89,6 +89,7 @@ func (c *checking) everything() {
 		c.inputs()
 		c.inForce()
 		c.reaches()
+		c.part2Grounds()
 	}
 	for i := range c.Release {
 		if !c.broken["release"] {

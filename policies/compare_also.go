@@ -34,6 +34,7 @@ var also = []struct {
 		return strings.Join(append([]string{c.Expert, c.Method, c.On.String(), c.Expires.String(), fmt.Sprint(c.FineDates)}, c.Conditions...), "; ")
 	}},
 	{"value sets", titles},
+	{"other grounds under Part 2", func(p *Policy) any { return p.groundsInWords() }},
 	{"ambiguous members", func(p *Policy) any { return p.People.IfAmbiguous }},
 	{"layout", func(p *Policy) any { return strings.Trim(p.Output.Layout+", "+p.Output.Also, ", ") }},
 	{"mode", func(p *Policy) any { return p.Output.Mode }},

@@ -126,6 +126,20 @@ var edits = []struct {
 
 	{"consent needed", "acme-phq9-gad7", func(p *Policy) { p.People.General = DenyWithout }, "", "population people"},
 	{"another form of consent", "acme-phq9-gad7", func(p *Policy) { p.People.AcceptForms = []string{"tpo-2026", "tpo-2027"} }, "population people", ""},
+	{"a ground other than consent", "acme-phq9-gad7", func(p *Policy) { p.People.Grounds = []Part2Ground{audit("2026-01-01", "2026-06-30")} }, "population people", ""},
+	{"a longer ground", "acme-program-audit", func(p *Policy) { p.People.Grounds[0].From-- }, "population people", ""},
+	{"a ground without its review", "acme-program-audit", func(p *Policy) { p.People.Grounds[1].ReviewBy = extract.NoDay }, "", ""}, // none now, and the other one holds longer
+	{"a ground reviewed before it ends", "acme-program-audit", func(p *Policy) {
+		p.People.Grounds = p.People.Grounds[:1]
+		p.People.Grounds[0].ReviewBy = day("2026-08-01")
+	}, "", "population people"},
+	{"another ground, as long", "acme-program-audit", func(p *Policy) { p.People.Grounds[0].Paper = "AUDIT-2026-4" }, "", ""},
+	{"a ground of another section", "acme-program-audit", func(p *Policy) {
+		p.People.Grounds = []Part2Ground{audit("2026-01-01", "2026-12-31")}
+		p.People.Grounds[0].Section = "2.52"
+	}, "", "population people"},
+	{"a ground for days without an agreement", "acme-program-audit", func(p *Policy) { p.People.Grounds[0].To = day("2030-12-31") }, "", ""},
+	{"consent instead of a ground", "acme-program-audit", func(p *Policy) { p.People.Grounds, p.People.AcceptForms = nil, []string{"tpo-2026"} }, "population people", "population people"},
 	{"Part 2 rows left out", "acme-phq9-gad7", func(p *Policy) { p.Output.Part2Rows = "leave-out" }, "", "population people"},
 	{"rules for minors", "acme-phq9-gad7", func(p *Policy) { p.People.Minors = "us-ca" }, "", "population people"},
 	{"opt-outs", "outcomes-registry", func(p *Policy) { p.People.RegistryOptOut = false }, "population people", ""},
@@ -159,6 +173,20 @@ var edits = []struct {
 	{"a newer permit overtakes a denial", "acme-phq9-gad7", func(p *Policy) { p.People.MostRecent = true }, "population people", ""},
 	{"a denial beats a newer permit", "acme-phq9-delta", func(p *Policy) { p.People.MostRecent = false }, "", "population people"},
 	{"no audit", "acme-equity-strata", func(p *Policy) { p.Protect.Audit = false }, "population audit", ""},
+}
+
+func audit(from, to string) Part2Ground {
+	return Part2Ground{Section: "2.53", Paper: "AUDIT-1", From: day(from), To: day(to), ReviewBy: extract.NoDay}
+}
+
+// Policies that are in force on no common day are told apart by the day alone.
+func TestGroundsOfPoliciesThatNeverMeet(t *testing.T) {
+	old, new := right(t, "testdata/right/acme-program-audit.yaml"), right(t, "testdata/right/acme-program-audit.yaml")
+	new.Agreement.From, new.Agreement.To = day("2027-01-01"), day("2027-12-31")
+	env := testEnv(t)
+	if c := Compare(old, new, env, env); brief(c.Widens) != "population decided-on" || brief(c.Narrows) != "population decided-on" {
+		t.Error(c)
+	}
 }
 
 func theField(p *Policy, name string) *Field { return fieldNamed(&p.Release[0], name) }

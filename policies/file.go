@@ -90,9 +90,18 @@ type consentFile struct {
 }
 
 type part2File struct {
-	WithoutDirective string   `yaml:"without_directive,required" words:"deny" why:"records of a Part 2 program leave only with consent (42 CFR 2.31)"`
-	AcceptForms      []string `yaml:"accept_forms" about:"the versions of the consent form that the officer has attested"`
-	IfUnsure         string   `yaml:"if_unsure" words:"withhold"`
+	WithoutDirective string       `yaml:"without_directive,required" words:"deny" why:"records of a Part 2 program leave only with consent (42 CFR 2.31)"`
+	AcceptForms      []string     `yaml:"accept_forms" about:"the versions of the consent form that the officer has attested"`
+	Grounds          []groundFile `yaml:"grounds" about:"grounds other than consent, each with its paper"`
+	IfUnsure         string       `yaml:"if_unsure" words:"withhold"`
+}
+
+type groundFile struct {
+	Section  string          `yaml:"section,required" words:"2.12(c)(4)|2.52|2.53" why:"other sections are no ground for a standing release; 2.54 (public health) is about de-identified data, which Part 2 does not bind here" about:"of 42 CFR: a qualified service organization, research, audit and evaluation"`
+	Paper    string          `yaml:"paper,required" about:"the number or name of the agreement or approval"`
+	From     strictyaml.Date `yaml:"from,required" about:"the day it takes effect"`
+	To       strictyaml.Date `yaml:"to" about:"its last day"`
+	ReviewBy strictyaml.Date `yaml:"review_by" about:"the day after which it is none until it was reviewed"`
 }
 
 type minorsFile struct {

@@ -172,15 +172,18 @@ func (f *finding) steps() {
 // part2 finds what is prepared for records of substance use programs that
 // cannot leave, or need nothing.
 func (f *finding) part2() {
-	accepts, out := len(f.People.AcceptForms) > 0, f.whole.leavesPart2Out()
+	accepts, names, out := len(f.People.AcceptForms) > 0, len(f.People.Grounds) > 0, f.whole.leavesPart2Out()
 	const forms = "people.consent.part2.accept_forms"
+	if names && out {
+		f.add(Gap, groundsPath, "remove the grounds, or let the rows leave", "grounds are named, and the rows of Part 2 programs are left out whatever they say")
+	}
 	switch {
 	case accepts && out:
 		f.add(Gap, forms, "remove the forms, or let the rows leave", "forms of consent are accepted, and the rows of Part 2 programs are left out whatever was signed")
 	case accepts && !f.whole.steps.Part2:
 		f.add(DeadRule, forms, "remove them", "Part 2 does not bind de-identified data, so no form is asked for")
 	case f.Notices.Part2 != "" && (out || !accepts):
-		f.add(DeadRule, "notices.part2", "remove it, or accept a form of consent", "no record of a Part 2 program leaves, so the notice goes with none")
+		f.add(DeadRule, "notices.part2", "remove it, or accept a form of consent", "no record of a Part 2 program leaves with consent, so the notice goes with none")
 	}
 }
 

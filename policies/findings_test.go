@@ -62,6 +62,8 @@ func TestFindings(t *testing.T) {
 		{"a basis that the table does not know", "acme-phq9-gad7", func(p *Policy, _ *Env) { p.Basis = "45 CFR 164.512(d)" },
 			"contradiction agreement; dead-rule inputs.consents; dead-rule inputs.restrictions; dead-rule people.consent.part2.accept_forms"},
 		{"forms for rows that stay", "acme-phq9-gad7", func(p *Policy, _ *Env) { p.People.Part2LeaveOut = true }, "gap people.consent.part2.accept_forms"},
+		{"grounds for rows that stay", "acme-program-audit", func(p *Policy, _ *Env) { p.Output.Part2Rows = "leave-out" }, "gap people.consent.part2.grounds"},
+		{"a notice with a ground alone", "acme-program-audit", func(p *Policy, _ *Env) { p.Notices.Part2 = "notice.txt" }, "dead-rule notices.part2"},
 		{"a notice without forms", "acme-phq9-gad7", func(p *Policy, _ *Env) { p.People.AcceptForms = nil }, "dead-rule notices.part2"},
 		{"a file that nothing uses", "outcomes-expert", func(p *Policy, _ *Env) {
 			p.ValueSets["moods"] = &ValueSet{To: extract.NoDay, Codes: Union(Codes("F32.1"), CodePrefix("F32"))}

@@ -242,6 +242,7 @@ func (r *reading) people() {
 	}
 	r.text("people.clinic_choice.because", choice.Because)
 	r.minors()
+	r.grounds()
 	for i, form := range consent.Part2.AcceptForms {
 		r.text(fmt.Sprintf("people.consent.part2.accept_forms[%d]", i), form)
 	}

@@ -48,6 +48,43 @@ func TestLoadedValues(t *testing.T) {
 	}
 }
 
+// A ground is in force from its first day to its last, or to its review,
+// whichever comes first, for the purposes and recipients of its section.
+func TestPart2GroundsInForce(t *testing.T) {
+	p := mustLoad(t, "testdata/right/acme-program-audit.yaml")
+	paper := func(kind, on string) string {
+		if g := p.Part2Ground(kind, day(on)); g != nil {
+			return g.Paper
+		}
+		return ""
+	}
+	p.People.Grounds[0].ReviewBy = day("2026-12-31")
+	for on, want := range map[string]string{"2026-05-31": "", "2026-06-01": "AUDIT-2026-3", "2026-12-31": "AUDIT-2026-3", "2027-01-01": "REVIEW-7", "2027-03-31": "REVIEW-7", "2027-04-01": ""} {
+		if got := paper("health-plan", on); got != want {
+			t.Errorf("on %s: %q, want %q", on, got, want)
+		}
+	}
+	if paper("oversight", "2026-06-01") == "" || paper("registry", "2026-06-01") != "" {
+		t.Error("to whom")
+	}
+	for purpose, want := range map[string]bool{"HPAYMT": true, "HQUALIMP": true, "TREAT": false, "HRESCH": false} {
+		if p.Purpose = purpose; (paper("health-plan", "2026-06-01") != "") != want {
+			t.Errorf("for %s: %v", purpose, !want)
+		}
+	}
+	g := &p.People.Grounds[0]
+	if g.What() != "an audit or evaluation" || (&Part2Ground{Section: "2.99"}).What() != "42 CFR 2.99" {
+		t.Error(g.What())
+	}
+	if g.From = extract.NoDay; paper("health-plan", "2026-06-01") != "" {
+		t.Error("a paper without a first day")
+	}
+	g.Section, p.Purpose = "2.99", "HOPERAT"
+	if g.From = day("2026-01-01"); paper("health-plan", "2026-06-01") != "" {
+		t.Error("a section that is no ground")
+	}
+}
+
 // Check fills in what only schemas tell, and gives the same when called again.
 func TestCheckCompletes(t *testing.T) {
 	p := mustLoad(t, "testdata/right/outcomes-registry.yaml")

@@ -104,7 +104,8 @@ type People struct {
 	General        ConsentRule
 	MostRecent     bool // of directives of one scope and source, a newer permit overtakes a denial
 	Part2          ConsentRule
-	AcceptForms    []string    // Part 2 form versions that the officer has attested
+	AcceptForms    []string // Part 2 form versions that the officer has attested
+	Grounds        []Part2Ground
 	Minors         string      // the jurisdiction whose rules for minors hold, such as us-ca; "" when none is named
 	MinorRules     *MinorRules // of that jurisdiction
 	RegistryOptOut bool        // clinic_choice.registry_opt_out: leave-out

@@ -173,10 +173,22 @@ func tellsOfPart2(p *Policy) string {
 		return "de-identified like all others; no row is marked as one"
 	case !p.ReleasesPart2():
 		return "withheld: the policy lets none leave"
-	case p.Output.Part2Rows == "same-file":
-		return "leave with consent on an accepted form only (" + strings.Join(p.People.AcceptForms, ", ") + "), among the other rows, with the notice " + p.Notices.Part2
 	}
-	return "leave with consent on an accepted form only (" + strings.Join(p.People.AcceptForms, ", ") + "), in files of their own that are always sent, empty or not, with the notice " + p.Notices.Part2
+	var on []string
+	if len(p.People.AcceptForms) > 0 {
+		on = append(on, "with consent on an accepted form only ("+strings.Join(p.People.AcceptForms, ", ")+")")
+	}
+	if len(p.People.Grounds) > 0 {
+		on = append(on, "on "+p.groundsInWords())
+	}
+	where := ", in files of their own that are always sent, empty or not"
+	if p.Output.Part2Rows == "same-file" {
+		where = ", among the other rows"
+	}
+	if p.Notices.Part2 != "" {
+		where += ", with the notice " + p.Notices.Part2
+	}
+	return "leave " + strings.Join(on, ", or ") + where
 }
 
 func tellsOfLayout(p *Policy) string {

@@ -59,7 +59,8 @@ func (v *view) consents(s *Situation) bool {
 			return false
 		}
 	}
-	return !s.Part2 || !v.steps.Part2 || slices.Contains(v.People.AcceptForms, s.Part2Form) || v.People.Part2 == PermitWithout
+	return !s.Part2 || !v.steps.Part2 || slices.Contains(v.People.AcceptForms, s.Part2Form) || v.People.Part2 == PermitWithout ||
+		v.Part2Ground(v.kind, s.DecidedOn) != nil
 }
 
 func (v *view) leavesPart2Out() bool {
@@ -83,7 +84,7 @@ func people(a, b *view) dimension {
 		forms = append(forms, v.People.AcceptForms...)
 	}
 	forms, minors := append(each(forms), "another-form"), minorities(&a.People, &b.People)
-	return dimension{dimPeople, func(s *Situation, try func() bool) {
+	return onDaysOfGrounds(a, b, dimension{dimPeople, func(s *Situation, try func() bool) {
 		for _, s.Part2 = range []bool{false, true} {
 			for _, s.OptedOut = range []bool{false, true} {
 				for _, s.Restriction = range []string{"", selfPay, agreed} {
@@ -100,7 +101,7 @@ func people(a, b *view) dimension {
 				}
 			}
 		}
-	}}
+	}})
 }
 
 // each is a list with each value once, in its order.

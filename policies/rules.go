@@ -106,7 +106,7 @@ func (p *Policy) saysWhatHoldsWithoutDirective(say saying) {
 func (p *Policy) wrote(path string) bool { return p.source != nil && p.source.Has(path) }
 
 func (p *Policy) carriesNotice(say saying) {
-	if p.ReleasesPart2() && p.Notices.Part2 == "" {
+	if p.ReleasesPart2() && len(p.People.AcceptForms) > 0 && p.Notices.Part2 == "" {
 		say("notices.part2", "name the file with the officer's notice, or write output: {part2_rows: leave-out}",
 			"Part 2 records that leave with consent carry a notice (42 CFR 2.32)")
 	}

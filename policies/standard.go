@@ -195,9 +195,9 @@ func (p *Policy) StaysProtected() bool {
 }
 
 // ReleasesPart2 tells whether records of a Part 2 program can leave under the
-// policy: only where it accepts a form of consent for them.
+// policy: only where it accepts a form of consent for them, or names a ground.
 func (p *Policy) ReleasesPart2() bool {
-	return p.StaysProtected() && len(p.People.AcceptForms) > 0 && p.Output.Part2Rows != "leave-out" && !p.People.Part2LeaveOut
+	return p.StaysProtected() && len(p.People.AcceptForms)+len(p.People.Grounds) > 0 && p.Output.Part2Rows != "leave-out" && !p.People.Part2LeaveOut
 }
 
 // conditionRefusal refuses conditions on what selects people by an identifier:

@@ -35,7 +35,7 @@ type Case struct {
 	Programs     []strictyaml.Node `yaml:"programs"`
 	Encounters   []encounter       `yaml:"encounters"`
 	Patients     []patient         `yaml:"patients"`
-	Grounds      []strictyaml.Node `yaml:"grounds"`
+	Grounds      []ground          `yaml:"grounds"`
 	Records      []record          `yaml:"records"`
 	Expect       strictyaml.Node   `yaml:"expect"`
 	Stops        string            `yaml:"stops" words:"input|request"` // in place of expect: what stops before a record is decided
@@ -92,6 +92,15 @@ type clinic struct {
 	Classifier         strictyaml.Node `yaml:"classifier"`
 }
 
+type ground struct {
+	Section   string          `yaml:"section,required"`
+	Recipient string          `yaml:"recipient,required"`
+	Paper     string          `yaml:"paper,required"`
+	From      strictyaml.Date `yaml:"from,required"`
+	To        strictyaml.Date `yaml:"to"`
+	ReviewBy  strictyaml.Date `yaml:"review_by"`
+}
+
 type coverage struct {
 	Subject  string `yaml:"subject,required"`
 	MemberID string `yaml:"member_id"`
@@ -132,4 +141,4 @@ func (c *Case) undecided() (list []string) {
 	return list
 }
 
-var laterFeatures = map[string]bool{"minors": true, "merges": true, "derived": true, "other-grounds": true, "classifier": true}
+var laterFeatures = map[string]bool{"minors": true, "merges": true, "derived": true, "classifier": true}

@@ -154,6 +154,11 @@ func (c *Case) request() consent.Request {
 		General: c.ConsentRule.General, MostRecent: c.ConsentRule.Conflict == "most-recent", Part2: policies.DenyWithout, AcceptForms: c.ConsentRule.AcceptForms, Covered: q.Covered,
 		RegistryOptOut: c.ClinicChoice.RegistryOptOut != "", Part2LeaveOut: c.ClinicChoice.Part2Program != "",
 	}
+	for _, g := range c.Grounds {
+		if g.Recipient == q.Recipient {
+			p.People.Grounds = append(p.People.Grounds, policies.Part2Ground{Section: g.Section, Paper: g.Paper, From: dayOf(g.From), To: dayOf(g.To), ReviewBy: dayOf(g.ReviewBy)})
+		}
+	}
 	if q.Relationship == "yes" || policies.Applies(q.Kind, q.Basis, q.Standard).Relationship {
 		p.People.Roster = roster
 	}

@@ -65,6 +65,10 @@ func TestExplainSays(t *testing.T) {
 		{"a purpose without words", plan, func(p *policies.Policy, _ *policies.Env) { p.Purpose = "XYZ" }, "The purpose is XYZ.", ""},
 		{"the last closed month", plan, func(p *policies.Policy, _ *policies.Env) { p.Release[0].Only[2].Period = policies.LastClosedMonth }, "lies in the last full month", ""},
 		{"a reason that is a sentence", plan, func(p *policies.Policy, _ *policies.Env) { p.Because = "They asked. " }, "The reason: They asked. The law", ""},
+		{"grounds under Part 2 beside a form", plan, func(p *policies.Policy, _ *policies.Env) {
+			p.People.Grounds = []policies.Part2Ground{{Section: "2.53", Paper: "A-1", From: 20500, To: 20600, ReviewBy: 20580}}
+		}, "consent, on the form tpo-2026 (42 CFR 2.31) or for an audit or evaluation under the paper A-1 (42 CFR 2.53), from 2026-02-16 to 2026-05-27, until it is to be reviewed on 2026-05-07.", ""},
+		{"grounds under Part 2 alone", "acme-program-audit", func(*policies.Policy, *policies.Env) {}, "leave only for an audit", "written consent"},
 		{"hours", plan, func(p *policies.Policy, _ *policies.Env) {
 			p.Inputs["consents"] = policies.Guard{MaxAge: 12 * time.Hour}
 		}, "older than 12 hours, or has lost any of its rows", ""},

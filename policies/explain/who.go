@@ -183,15 +183,37 @@ func (e *explaining) part2() {
 		e.say(program+" are left out.", rows, choice)
 	case !e.steps.Part2:
 		e.say(program+" are included, in the same form as others.", "standard", "basis")
-	case len(forms) == 0:
+	case len(forms) == 0 && len(e.People.Grounds) == 0:
 		e.say(program+" are withheld, because the policy accepts no form of consent for them.", at)
 	default:
-		e.say(program+" leave only with the patient's written consent, on the form "+page.Or(forms)+" (42 CFR 2.31).", clauses...)
+		var on []string
+		if len(forms) > 0 {
+			on = append(on, "with the patient's written consent, on the form "+page.Or(forms)+" (42 CFR 2.31)")
+		}
+		for i := range e.People.Grounds {
+			on = append(on, e.otherGround(i))
+			clauses = append(clauses, fmt.Sprintf("%s.grounds[%d]", at, i))
+		}
+		e.say(program+" leave only "+page.Or(on)+".", clauses...)
 		if e.written(at + ".without_directive") {
 			e.say("Without it they are withheld.", at+".without_directive")
 		}
 	}
 	e.unsure(at, "whether a consent for such records covers one of them")
+}
+
+// otherGround is a ground other than consent, in words.
+func (e *explaining) otherGround(i int) string {
+	g := &e.People.Grounds[i]
+	paper := e.text(fmt.Sprintf("people.consent.part2.grounds[%d].paper", i), g.Paper)
+	text := fmt.Sprintf("for %s under the paper %s (42 CFR %s), from %s", g.What(), paper, g.Section, g.From)
+	if g.To != extract.NoDay {
+		text += " to " + g.To.String()
+	}
+	if g.ReviewBy != extract.NoDay {
+		text += ", until it is to be reviewed on " + g.ReviewBy.String()
+	}
+	return text
 }
 
 func (e *explaining) choices() {
