@@ -65,7 +65,7 @@ func (r *rules) yearOf(c extract.Class, span extract.Span) (int, bool) {
 	if !span.Known() {
 		return 0, false
 	}
-	year, _, _ := calendar(span.From)
+	year := span.From.Year()
 	switch {
 	case r.firstYear == 0:
 		return year, true
@@ -136,33 +136,13 @@ func (r *rules) amongOldest(s *Subject, birth extract.Span) bool {
 
 // age is the number of birthdays from birth to at; negative before birth.
 func age(birth, at extract.Day) int {
-	y, m, d := calendar(birth)
-	toY, toM, toD := calendar(at)
+	y, m, d := birth.Time().Date()
+	toY, toM, toD := at.Time().Date()
 	years := toY - y
 	if toM < m || toM == m && toD < d {
 		years--
 	}
 	return years
-}
-
-// calendar is the proleptic Gregorian date of a day. It counts in eras of 400
-// years that begin on 1 March, so that the leap day is the last of its year.
-func calendar(day extract.Day) (year, month, dayOfMonth int) {
-	const era = 146097
-	n := int(day) + 719468
-	eras := n / era
-	if n < 0 {
-		eras = (n - era + 1) / era
-	}
-	n -= eras * era
-	yearOfEra := (n - n/1460 + n/36524 - n/146096) / 365
-	n -= 365*yearOfEra + yearOfEra/4 - yearOfEra/100
-	fromMarch := (5*n + 2) / 153
-	year, month, dayOfMonth = eras*400+yearOfEra, fromMarch+3, n-(153*fromMarch+2)/5+1
-	if month > 12 {
-		year, month = year+1, month-12
-	}
-	return year, month, dayOfMonth
 }
 
 // relative appends the whole days or weeks from the index to a full date,

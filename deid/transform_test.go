@@ -117,12 +117,3 @@ func TestRelative(t *testing.T) {
 		}
 	}
 }
-
-func TestCalendar(t *testing.T) {
-	for day := extract.Day(-800000); day < 3000000; day += 7 {
-		y, m, d := calendar(day)
-		if wantY, wantM, wantD := day.Time().Date(); y != wantY || m != int(wantM) || d != wantD {
-			t.Fatalf("%d: %d-%d-%d, want %s", day, y, m, d, day)
-		}
-	}
-}

@@ -63,7 +63,7 @@ func ParseSpan(value []byte) (s Span, ok bool) {
 		return NoSpan, false
 	}
 	d, rest, ok := digits(rest[1:], 2)
-	if !ok || d < 1 || d > daysIn(y, m) || len(rest) > 0 && rest[0] != 'T' && rest[0] != ' ' {
+	if !ok || d < 1 || d > 28 && d > daysIn(y, m) || len(rest) > 0 && rest[0] != 'T' && rest[0] != ' ' {
 		return NoSpan, false
 	}
 	day := civil(y, m, d)
@@ -83,20 +83,10 @@ func digits(b []byte, n int) (v int, rest []byte, ok bool) {
 	return v, b[n:], true
 }
 
-func daysIn(y, m int) int {
-	switch m {
-	case 4, 6, 9, 11:
-		return 30
-	case 2:
-		if y%4 == 0 && (y%100 != 0 || y%400 == 0) {
-			return 29
-		}
-		return 28
-	}
-	return 31
-}
+func daysIn(y, m int) int { return int(civil(y, m+1, 1) - civil(y, m, 1)) }
 
-// civil is the day number of a proleptic Gregorian date.
+// civil is the day number of a proleptic Gregorian date; month 13 is the next
+// January. time.Date would cost three times as much.
 func civil(y, m, d int) Day {
 	if m <= 2 {
 		y--

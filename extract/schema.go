@@ -260,7 +260,7 @@ func parseFormatted(cell []byte, format string) (Span, bool) {
 	}
 	year, month, day := parts['Y'%64], parts['m'%64], parts['d'%64]
 	if len(cell) > 0 || parts['H'%64] > 23 || parts['M'%64] > 59 || parts['S'%64] > 59 ||
-		year == 0 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
+		year == 0 || month < 1 || month > 12 || day < 1 || day > 28 && day > daysIn(year, month) {
 		return NoSpan, false
 	}
 	d := civil(year, month, day)

@@ -122,7 +122,7 @@ func (g *Gate) declare(format Format, p *Position) error {
 	if p.Path == "" {
 		return errors.New("has no path")
 	}
-	if p.Grammar.kind == undecided {
+	if p.Grammar.judge == nil {
 		return fmt.Errorf("%s has no grammar", p.Path)
 	}
 	for _, kind := range p.Grammar.own {

@@ -62,7 +62,7 @@ func (g *Gate) addPath(p *Position) error {
 	if len(last.children) > 0 {
 		return fmt.Errorf("%s is both a value and a parent of values", p.Path)
 	}
-	last.site = &site{grammar: p.Grammar}
+	last.site = &site{judge: p.Grammar.judge}
 	return nil
 }
 

@@ -70,12 +70,12 @@ func Write(dir string, opt Options) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	c.writeSchema("scores", "One total score of a questionnaire a row", scoreColumns)
+	c.writeSchema("scores")
 	c.writePlaces()
 	c.writeHeaders()
 	if c.Visits {
-		c.writeSchema("visits", "One visit, kept or missed, or one stay a row", visitColumns)
-		c.header(visitsFile, headerOf(visitColumns))
+		c.writeSchema("visits")
+		c.header(visitsFile, "visit_id,person_id,visit_date,kind,outcome,discharge_date,days_after_crisis,provider_npi,birth_date,sex,race,ethnicity,town,state,zip,phone")
 	}
 	for i := range c.Patients {
 		c.writePatient(i)

@@ -9,25 +9,6 @@ import (
 
 const visitsFile = "extract/visits/visits.csv"
 
-var visitColumns = []column{
-	{"visit_id", "string", "record-key", "record", required},
-	{"person_id", "string", "subject-key", "subject", required},
-	{"visit_date", "date", "date", "date", required},
-	{"kind", "string", "code", "code", `"required": true, "enum": ["first-visit", "follow-up", "crisis", "emergency", "inpatient", "telephone"]`},
-	{"outcome", "string", "code", "status", `"required": true, "enum": ["kept", "no-show", "cancelled"]`},
-	{"discharge_date", "date", "date", "", ""},
-	{"days_after_crisis", "integer", "number", "", `"minimum": 0, "maximum": 366`},
-	{"provider_npi", "string", "provider-key", "provider", ""},
-	{"birth_date", "date", "birth-date", "", ""},
-	{"sex", "string", "sex", "", `"enum": ["female", "male", "other", "unknown"]`},
-	{"race", "string", "race", "", ""},
-	{"ethnicity", "string", "ethnicity", "", ""},
-	{"town", "string", "town", "", ""},
-	{"state", "string", "state", "", ""},
-	{"zip", "string", "postcode", "", ""},
-	{"phone", "string", "phone", "", ""},
-}
-
 // writeVisits writes a person's visits: the first, those that follow, the
 // missed ones, and now and then a crisis, which somebody should soon follow up.
 // They have a random stream of their own, so that nothing else depends on them.
