@@ -83,9 +83,20 @@ func (rs *Restrictions) Load(path string) (Input, error) {
 // LoadRoster reads a roster; columns beyond its own are for look-ups. Any
 // defect is an *InputError.
 func LoadRoster(path string, people *People) (*Roster, error) {
-	return withTable(path, rosterRequired, []string{"*"}, func(t *extract.Table) (*Roster, error) {
-		lookups := slices.DeleteFunc(slices.Clone(t.Columns()), func(c string) bool { return slices.Contains(rosterRequired, c) })
-		return readRoster(path, t, lookups, people)
+	return loadRoster(path, rosterRequired, people)
+}
+
+// LoadAttribution reads a list of the patients who are attributed to the clinic,
+// with patient, from and to; columns beyond these, member_id among them, are for
+// look-ups. Any defect is an *InputError.
+func LoadAttribution(path string, people *People) (*Roster, error) {
+	return loadRoster(path, attributionRequired, people)
+}
+
+func loadRoster(path string, required []string, people *People) (*Roster, error) {
+	return withTable(path, required, []string{"*"}, func(t *extract.Table) (*Roster, error) {
+		lookups := slices.DeleteFunc(slices.Clone(t.Columns()), func(c string) bool { return slices.Contains(rosterRequired, c) || slices.Contains(required, c) })
+		return readRoster(path, t, required, lookups, people)
 	})
 }
 

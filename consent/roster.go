@@ -9,18 +9,24 @@ import (
 	"github.com/posternhealth/postern/internal/phi"
 )
 
-// rosterRequired are the columns that every roster has; others are look-ups.
-var rosterRequired = []string{"subject", "member_id", "from", "to"}
+// The columns that every roster, and every list of attribution, has; others are
+// look-ups. A list of attribution need not say under which number somebody is a
+// member.
+var (
+	rosterRequired      = []string{"subject", "member_id", "from", "to"}
+	attributionRequired = []string{"patient", "from", "to"}
+)
 
 // Roster tells who was a member when, and under which id: the relationship
-// that 45 CFR 164.506(c)(4) asks for. It is filled by a loader and then only
-// read.
+// that 45 CFR 164.506(c)(4) asks for. It comes from a payer's roster, a list of
+// attribution or FHIR Coverages, is filled by a loader and then only read.
 type Roster struct {
 	Input
 	columns []string
 	heads   heads // each subject's last row, by end of coverage
 	list    []coverage
 	values  []byte // the cells of all rows
+	files   []string
 }
 
 // coverage is one row of a roster.
@@ -29,23 +35,38 @@ type coverage struct {
 	next      uint32
 	from, to  extract.Day
 	cells     uint64 // where its cells begin in Roster.values
-	ambiguous bool
+	line      uint32
+	file      uint16 // index into Roster.files
+	standing  standing
+	ambiguous bool // its number stands for several people, or its person has two numbers
 }
 
-// readRoster takes in a roster: subject (the clinic's id), member_id, from, to
-// (empty is open), and the columns that look-ups may ask for.
-func readRoster(file string, t table, lookups []string, people *People) (*Roster, error) {
-	r := &Roster{columns: append([]string{"member_id"}, lookups...)}
+// standing is what a row says about membership.
+type standing uint8
+
+const (
+	noCover  standing = iota // it says that there is none, or is of another payer
+	mayCover                 // it cannot be told; it takes nothing from a row that can
+	covers
+)
+
+// readRoster takes in a roster: subject (the clinic's id; in a list of
+// attribution, patient), member_id, from, to (empty is open), and the columns
+// that look-ups may ask for.
+func readRoster(file string, t table, required, lookups []string, people *People) (*Roster, error) {
+	r := &Roster{columns: append([]string{"member_id"}, lookups...), files: []string{file}}
 	in, err := readTable(file, t, func(c *cells) {
-		subject, span := c.patient("subject"), c.span()
-		c.required("member_id")
+		subject, span := c.patient(required[0]), c.span()
+		if slices.Contains(required, "member_id") {
+			c.required("member_id")
+		}
 		if span.From == extract.NoDay {
 			c.fail("from is empty: coverage needs its first day")
 		}
 		if !c.sound() {
 			return
 		}
-		row := coverage{subject: people.Intern([]byte(subject)), from: span.From, to: span.To, cells: uint64(len(r.values))}
+		row := coverage{subject: people.Intern([]byte(subject)), from: span.From, to: span.To, cells: uint64(len(r.values)), line: uint32(c.Line()), standing: covers}
 		for _, column := range r.columns {
 			r.values = appendString(r.values, c.text(column))
 		}
@@ -61,6 +82,7 @@ func readRoster(file string, t table, lookups []string, people *People) (*Roster
 // settle finds the ambiguous rows and chains each subject's rows, the latest
 // first.
 func (r *Roster) settle() {
+	r.list = slices.DeleteFunc(r.list, func(row coverage) bool { return row.standing == noCover })
 	r.findShared()
 	slices.SortFunc(r.list, func(a, b coverage) int {
 		return cmp.Or(cmp.Compare(a.subject, b.subject), cmp.Compare(a.to, b.to), cmp.Compare(a.from, b.from), bytes.Compare(r.member(&a), r.member(&b)))
@@ -68,7 +90,7 @@ func (r *Roster) settle() {
 	for i := range r.list {
 		row := &r.list[i]
 		for j := i - 1; j >= 0 && r.list[j].subject == row.subject; j-- {
-			if other := &r.list[j]; other.to >= row.from && !bytes.Equal(r.member(other), r.member(row)) {
+			if other := &r.list[j]; other.standing == covers && row.standing == covers && other.to >= row.from && !bytes.Equal(r.member(other), r.member(row)) {
 				other.ambiguous, row.ambiguous = true, true
 			}
 		}
@@ -79,15 +101,17 @@ func (r *Roster) settle() {
 
 // findShared marks the rows whose member id stands for several people.
 func (r *Roster) findShared() {
-	order := make([]uint32, len(r.list))
-	for i := range order {
-		order[i] = uint32(i)
+	var order []uint32
+	for i := range r.list {
+		if r.list[i].standing == covers {
+			order = append(order, uint32(i))
+		}
 	}
 	slices.SortFunc(order, func(a, b uint32) int { return bytes.Compare(r.member(&r.list[a]), r.member(&r.list[b])) })
 	for len(order) > 0 {
 		first, n, shared := &r.list[order[0]], 1, false
 		for ; n < len(order) && bytes.Equal(r.member(&r.list[order[n]]), r.member(first)); n++ {
-			shared = shared || r.list[order[n]].subject != first.subject
+			shared = shared || r.list[order[n]].subject != first.subject && len(r.member(first)) > 0
 		}
 		for _, i := range order[:n] {
 			r.list[i].ambiguous = shared
@@ -108,20 +132,28 @@ func (r *Roster) cell(row *coverage, column int) phi.Bytes {
 
 // Value looks a column up for a subject, in the row that covers the day, and
 // in the latest row when none does or no day is known; nil when the subject
-// has no row or the roster was not loaded with the column. It does not allocate.
+// has no row that can be told or the roster was not loaded with the column. It
+// does not allocate.
 func (r *Roster) Value(s Subject, column string, on extract.Span) phi.Bytes {
-	first, at := r.heads.of(s), slices.Index(r.columns, column)
-	if first == 0 || at < 0 {
+	at := slices.Index(r.columns, column)
+	if at < 0 {
 		return nil
 	}
-	row := &r.list[first-1]
-	for i := first; i != 0 && on.Known(); i = r.list[i-1].next {
-		if r.list[i-1].from <= on.From && r.list[i-1].to >= on.To {
-			row = &r.list[i-1]
-			break
+	var latest *coverage
+	for i := r.heads.of(s); i != 0; i = r.list[i-1].next {
+		row := &r.list[i-1]
+		switch {
+		case row.standing != covers:
+		case !on.Known() || row.from <= on.From && row.to >= on.To:
+			return r.cell(row, at)
+		case latest == nil:
+			latest = row
 		}
 	}
-	return r.cell(row, at)
+	if latest == nil {
+		return nil
+	}
+	return r.cell(latest, at)
 }
 
 // Members goes over the member ids of all rows.
@@ -140,21 +172,23 @@ func (r *Roster) covers(s Subject, date extract.Span) extract.Reason {
 	if !date.Known() {
 		return extract.NotAMember
 	}
-	missing := date.To // the last day not yet known to be covered
+	missing, found := date.To, extract.NotAMember // the last day not yet known to be covered
 	for i := r.heads.of(s); i != 0; i = r.list[i-1].next {
 		row := &r.list[i-1]
 		if row.to < date.From || row.from > date.To {
 			continue
 		}
-		if row.ambiguous {
+		switch {
+		case row.ambiguous:
 			return extract.MemberAmbiguous
-		}
-		if row.to >= missing && row.from <= missing {
+		case row.standing == mayCover:
+			found = extract.MemberAmbiguous
+		case row.to >= missing && row.from <= missing:
 			missing = row.from - 1
 		}
 	}
 	if missing >= date.From {
-		return extract.NotAMember
+		return found
 	}
 	return extract.NoReason
 }
@@ -163,12 +197,38 @@ func (r *Roster) covers(s Subject, date extract.Span) extract.Reason {
 func (r *Roster) covered(s Subject, period extract.Span) extract.Reason {
 	found := extract.NotAMember
 	for i := r.heads.of(s); i != 0; i = r.list[i-1].next {
-		if row := &r.list[i-1]; row.to >= period.From && row.from <= period.To {
-			if row.ambiguous {
-				return extract.MemberAmbiguous
-			}
+		row := &r.list[i-1]
+		switch {
+		case row.to < period.From || row.from > period.To:
+		case row.ambiguous:
+			return extract.MemberAmbiguous
+		case row.standing == covers:
 			found = extract.NoReason
+		case found == extract.NotAMember:
+			found = extract.MemberAmbiguous
 		}
 	}
 	return found
+}
+
+// Doubts are the rows that cannot be told apart, or of which cannot be told
+// whether they show a member of the recipient's.
+func (r *Roster) Doubts() (list []Doubt) {
+	for i := range r.list {
+		switch row := &r.list[i]; {
+		case row.ambiguous:
+			list = append(list, Doubt{r.files[row.file], int(row.line), false, "its member id stands for several people, or its person has another one at the same time"})
+		case row.standing == mayCover:
+			list = append(list, Doubt{r.files[row.file], int(row.line), false, "the Coverage does not tell whether it holds: its status, payor or period, or another one of its id"})
+		}
+	}
+	return list
+}
+
+func (r *Roster) fileOf(name string) uint16 {
+	at := slices.Index(r.files, name)
+	if at < 0 {
+		at, r.files = len(r.files), append(r.files, name)
+	}
+	return uint16(at)
 }
