@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"github.com/posternhealth/postern/consent"
@@ -26,7 +27,6 @@ CREATE TABLE IF NOT EXISTS revocation (
 	sealed  BLOB NOT NULL,                   -- revocationText
 	PRIMARY KEY (entry, reading)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS revocation_of ON revocation (person);
 CREATE TABLE IF NOT EXISTS judged (
 	exchange TEXT NOT NULL,
 	number   INTEGER NOT NULL,               -- the drop
@@ -151,14 +151,23 @@ func (r *run) addRevocations(ctx context.Context, tx *sql.Tx, fresh []consent.Re
 	if err := tx.QueryRowContext(ctx, `SELECT coalesce(max(reading), 0) FROM revocation`).Scan(&last); err != nil || len(fresh) == 0 {
 		return err
 	}
-	add, err := tx.PrepareContext(ctx, `INSERT INTO revocation (entry, reading, read, written, person, sealed)
-		SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM revocation WHERE entry = ?1 AND over = 0)`)
+	add, err := tx.PrepareContext(ctx, `INSERT INTO revocation (entry, reading, read, written, person, sealed) VALUES (?, ?, ?, ?, ?, ?)`)
 	if err != nil {
 		return err
 	}
 	defer add.Close()
 	entry, person := r.agent.keyedHash("revocation-entry"), r.agent.keyedHash("revocation-person")
 	for _, v := range fresh {
+		e, p := entry(v.Key[:]), person(r.tables.People.ID(v.Subject))
+		if last != newest { // a reading came between, and may have noted it
+			var known bool
+			if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM revocation WHERE entry = ? AND over = 0)`, e[:]).Scan(&known); err != nil {
+				return err
+			}
+			if known {
+				continue
+			}
+		}
 		text, written := revocationText{Kind: v.Kind}, int64(0)
 		if v.Day != extract.NoDay {
 			text.Day = v.Day.String()
@@ -170,7 +179,6 @@ func (r *run) addRevocations(ctx context.Context, tx *sql.Tx, fresh []consent.Re
 		if err != nil {
 			return err
 		}
-		e, p := entry(v.Key[:]), person(r.tables.People.ID(v.Subject))
 		if _, err := add.ExecContext(ctx, e[:], last+1, now, written, p[:], r.agent.master.Wrap("revocation", plain)); err != nil {
 			return err
 		}
@@ -245,12 +253,33 @@ func (r *run) commitJudged(ctx context.Context, tx *sql.Tx) error {
 // noteVoided writes down because of what drops were voided: what was first met
 // after the judged one had been made, of the persons whose records fell.
 func (a *Agent) noteVoided(ctx context.Context, tx *sql.Tx, exchange string, judged int64, voided []int64, persons [][16]byte) error {
+	theirs := map[[16]byte]bool{}
 	for _, person := range persons {
+		theirs[person] = true
+	}
+	rows, err := tx.QueryContext(ctx, `SELECT entry, reading, person FROM revocation WHERE over = 0 AND reading >
+		coalesce((SELECT max(reading) FROM judged WHERE exchange = ? AND number = ? AND made = ?), 0)`, exchange, judged, madeByRun)
+	if err != nil {
+		return err
+	}
+	var causes []Revocation
+	for rows.Next() {
+		var v Revocation
+		var person []byte
+		if err := rows.Scan(&v.entry, &v.reading, &person); err != nil {
+			return errors.Join(err, rows.Close())
+		}
+		if len(person) == 16 && theirs[[16]byte(person)] {
+			causes = append(causes, v)
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for _, v := range causes {
 		for _, number := range voided {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO voided_by (exchange, number, entry, reading)
-				SELECT ?1, ?2, entry, reading FROM revocation WHERE person = ?3 AND over = 0 AND reading >
-					coalesce((SELECT max(reading) FROM judged WHERE exchange = ?1 AND number = ?4 AND made = ?5), 0)
-				ON CONFLICT DO NOTHING`, exchange, number, person[:], judged, madeByRun); err != nil {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO voided_by (exchange, number, entry, reading) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+				exchange, number, v.entry, v.reading); err != nil {
 				return err
 			}
 		}
