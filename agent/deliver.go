@@ -296,22 +296,30 @@ func (a *Agent) judgeAgain(ctx context.Context, x *exchange, drop *pendingDrop) 
 	if err != nil {
 		return nil, fail(PolicyRefused, err, "", "policy %s", x.policy.Name)
 	}
-	plain, err := a.openDecisionIndex(drop)
-	if err != nil {
-		return nil, err
-	}
-	defer plain.Close()
 	judged, fallen := &judgement{reading: r.reading}, map[consent.Subject]bool{}
-	err = rejudge(ctx, plain, r.tables, decider, func(facts *extract.Facts, reasons extract.ReasonSet) {
-		if judged.reason == extract.NoReason {
-			judged.reason = reasons.First()
+	judge := func(decider *consent.Decider) error {
+		plain, err := a.openDecisionIndex(drop)
+		if err != nil {
+			return err
 		}
-		if reasons&byPatient != 0 {
-			for _, s := range facts.Subjects {
-				fallen[r.tables.People.Intern(s)] = true
+		defer plain.Close()
+		return rejudge(ctx, plain, r.tables, decider, func(facts *extract.Facts, reasons extract.ReasonSet) {
+			if judged.reason == extract.NoReason {
+				judged.reason = reasons.First()
 			}
+			if reasons&byPatient != 0 {
+				for _, s := range facts.Subjects {
+					fallen[r.tables.People.Intern(s)] = true
+				}
+			}
+		})
+	}
+	if x.policy.People.Minors != "" {
+		if err := judge(nil); err != nil {
+			return nil, err
 		}
-	})
+	}
+	err = judge(decider)
 	hash := a.keyedHash("revocation-person")
 	for person := range fallen {
 		judged.persons = append(judged.persons, hash(r.tables.People.ID(person)))
@@ -357,7 +365,10 @@ func (a *Agent) openDecisionIndex(drop *pendingDrop) (io.ReadCloser, error) {
 }
 
 // rejudge reads the index to its authenticated end: a cut file is an error,
-// never a shorter list. It tells of each record that may no longer leave.
+// never a shorter list. It tells of each record that may no longer leave. Without
+// a decider it makes people and births known: where ids were merged since the
+// drop was sealed, the birth under one of them may be told after the records
+// under the other.
 func rejudge(ctx context.Context, index io.Reader, tables *consent.Tables, decider *consent.Decider, fell func(*extract.Facts, extract.ReasonSet)) error {
 	in := bufio.NewReaderSize(index, 256<<10)
 	altered := func(err error) error {
@@ -386,11 +397,11 @@ func rejudge(ctx context.Context, index io.Reader, tables *consent.Tables, decid
 			declared = tables.Programs.DeclaredSince(buf)
 			continue
 		}
-		if _, err := consent.ReadFacts(buf, &facts); err != nil {
+		if _, err := consent.ReadFacts(buf, &facts, tables.People); err != nil {
 			return altered(err)
 		}
-		for _, s := range facts.Subjects {
-			tables.People.Intern(s) // known to the run; whoever has no directive is in no input
+		if decider == nil {
+			continue
 		}
 		if decision := decider.DecideAgain(&facts, what == build.DecisionPart2, declared); decision.Reasons != 0 {
 			fell(&facts, decision.Reasons)

@@ -55,6 +55,8 @@ func (d *Directives) closes(n *directive) bool {
 		return true
 	case n.status == inError || n.scope == otherMatters:
 		return false
+	case n.scope == treatment:
+		return d.consentsToCare(n) && n.signer != byGuardian && n.ended == extract.NoDay
 	case n.status == revoked || n.status == refused:
 		return n.ended == extract.NoDay || d.tree(n)[0].effect == permit
 	}
@@ -113,7 +115,7 @@ func (d *Directives) inDoubt() (list []inDoubt) {
 }
 
 func (d *Directives) encode(n *directive, from *source) []byte {
-	b := append([]byte(nil), closingVersion, byte(from.origin), byte(n.status), byte(n.scope))
+	b := append([]byte(nil), closingVersion, byte(from.origin), byte(n.status), byte(n.scope)|byte(n.signer)<<4)
 	b = appendString(b, d.people.ID(from.subject))
 	b = appendString(b, d.files[from.file])
 	b = binary.AppendUvarint(b, uint64(from.line))
@@ -143,7 +145,9 @@ func (d *Directives) decode(row ClosingRow) (*draft, error) {
 	if r.byte() != closingVersion {
 		return nil, errClosing
 	}
-	n := &draft{source: source{origin: origin(r.byte()), identity: row.Key}, directive: directive{status: status(r.byte()), scope: scope(r.byte())}}
+	n := &draft{source: source{origin: origin(r.byte()), identity: row.Key}, directive: directive{status: status(r.byte())}}
+	scoped := r.byte()
+	n.scope, n.signer = scope(scoped&15), signer(scoped>>4)
 	subject := r.bytes()
 	n.file = d.file(string(r.bytes()))
 	n.line = uint32(r.uint())
@@ -163,7 +167,7 @@ func (d *Directives) decode(row ClosingRow) (*draft, error) {
 		}
 		n.provisions, n.whos, n.whats = append(n.provisions, p), append(n.whos, w), append(n.whats, t)
 	}
-	if r.bad || len(r.b) != 0 || len(subject) == 0 || n.status > inError || n.scope > otherMatters {
+	if r.bad || len(r.b) != 0 || len(subject) == 0 || n.status > inError || n.scope > treatment || n.signer > byPatient|byGuardian {
 		return nil, errClosing
 	}
 	n.subject = d.people.Intern(subject)

@@ -81,6 +81,7 @@ type Decider struct {
 	tables  *Tables
 	steps   policies.Steps
 	rules   *policies.People
+	minors  *policies.MinorRules // nil when the policy names none
 	roster  *Roster
 
 	standing extract.ReasonSet // of the agreement and the purpose: the same for all records
@@ -124,6 +125,9 @@ func NewDecider(req Request, t *Tables) (*Decider, error) {
 	d.today, d.now = extract.DayOf(at), at.Unix()
 	d.civil = int64(d.today)*86400 + int64(hour*3600+minute*60+second)
 	d.standing = d.agreement(&p.Agreement)
+	if d.minors = p.People.MinorRules; d.minors == nil && p.People.Minors != "" {
+		return nil, fmt.Errorf("policy %s: the rules for minors of %s are not loaded", p.Name, p.People.Minors)
+	}
 	d.listed = p.People.RegistryOptOut || req.RecipientKind == "registry" && d.steps.Consent
 	d.leave2 = p.People.Part2LeaveOut || p.Output.Part2Rows == "leave-out"
 	d.ground = p.Part2Ground(req.RecipientKind, d.today)

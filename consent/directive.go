@@ -57,6 +57,7 @@ type directive struct {
 	ended  extract.Day // explicit end of a denial, NoDay when none
 	status status
 	scope  scope
+	signer signer
 }
 
 // source is where a directive came from.
@@ -109,6 +110,7 @@ const (
 	stateLaw
 	research
 	otherMatters // advance directives, consent to treatment: nothing about disclosure
+	treatment    // who consented to which care: a row of a registry, asked about minors alone
 )
 
 // effect is what a provision says when it matches.
@@ -275,7 +277,7 @@ func (d *Directives) find(s Subject, id identity) (found *directive, met int) {
 
 // equal tells whether two directives of one identity say the same.
 func equal(a, b *directive) bool {
-	return a.status == b.status && a.scope == b.scope && a.form == b.form && a.signed == b.signed && a.ended == b.ended && a.tree == b.tree
+	return a.status == b.status && a.scope == b.scope && a.signer == b.signer && a.form == b.form && a.signed == b.signed && a.ended == b.ended && a.tree == b.tree
 }
 
 // tree gives the provisions of a directive in pre-order.

@@ -8,19 +8,20 @@ import (
 	"github.com/posternhealth/postern/internal/phi"
 )
 
-const factsVersion = 1
+const factsVersion = 2
 
 var errFacts = errors.New("an entry of the decision index cannot be read: it was altered, or written by a newer postern")
 
 // AppendFacts appends the facts of a record in the form of the decision index,
-// from which everything in a drop is judged again before it is delivered.
-func AppendFacts(dst []byte, f *extract.Facts) []byte {
+// from which everything in a drop is judged again before it is delivered, with
+// the births of those whom it is about, where they were noted.
+func AppendFacts(dst []byte, f *extract.Facts, people *People) []byte {
 	dst = append(dst, factsVersion)
 	dst = appendString(dst, f.Dataset)
 	dst = appendString(dst, f.ID)
 	dst = appendStrings(dst, f.Subjects)
-	dst = binary.AppendVarint(dst, int64(f.Date.From))
-	dst = binary.AppendVarint(dst, int64(f.Date.To)-int64(f.Date.From))
+	dst = people.appendBirths(dst, f.Subjects)
+	dst = appendSpan(dst, f.Date)
 	dst = appendString(dst, f.Encounter)
 	dst = appendStrings(dst, f.Providers)
 	dst = appendStrings(dst, f.Codes)
@@ -29,8 +30,9 @@ func AppendFacts(dst []byte, f *extract.Facts) []byte {
 }
 
 // ReadFacts reads what AppendFacts wrote into f, whose slices it reuses, and
-// gives the bytes that follow. The values of f alias b.
-func ReadFacts(b []byte, f *extract.Facts) (rest []byte, err error) {
+// gives the bytes that follow. The values of f alias b. Those whom the record is
+// about are among the people from then on, with their births.
+func ReadFacts(b []byte, f *extract.Facts, people *People) (rest []byte, err error) {
 	r := reader{b: b}
 	if r.byte() != factsVersion {
 		return nil, errFacts
@@ -40,8 +42,13 @@ func ReadFacts(b []byte, f *extract.Facts) (rest []byte, err error) {
 	}
 	f.ID = r.bytes()
 	f.Subjects = r.list(f.Subjects)
-	from := r.int()
-	f.Date = extract.Span{From: extract.Day(from), To: extract.Day(from + r.int())}
+	births := r.byte() != 0
+	for _, id := range f.Subjects {
+		if s := people.Intern(id); births {
+			people.NoteBirth(s, r.span())
+		}
+	}
+	f.Date = r.span()
 	f.Encounter = r.bytes()
 	f.Providers = r.list(f.Providers)
 	f.Codes = r.list(f.Codes)
@@ -51,6 +58,31 @@ func ReadFacts(b []byte, f *extract.Facts) (rest []byte, err error) {
 		return nil, errFacts
 	}
 	return r.b, nil
+}
+
+func (p *People) appendBirths(dst []byte, ids []phi.Bytes) []byte {
+	if p.births == nil {
+		return append(dst, 0)
+	}
+	dst = append(dst, 1)
+	for _, id := range ids {
+		birth := extract.NoSpan
+		if s, known := p.Find(id); known {
+			birth = p.birth(s)
+		}
+		dst = appendSpan(dst, birth)
+	}
+	return dst
+}
+
+func appendSpan(dst []byte, s extract.Span) []byte {
+	dst = binary.AppendVarint(dst, int64(s.From))
+	return binary.AppendVarint(dst, int64(s.To)-int64(s.From))
+}
+
+func (r *reader) span() extract.Span {
+	from := r.int()
+	return extract.Span{From: extract.Day(from), To: extract.Day(from + r.int())}
 }
 
 func (r *reader) list(into []phi.Bytes) []phi.Bytes {

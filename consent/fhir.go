@@ -33,6 +33,7 @@ func (d *Directives) AddConsent(file string, rec *extract.Record) error {
 	if c.read(n); c.bad {
 		n.provisions = nil
 	}
+	n.signer = c.signer(d.people, rec, n.subject)
 	return d.add(n)
 }
 

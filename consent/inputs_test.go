@@ -398,14 +398,20 @@ func TestFactsRoundTrip(t *testing.T) {
 				*to = append(*to, v)
 			}
 		}
-		b := AppendFacts([]byte("before"), &f)[6:]
+		people, later := NewPeople(), NewPeople()
+		for _, id := range f.Subjects {
+			if s := people.Intern(id); rapid.Bool().Draw(t, "born") {
+				people.NoteBirth(s, extract.Span{From: extract.Day(len(id)), To: extract.Day(40)})
+			}
+		}
+		b := AppendFacts([]byte("before"), &f, people)[6:]
 		back := extract.Facts{Subjects: list([]string{"stale"})}
-		rest, err := ReadFacts(append(b, "after"...), &back)
-		if err != nil || string(rest) != "after" || !bytes.Equal(AppendFacts(nil, &back), b) || back.Date != f.Date || back.Dataset != f.Dataset || len(back.Subjects) != len(f.Subjects) {
+		rest, err := ReadFacts(append(b, "after"...), &back, later)
+		if err != nil || string(rest) != "after" || !bytes.Equal(AppendFacts(nil, &back, later), b) || back.Date != f.Date || back.Dataset != f.Dataset || len(back.Subjects) != len(f.Subjects) {
 			t.Fatalf("facts changed on the way: %v", err)
 		}
 		for n := range b {
-			if _, err := ReadFacts(b[:n], &back); err == nil {
+			if _, err := ReadFacts(b[:n], &back, later); err == nil {
 				t.Fatalf("facts cut at %d of %d pass", n, len(b))
 			}
 		}

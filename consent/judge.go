@@ -27,20 +27,21 @@ type verdict struct {
 	asks    bool // each record anew
 }
 
-// says is what a directive says about a record.
-func (d *Decider) says(n *directive, f *extract.Facts) verdict {
+// says is what a directive says about a record. Where what it permits is over,
+// its exceptions that permit are none.
+func (d *Decider) says(n *directive, f *extract.Facts, over bool) verdict {
 	v := d.verdicts[n.tree]
-	if v.asks {
-		v = d.judge(n.tree, f)
+	if v.asks || over {
+		v = d.judge(n.tree, f, over)
 	}
 	return v
 }
 
 // judge goes through a tree for one record.
-func (d *Decider) judge(number uint32, f *extract.Facts) verdict {
+func (d *Decider) judge(number uint32, f *extract.Facts, over bool) verdict {
 	ds := d.tables.Directives
 	t := &ds.trees[number]
-	j := judgement{d: d, f: f, tree: ds.at(number), bears: d.bears[t.first:][:t.count]}
+	j := judgement{d: d, f: f, tree: ds.at(number), bears: d.bears[t.first:][:t.count], over: over}
 	j.root = j.tree[0].effect
 	j.said = j.of(0)
 	return j.verdict
@@ -52,6 +53,7 @@ type judgement struct {
 	f     *extract.Facts
 	tree  []provision
 	bears []bearing
+	over  bool // what it permits is over, so its exceptions that permit are none
 	verdict
 }
 
@@ -70,7 +72,7 @@ func (j *judgement) of(i uint16) outcome {
 	for child := i + 1; child < p.next; child = j.tree[child].next {
 		switch o := j.of(child); o {
 		case permits:
-			exception = true
+			exception = !j.over
 		case deniesPerhaps, denies:
 			denied = max(denied, o)
 		}

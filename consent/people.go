@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"slices"
 
+	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/phi"
 )
 
@@ -47,6 +48,7 @@ type People struct {
 	into      []Subject             // by number: whose id it is since it was merged; itself elsewhere
 	aliases   map[Subject][]Subject // the numbers of ids that were merged into a patient's
 	unsettled map[Subject]struct{}  // who may be one person with another
+	births    []extract.Span        // by number; noted only where rules for minors ask
 }
 
 // slot finds a patient in one look into memory for the slot and one for the

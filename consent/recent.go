@@ -76,7 +76,7 @@ func (b *ballot) cast(signed extract.Day, reasons extract.ReasonSet, one *tally)
 
 // join adds the grounds of another tally.
 func (t *tally) join(o *tally) {
-	for _, g := range [...]struct{ to, from *ground }{{&t.general, &o.general}, {&t.part2, &o.part2}, {&t.revoked, &o.revoked}} {
+	for _, g := range [...]struct{ to, from *ground }{{&t.general, &o.general}, {&t.part2, &o.part2}, {&t.revoked, &o.revoked}, {&t.patient, &o.patient}, {&t.guardian, &o.guardian}} {
 		if g.from.found {
 			g.to.add(g.from.signed, uint32(g.from.relied))
 		}

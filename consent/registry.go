@@ -10,7 +10,7 @@ import (
 // The columns of a consent registry.
 var (
 	registryRequired = []string{"patient", "scope", "decision", "status"}
-	registryOptional = []string{"recipient", "purpose", "categories", "from", "to", "signed_on", "form", "source_document", "ended_on", "ended_by"}
+	registryOptional = []string{"recipient", "purpose", "categories", "from", "to", "signed_on", "signed_by", "form", "source_document", "ended_on", "ended_by"}
 )
 
 // readRegistry takes in the rows of a consent registry. One that tells its
@@ -18,7 +18,7 @@ var (
 // is a directive with one provision:
 //
 //	patient          the clinic's id
-//	scope            general, part2, research, registry-opt-out, state or state-…
+//	scope            general, part2, research, registry-opt-out, state or state-…, treatment
 //	decision         permit or deny
 //	status           active, revoked, expired, entered-in-error
 //	recipient        names, numbers or kind:KIND, parted by semicolons; empty or * is anyone
@@ -26,6 +26,7 @@ var (
 //	categories       sensitivity labels, or class:TYPE, or code:CODE, of one sort in a row; empty is everything
 //	from, to         days on which it holds, both inclusive
 //	signed_on        without it, no ground for Part 2
+//	signed_by        patient, guardian; empty is not told
 //	form             version of the form that was signed
 //	ended_on, _by    explicit end of a denial
 func (d *Directives) readRegistry(file string, t table) (Input, error) {
@@ -87,7 +88,12 @@ func registryRow(c *cells) (*draft, []nameCell) {
 		c.fail("scope registry-opt-out with decision permit says nothing; write decision deny, or leave the row out")
 		c.fail("decision permit with scope registry-opt-out says nothing")
 	}
+	n.signer = registrySigner(c)
 	span := c.span()
+	if n.scope == treatment {
+		n.identity = identify("registry", string(n.identity[:]), c.text("signed_by"))
+		p.dataFrom, p.dataTo, span = span.From, span.To, extract.Span{From: extract.NoDay, To: anyDayTo} // days of care
+	}
 	if span.From != extract.NoDay {
 		p.from = int64(span.From) * 86400
 	}
@@ -151,9 +157,25 @@ func registryScope(c *cells) scope {
 		return registryOptOut
 	case s == "state" || strings.HasPrefix(s, "state-"):
 		return stateLaw
+	case s == "treatment":
+		return treatment
 	}
-	c.fail("scope is none of general, part2, research, registry-opt-out, state, state-…")
+	c.fail("scope is none of general, part2, research, registry-opt-out, state, state-…, treatment")
 	return general
+}
+
+func registrySigner(c *cells) (by signer) {
+	for _, v := range c.values("signed_by") {
+		switch v {
+		case "patient":
+			by |= byPatient
+		case "guardian":
+			by |= byGuardian
+		default:
+			c.fail("signed_by is none of patient, guardian")
+		}
+	}
+	return by
 }
 
 func registryRecipients(c *cells) (list []string) {

@@ -38,7 +38,7 @@ func (d *Decider) settleDirectives() {
 	d.verdicts = make([]verdict, len(ds.trees))
 	for i := range d.verdicts[1:] {
 		number := uint32(i + 1)
-		d.verdicts[number] = d.judge(number, &extract.Facts{})
+		d.verdicts[number] = d.judge(number, &extract.Facts{}, false)
 		d.verdicts[number].asks = d.asks(number)
 	}
 	d.accepted = make([]bool, len(ds.forms.values))

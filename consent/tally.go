@@ -11,6 +11,9 @@ type tally struct {
 	general ground // permits
 	part2   ground // permits whose form is attested for Part 2
 	revoked ground // what was taken back
+
+	patient, guardian ground // permits that they have signed; noted only where rules for minors hold
+
 	expired bool
 	unclear bool
 }
@@ -40,20 +43,21 @@ func (d *Decider) consent(s Subject, f *extract.Facts, part2 bool) (extract.Reas
 	ds := d.tables.Directives
 	if bound && d.rules.MostRecent {
 		t = d.mostRecent(s, f, part2)
-		return d.conclude(&t, part2)
-	}
-	for i := ds.head(s); i != 0; i = ds.list[i-1].next {
-		switch {
-		case !bound:
-			t.reasons |= d.optsOut(&ds.list[i-1], f)
-		default:
-			d.take(&t, i, f, part2)
+	} else {
+		for i := ds.head(s); i != 0; i = ds.list[i-1].next {
+			switch {
+			case !bound:
+				t.reasons |= d.optsOut(&ds.list[i-1], f)
+			default:
+				d.take(&t, i, f, part2)
+			}
 		}
 	}
 	if !bound {
 		return t.reasons, 0
 	}
-	return d.conclude(&t, part2)
+	reasons, relied := d.conclude(&t, part2)
+	return reasons | d.minorControls(&t, s, f), relied
 }
 
 // optsOut tells whether a directive keeps a person out of de-identified data
@@ -68,7 +72,7 @@ func (d *Decider) optsOut(n *directive, f *extract.Facts) (r extract.ReasonSet) 
 	if !asked || n.status == inError {
 		return 0
 	}
-	v := d.says(n, f)
+	v := d.says(n, f, false)
 	takenBack := n.scope == research && v.root == permit && (n.status == revoked || n.status == refused)
 	if v.said >= deniesPerhaps && !d.over(n) || v.said != silent && takenBack {
 		r = r.With(extract.ClinicChoice)
@@ -104,7 +108,7 @@ func (d *Decider) relevant(n *directive, part2Record bool) bool {
 	case research:
 		return d.forResearch()
 	}
-	return n.scope != otherMatters
+	return n.scope < otherMatters
 }
 
 // take adds what directive number (1-based) says.
@@ -117,7 +121,8 @@ func (d *Decider) take(t *tally, number uint32, f *extract.Facts, part2Record bo
 	if !d.relevant(n, part2Record) || n.status == inError {
 		return
 	}
-	v := d.says(n, f)
+	over := d.minors != nil && d.overAtMajority(number)
+	v := d.says(n, f, over)
 	if v.root == permit && (n.status != active && n.status != pending || d.over(n)) {
 		t.takeFormer(n, number, v.said, v.unclear)
 		return
@@ -129,8 +134,13 @@ func (d *Decider) take(t *tally, number uint32, f *extract.Facts, part2Record bo
 	case said >= deniesPerhaps:
 		t.reasons |= d.denial(n.scope, said)
 	case n.status != active:
+	case over:
+		t.expired = t.expired || said == permits || v.unclear || v.lapsed
 	case said == permits && (n.signed == extract.NoDay || n.signed <= d.today):
 		d.permit(t, n, number)
+		if d.minors != nil {
+			d.sign(t, n, number, part2Record)
+		}
 	default:
 		t.unclear = t.unclear || v.unclear || said == permits
 		t.expired = t.expired || v.lapsed

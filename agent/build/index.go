@@ -338,6 +338,9 @@ func (r *Run) merge(finder *duplicateFinder, base int64, c *clues) error {
 		}
 		if p.birth.Known() {
 			known.birth = widest(known.birth, p.birth)
+			if r.Policy.People.Minors != "" {
+				x.people.NoteBirth(subject, p.birth)
+			}
 		}
 		if p.death.Known() {
 			known.death = widest(known.death, p.death)

@@ -75,7 +75,20 @@ type consentRule struct {
 	Part2       policies.ConsentRule `yaml:"part2" words:"deny"`
 	AcceptForms []string             `yaml:"accept_forms"`
 	Conflict    string               `yaml:"conflict" words:"deny-overrides|most-recent"`
-	Minors      strictyaml.Node      `yaml:"minors"`
+	Minors      *minors              `yaml:"minors"`
+}
+
+// minors is one rule of a jurisdiction.
+type minors struct {
+	Jurisdiction string          `yaml:"jurisdiction,required"`
+	Majority     string          `yaml:"majority"`
+	FromAge      string          `yaml:"from_age,required"`
+	ToAge        string          `yaml:"to_age,required"`
+	Labels       string          `yaml:"labels,required"`
+	From         strictyaml.Date `yaml:"from"`
+	To           strictyaml.Date `yaml:"to"`
+	Control      string          `yaml:"control,required" words:"minor|both"`
+	Source       string          `yaml:"source,required"`
 }
 
 type clinicChoice struct {
@@ -141,4 +154,4 @@ func (c *Case) undecided() (list []string) {
 	return list
 }
 
-var laterFeatures = map[string]bool{"minors": true, "merges": true, "derived": true, "classifier": true}
+var laterFeatures = map[string]bool{"merges": true, "derived": true, "classifier": true}

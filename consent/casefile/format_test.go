@@ -119,7 +119,7 @@ func differences(r *Result) (list []string) {
 
 // What a case needs and this engine does not decide is neither passed nor failed.
 func TestNeedsAreToldApart(t *testing.T) {
-	r := run(t, "needs: [minors]\nexpect: [{record: r1, effect: deny, reasons: [minor-controls]}]\n")
+	r := run(t, "needs: [derived]\nexpect: [{record: r1, effect: deny, reasons: [derived-from-withheld]}]\n")
 	if r.Passed || r.Failed != "" || len(r.Needs) != 1 {
 		t.Errorf("%+v", r)
 	}

@@ -174,8 +174,12 @@ func (l *laid) index() {
 	t := l.tables
 	t.Encounters = consent.NewEncounters(t.Programs, t.People)
 	for _, p := range l.c.Patients {
-		if s := t.People.Intern([]byte(p.ID)); p.LinkedTo != "" {
+		s := t.People.Intern([]byte(p.ID))
+		if p.LinkedTo != "" {
 			t.People.Link(s)
+		}
+		if birth, ok := extract.ParseSpan([]byte(p.BirthDate)); ok {
+			t.People.NoteBirth(s, birth)
 		}
 	}
 	for _, e := range l.c.Encounters {

@@ -188,7 +188,7 @@ func checkRow(row strictyaml.Node, columns []string) {
 
 // The columns of rows, as the loaders know them.
 var (
-	registryColumns    = strings.Fields("patient scope decision status recipient purpose categories from to signed_on form source_document ended_on ended_by")
+	registryColumns    = strings.Fields("patient scope decision status recipient purpose categories from to signed_on signed_by form source_document ended_on ended_by")
 	restrictionColumns = strings.Fields("subject kind recipient plan encounter service from to ended_on ended_by")
 	programColumns     = strings.Fields("kind id from to ended_on ended_by")
 	rosterColumns      = strings.Fields("subject member_id from to")

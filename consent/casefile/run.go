@@ -1,11 +1,13 @@
 package casefile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/posternhealth/postern/consent"
@@ -154,6 +156,9 @@ func (c *Case) request() consent.Request {
 		General: c.ConsentRule.General, MostRecent: c.ConsentRule.Conflict == "most-recent", Part2: policies.DenyWithout, AcceptForms: c.ConsentRule.AcceptForms, Covered: q.Covered,
 		RegistryOptOut: c.ClinicChoice.RegistryOptOut != "", Part2LeaveOut: c.ClinicChoice.Part2Program != "",
 	}
+	if m := c.ConsentRule.Minors; m != nil {
+		p.People.Minors, p.People.MinorRules = m.Jurisdiction, m.rules()
+	}
 	for _, g := range c.Grounds {
 		if g.Recipient == q.Recipient {
 			p.People.Grounds = append(p.People.Grounds, policies.Part2Ground{Section: g.Section, Paper: g.Paper, From: dayOf(g.From), To: dayOf(g.To), ReviewBy: dayOf(g.ReviewBy)})
@@ -171,6 +176,18 @@ func (c *Case) request() consent.Request {
 		req.Period = extract.Span{From: dayOf(q.Period.From), To: dayOf(q.Period.To)}
 	}
 	return req
+}
+
+func (m *minors) rules() *policies.MinorRules {
+	years := func(text string) int {
+		n, _ := strconv.Atoi(text)
+		return n
+	}
+	rule := policies.MinorRule{FromAge: years(m.FromAge), ToAge: years(m.ToAge), From: dayOf(m.From), To: dayOf(m.To), Both: m.Control == "both", Source: m.Source}
+	for label := range strings.SplitSeq(m.Labels, ";") {
+		rule.Labels = append(rule.Labels, strings.TrimSpace(label))
+	}
+	return &policies.MinorRules{Majority: cmp.Or(years(m.Majority), 18), Rules: []policies.MinorRule{rule}}
 }
 
 // agreement is that of the case, or one in force of the kind that the standard asks for.
