@@ -149,17 +149,17 @@ const (
 	FHIRConsentInput  = "fhir-consents"
 	RestrictionsInput = "restrictions"
 	RosterInput       = "roster"
+	AttributionInput  = "attribution"
+	CoverageInput     = "fhir-coverage"
 	ProgramsInput     = "programs"
 	MergesInput       = "merges"
 	FHIRMergesInput   = "fhir-merges"
 )
 
-var inputKinds = []string{RegistryInput, FHIRConsentInput, RestrictionsInput, RosterInput, ProgramsInput, MergesInput, FHIRMergesInput}
-
 // policyKinds are the kinds of inputs as policies tell them apart.
 var policyKinds = map[string]string{
-	RegistryInput: "consents", FHIRConsentInput: "consents", RestrictionsInput: "restrictions", RosterInput: "roster", ProgramsInput: "programs",
-	MergesInput: "merges", FHIRMergesInput: "merges",
+	RegistryInput: "consents", FHIRConsentInput: "consents", RestrictionsInput: "restrictions", ProgramsInput: "programs",
+	RosterInput: "roster", AttributionInput: "roster", CoverageInput: "roster", MergesInput: "merges", FHIRMergesInput: "merges",
 }
 
 var (
@@ -253,8 +253,8 @@ func (c *Config) check(errs configErrors) {
 		c.checkSource("sources."+name, s, errs)
 	}
 	for name, in := range c.Inputs {
-		if !slices.Contains(inputKinds, in.Kind) {
-			errs.add("inputs."+name+".kind", fmt.Sprintf("kinds are %v", inputKinds), "unknown kind of protective input")
+		if policyKinds[in.Kind] == "" {
+			errs.add("inputs."+name+".kind", fmt.Sprintf("kinds are %v", slices.Sorted(maps.Keys(policyKinds))), "unknown kind of protective input")
 		}
 	}
 	for name, r := range c.Recipients {

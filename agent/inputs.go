@@ -96,7 +96,11 @@ func (r *run) restoreClosings(ctx context.Context, group string, table keeper) e
 	if err != nil {
 		return err
 	}
-	if err := table.Restore(kept); err != nil {
+	err = table.Restore(kept)
+	if changed := (*consent.InputError)(nil); errors.As(err, &changed) {
+		return stale(err, "have it exported again", "protective inputs of %s", group)
+	}
+	if err != nil {
 		return fail(Altered, err, "restore the state from its backup", "kept %s", group)
 	}
 	if r.opt.DryRun {
@@ -109,7 +113,7 @@ func (r *run) restoreClosings(ctx context.Context, group string, table keeper) e
 func (r *run) inputNames() []string {
 	var names []string
 	for name, c := range r.agent.Config.Inputs {
-		if c.Kind != RosterInput || name == r.policy.People.Roster || r.looksUp(name) {
+		if policyKinds[c.Kind] != "roster" || name == r.policy.People.Roster || r.looksUp(name) {
 			names = append(names, name)
 		}
 	}
@@ -220,7 +224,7 @@ func (r *run) readInput(ctx context.Context, name, path, kind string) (*accepted
 		in, err = loadResources(ctx, t.Merges.LoadPatients, path)
 	default:
 		var roster *consent.Roster
-		if roster, err = consent.LoadRoster(path, t.People); err == nil {
+		if roster, err = r.readRoster(ctx, path, kind); err == nil {
 			t.Rosters[name], in = roster, roster.Input
 		}
 	}
@@ -230,10 +234,24 @@ func (r *run) readInput(ctx context.Context, name, path, kind string) (*accepted
 	return &acceptedInput{Name: name, Kind: kind, Rows: in.Rows(), SHA256: in.SHA256()}, nil
 }
 
-func loadResources(ctx context.Context, load func(context.Context, []extract.File) (consent.Input, error), path string) (consent.Input, error) {
+func (r *run) readRoster(ctx context.Context, path, kind string) (*consent.Roster, error) {
+	switch kind {
+	case RosterInput:
+		return consent.LoadRoster(path, r.tables.People)
+	case AttributionInput:
+		return consent.LoadAttribution(path, r.tables.People)
+	}
+	req := r.request()
+	payor := consent.Payor{Ours: append(req.Organizations, r.policy.Recipient), Others: append(req.Others, req.Self...)}
+	return loadResources(ctx, func(ctx context.Context, files []extract.File) (*consent.Roster, error) {
+		return consent.LoadCoverage(ctx, files, payor, r.tables.People)
+	}, path)
+}
+
+func loadResources[T any](ctx context.Context, load func(context.Context, []extract.File) (T, error), path string) (loaded T, err error) {
 	file, err := extract.FileAt(path, &extract.FileRule{Format: extract.FHIRNDJSON})
 	if err != nil {
-		return consent.Input{}, err
+		return loaded, err
 	}
 	return load(ctx, []extract.File{file})
 }
@@ -319,13 +337,15 @@ func (r *run) acceptInputs(ctx context.Context, tx *sql.Tx) error {
 
 // inputColumns are the columns of a roster that a policy may look up.
 func inputColumns(path, kind string) []string {
-	if kind != RosterInput {
+	switch {
+	case policyKinds[kind] != "roster":
 		return nil
+	case kind == CoverageInput:
+		return []string{"member_id"}
 	}
-	required := []string{"subject", "member_id", "from", "to"}
-	t, err := extract.OpenTable(path, required, []string{"*"})
+	t, err := extract.OpenTable(path, nil, []string{"*"})
 	if err != nil {
-		return required // the run will say what is wrong with it
+		return []string{"member_id"} // the run will say what is wrong with it
 	}
 	defer t.Close()
 	return slices.Clone(t.Columns())
