@@ -50,33 +50,15 @@ var zip3Open = sync.OnceValue(func() *[1000]bool {
 	return &open
 })
 
-// RestrictedZIP3 tells whether a prefix must become 000: it holds 20,000
-// people or fewer in one of the vintages, is in no table, or is no three digits.
-func RestrictedZIP3(prefix [3]byte) bool {
-	number := 0
-	for _, c := range prefix {
-		if c < '0' || c > '9' {
-			return true
-		}
-		number = number*10 + int(c-'0')
-	}
-	return !zip3Open()[number]
-}
-
 // ZIP3 gives the first three digits of a US ZIP code written as 12345,
 // 12345-6789 or 123456789, or 000 where they must not be shown or zip is none
 // of these. It cannot know a foreign postal code of five or nine digits from a
 // ZIP code: where a country is given, the caller looks at it first.
 func ZIP3(zip []byte) [3]byte {
-	none := [3]byte{'0', '0', '0'}
-	if !isZIP(zip) {
-		return none
+	if isZIP(zip) && zip3Open()[100*int(zip[0]-'0')+10*int(zip[1]-'0')+int(zip[2]-'0')] {
+		return [3]byte(zip)
 	}
-	prefix := [3]byte(zip)
-	if RestrictedZIP3(prefix) {
-		return none
-	}
-	return prefix
+	return [3]byte{'0', '0', '0'}
 }
 
 func isZIP(b []byte) bool {

@@ -147,24 +147,12 @@ func (c *constraints) check(cell []byte) string {
 		return "is none of the values the schema lists"
 	}
 	if c.Minimum != nil || c.Maximum != nil {
-		n, err := number(cell)
+		n, err := strconv.ParseFloat(string(cell), 64)
 		if err != nil || c.Minimum != nil && n < *c.Minimum || c.Maximum != nil && n > *c.Maximum {
 			return "is outside the range the schema allows"
 		}
 	}
 	return ""
-}
-
-// number reads a cell as a number; a short row of digits needs no parser.
-func number(cell []byte) (float64, error) {
-	if len(cell) > 15 || scanDigits(cell, 0) != len(cell) {
-		return strconv.ParseFloat(string(cell), 64)
-	}
-	n := 0
-	for _, c := range cell {
-		n = 10*n + int(c-'0')
-	}
-	return float64(n), nil
 }
 
 func isInteger(b []byte) bool {

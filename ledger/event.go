@@ -25,19 +25,14 @@ type Kind string
 
 // The kinds of events.
 const (
-	Run              Kind = "run"
-	DropCommitted    Kind = "drop-committed"
-	DropVoided       Kind = "drop-voided"
-	Delivered        Kind = "delivered"
-	Receipt          Kind = "receipt"
-	Hold             Kind = "hold"
-	Release          Kind = "release"
-	Policy           Kind = "policy"
-	Key              Kind = "key"
-	InputAccepted    Kind = "input-accepted"
-	OccurrenceMissed Kind = "occurrence-missed"
-	Quarantined      Kind = "quarantined"
-	Erased           Kind = "erased"
+	DropCommitted Kind = "drop-committed"
+	DropVoided    Kind = "drop-voided"
+	Delivered     Kind = "delivered"
+	Receipt       Kind = "receipt"
+	Hold          Kind = "hold"
+	Release       Kind = "release"
+	Policy        Kind = "policy"
+	Key           Kind = "key"
 )
 
 // Event is what an entry says. Its JSON form has its members in this order;

@@ -267,7 +267,7 @@ func TestAppendRefusesADamagedLedger(t *testing.T) {
 		if _, err := tx.Exec(damage); err != nil {
 			t.Fatal(err)
 		}
-		_, err = Append(ctx, tx, Event{Kind: Run, At: start})
+		_, err = Append(ctx, tx, Event{Kind: Hold, At: start})
 		var found *AlteredError
 		if !errors.As(err, &found) {
 			t.Errorf("after %s: %v", damage, err)
@@ -283,7 +283,7 @@ func TestRolledBackAppendNeverWas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Append(ctx, tx, Event{Kind: Run, At: start}); err != nil {
+	if _, err := Append(ctx, tx, Event{Kind: Hold, At: start}); err != nil {
 		t.Fatal(err)
 	}
 	tx.Rollback()
@@ -314,8 +314,8 @@ func TestEventsHaveOneForm(t *testing.T) {
 	}
 	for _, bad := range []Event{
 		{At: start}, {Kind: "Drop", At: start}, {Kind: "run"},
-		{Kind: Run, At: start, Data: []int{1}}, {Kind: Run, At: start, Data: "x"}, {Kind: Run, At: start, Data: make(chan int)},
-		{Kind: Run, At: start, Data: map[string]string{"x": strings.Repeat("x", maxEvent)}},
+		{Kind: Hold, At: start, Data: []int{1}}, {Kind: Hold, At: start, Data: "x"}, {Kind: Hold, At: start, Data: make(chan int)},
+		{Kind: Hold, At: start, Data: map[string]string{"x": strings.Repeat("x", maxEvent)}},
 	} {
 		if _, err := Append(ctx, db, bad); err == nil {
 			t.Errorf("accepted an event of kind %q", bad.Kind)
@@ -349,7 +349,7 @@ func TestCheckpoints(t *testing.T) {
 	if got, err := VerifyCheckpoint(before, verifier); err != nil || got != trees[3] {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if _, err := Append(ctx, db, Event{Kind: Run, At: start}); err != nil {
+	if _, err := Append(ctx, db, Event{Kind: Hold, At: start}); err != nil {
 		t.Fatal(err)
 	}
 	now, err := Checkpoint(ctx, db, signer, origin)
@@ -493,7 +493,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 	defer tx.Rollback()
 	for b.Loop() {
-		if _, err := Append(ctx, tx, Event{Kind: Run, At: start, Exchange: "x7", Sequence: 1}); err != nil {
+		if _, err := Append(ctx, tx, Event{Kind: Hold, At: start, Exchange: "x7", Sequence: 1}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -502,7 +502,7 @@ func BenchmarkAppend(b *testing.B) {
 func BenchmarkVerify(b *testing.B) {
 	ctx, db := context.Background(), open(b)
 	for range 1000 {
-		if _, err := Append(ctx, db, Event{Kind: Run, At: start, Exchange: "x7", Sequence: 1}); err != nil {
+		if _, err := Append(ctx, db, Event{Kind: Hold, At: start, Exchange: "x7", Sequence: 1}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -46,6 +46,10 @@ type Total struct {
 	Value string `json:"value"`
 }
 
+// ScopeOfConsent is the dataset of the part that tells on what each row under
+// 42 CFR Part 2 rests, and begins the kind of the notices that explain it.
+const ScopeOfConsent = "scope-of-consent"
+
 // Notice is a text that must travel with the data (42 CFR 2.32), or the scope
 // of the consent it rests on.
 type Notice struct {

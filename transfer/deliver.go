@@ -49,7 +49,7 @@ func deliverTo(ctx context.Context, s store, files []File, log func(Event)) (Evi
 	if len(files) == 0 {
 		return Evidence{}, errNothing
 	}
-	attempt := newAttempt()
+	attempt := strings.ToLower(rand.Text()[:12])
 	removeLeftovers(s, files)
 	evidence := Evidence{State: HashVerified}
 	for _, f := range files {
@@ -67,12 +67,6 @@ func deliverTo(ctx context.Context, s store, files []File, log func(Event)) (Evi
 	}
 	evidence.Plan = *s.plan()
 	return evidence, nil
-}
-
-func newAttempt() string {
-	var b [6]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return hex.EncodeToString(b[:])
 }
 
 func privateName(name, attempt string) string { return "." + name + "." + attempt + ".part" }

@@ -135,22 +135,7 @@ func (r *Receiver) prepare() error {
 			return err
 		}
 	}
-	// The folder of receipts may be one that others write to as well.
-	if err := durable.Sweep(r.Dir); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(r.Dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.IsDir() && strings.HasPrefix(e.Name(), ".") && strings.HasSuffix(e.Name(), ".part") {
-			if err := durable.RemoveAll(filepath.Join(r.Dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return durable.Sweep(r.Dir) // the folder of receipts may be one that others write to as well
 }
 
 // dropsIn lists the drops of an inbox in the order of their numbers, and

@@ -31,13 +31,6 @@ var kindNames = [kinds]string{
 	"member number", "record number", "social security number",
 }
 
-func (k Kind) String() string {
-	if int(k) < kinds {
-		return kindNames[k]
-	}
-	return ""
-}
-
 // Roster holds the identifying values of this extract's people, as keyed
 // hashes only: no value can be read back from it. It is built by one
 // goroutine, frozen, and then shared by any number of gates.

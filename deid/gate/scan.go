@@ -154,8 +154,8 @@ func (g *Gate) match(part []byte, whole bool, m mode) string {
 }
 
 var rosterRules = func() (rules [kinds]string) {
-	for k := range rules {
-		rules[k] = "roster: " + Kind(k).String()
+	for k, name := range kindNames {
+		rules[k] = "roster: " + name
 	}
 	return rules
 }()

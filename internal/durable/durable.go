@@ -257,8 +257,9 @@ func syncPath(what, path string) error {
 	return nil
 }
 
-// Sweep removes the private names that a killed process left in a folder. The
-// caller holds the folder's lock: a file being written loses its name too.
+// Sweep removes the private names that a killed process left in a folder, and
+// folders that have such names. The caller holds the folder's lock: a file
+// being written loses its name too.
 func Sweep(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -266,10 +267,10 @@ func Sweep(dir string) error {
 	}
 	for _, entry := range entries {
 		name := entry.Name()
-		if entry.IsDir() || !strings.HasPrefix(name, ".") || !strings.HasSuffix(name, ".part") {
+		if !strings.HasPrefix(name, ".") || !strings.HasSuffix(name, ".part") {
 			continue
 		}
-		if err := Remove(filepath.Join(dir, name)); err != nil {
+		if err := RemoveAll(filepath.Join(dir, name)); err != nil {
 			return err
 		}
 	}

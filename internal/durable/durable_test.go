@@ -203,6 +203,9 @@ func TestSweepRemovesOnlyPrivateNames(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.MkdirAll(filepath.Join(dir, ".folder.part", "inner"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if err := Sweep(dir); err != nil {
 		t.Fatal(err)
 	}

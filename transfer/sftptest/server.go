@@ -28,7 +28,6 @@ type Options struct {
 	Root       string        // folder that is served as /
 	User       string        // "clinic" when empty
 	Key        ssh.PublicKey // that may log in
-	HostKey    ssh.Signer    // a new Ed25519 key when nil
 	Refuse     []string      // methods: Rename, Remove, List, Stat, Get, Put
 	CutAfter   int64         // the connection ends after so many uploaded bytes; once
 	Quota      int64         // bytes of one file beyond which writes fail; 0: none
@@ -38,6 +37,7 @@ type Options struct {
 // Server is a running one.
 type Server struct {
 	Options
+	HostKey  ssh.Signer
 	listener net.Listener
 	config   *ssh.ServerConfig
 	root     *os.Root
@@ -53,12 +53,13 @@ func Start(o Options) (*Server, error) {
 	if o.User == "" {
 		o.User = "clinic"
 	}
-	if o.HostKey == nil {
-		signer, err := newHostKey()
-		if err != nil {
-			return nil, err
-		}
-		o.HostKey = signer
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make host key: %w", err)
+	}
+	hostKey, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		return nil, err
 	}
 	root, err := os.OpenRoot(o.Root)
 	if err != nil {
@@ -69,20 +70,12 @@ func Start(o Options) (*Server, error) {
 		_ = root.Close()
 		return nil, fmt.Errorf("serve %s: %w", o.Root, err)
 	}
-	s := &Server{Options: o, listener: listener, root: root}
+	s := &Server{Options: o, HostKey: hostKey, listener: listener, root: root}
 	s.open, s.end = context.WithCancel(context.Background())
 	s.config = &ssh.ServerConfig{PublicKeyCallback: s.login}
-	s.config.AddHostKey(o.HostKey)
+	s.config.AddHostKey(hostKey)
 	s.wg.Go(s.accept)
 	return s, nil
-}
-
-func newHostKey() (ssh.Signer, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make host key: %w", err)
-	}
-	return ssh.NewSignerFromKey(private)
 }
 
 // Addr is host:port.
