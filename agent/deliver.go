@@ -322,7 +322,9 @@ func (a *Agent) judgeAgain(ctx context.Context, x *exchange, drop *pendingDrop) 
 	err = judge(decider)
 	hash := a.keyedHash("revocation-person")
 	for person := range fallen {
-		judged.persons = append(judged.persons, hash(r.tables.People.ID(person)))
+		for _, id := range r.tables.People.IDs(person) { // it may have been met before they were merged
+			judged.persons = append(judged.persons, hash(id))
+		}
 	}
 	return judged, err
 }
