@@ -2,12 +2,19 @@ package consent
 
 import "github.com/posternhealth/postern/policies"
 
-// sensitivityParents is the nesting of HL7 v3 ActCode sensitivity labels, as
+// sensitivityParent is the nesting of HL7 v3 ActCode sensitivity labels, as
 // far as it binds behavioral health: what a rule says about a parent it says
 // about the child. ETH is the older code for what SUD now names.
-var sensitivityParents = map[string]string{
-	"COGN": "BH", "DVD": "BH", "EMOTDIS": "BH", "MH": "BH", "PSY": "BH", "PSYTHPN": "BH", "SUD": "BH",
-	"ETH": "SUD", "ETHUD": "ETH", "OPIOIDUD": "ETH",
+func sensitivityParent(code string) string {
+	switch code {
+	case "COGN", "DVD", "EMOTDIS", "MH", "PSY", "PSYTHPN", "SUD":
+		return "BH"
+	case "ETH":
+		return "SUD"
+	case "ETHUD", "OPIOIDUD":
+		return "ETH"
+	}
+	return ""
 }
 
 // sensitivities are the labels that a registry may name in `categories`.

@@ -95,9 +95,10 @@ type Decider struct {
 
 	who      []match   // by Directives.who
 	bears    []bearing // by Directives.provisions
-	verdicts []verdict // by Directives.trees
-	accepted []bool    // by Directives.forms: attested for Part 2
-	bound    []match   // by Restrictions.list: in force and towards this recipient
+	planned  []uint32  // by Directives.trees: index into plans
+	plans    []plan
+	accepted []bool  // by Directives.forms: attested for Part 2
+	bound    []match // by Restrictions.list: in force and towards this recipient
 }
 
 // NewDecider prepares a request. It fails when the request can never be

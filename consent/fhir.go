@@ -148,6 +148,9 @@ func (c *consentReader) known(n node, typ string) {
 		default:
 			c.value(v, def.Element(name))
 		}
+		if c.bad {
+			return
+		}
 	}
 }
 

@@ -18,23 +18,29 @@ const (
 	denies
 )
 
-// verdict is what a tree of provisions says.
+// verdict is what a tree of provisions says of a record.
 type verdict struct {
 	said    outcome
 	root    effect
 	lapsed  bool // a permit would have matched, but its period is over
 	unclear bool // a permit may match, but a criterion cannot be evaluated
-	asks    bool // each record anew
+}
+
+// plan stands for all trees that bear alike on the request.
+type plan struct {
+	tree uint32
+	asks bool // what it says depends on the record
+	verdict
 }
 
 // says is what a directive says about a record. Where what it permits is over,
 // its exceptions that permit are none.
 func (d *Decider) says(n *directive, f *extract.Facts, over bool) verdict {
-	v := d.verdicts[n.tree]
-	if v.asks || over {
-		v = d.judge(n.tree, f, over)
+	p := &d.plans[d.planned[n.tree]]
+	if p.asks || over {
+		return d.judge(p.tree, f, over)
 	}
-	return v
+	return p.verdict
 }
 
 // judge goes through a tree for one record.
@@ -206,13 +212,12 @@ func sensitivity(label phi.Bytes, want string) match {
 	if string(label) == want {
 		return yes
 	}
-	for code, next := sensitivityParents[string(label)], ""; code != ""; code = next {
+	for code := sensitivityParent(string(label)); code != ""; code = sensitivityParent(code) {
 		if code == want {
 			return yes
 		}
-		next = sensitivityParents[code]
 	}
-	for code := sensitivityParents[want]; code != ""; code = sensitivityParents[code] {
+	for code := sensitivityParent(want); code != ""; code = sensitivityParent(code) {
 		if string(label) == code {
 			return unsure
 		}

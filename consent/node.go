@@ -37,9 +37,12 @@ func (n node) members(yield func(name string, value node) bool) {
 }
 
 func (n node) member(name string) node {
-	for m, v := range n.members {
-		if m == name {
-			return v
+	if n.absent() || n.doc[n.at].Kind != extract.Object {
+		return node{}
+	}
+	for i := n.at + 1; i < n.doc[n.at].Next; i = n.doc[i].Next {
+		if string(n.raw[n.doc[i].Start:n.doc[i].End]) == name {
+			return node{n.raw, n.doc, i + 1}
 		}
 	}
 	return node{}

@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"encoding/binary"
 	"strings"
 
 	"github.com/posternhealth/postern/extract"
@@ -35,12 +36,7 @@ func (d *Decider) settleDirectives() {
 	for i := range d.bears {
 		d.bears[i] = d.bearing(&ds.provisions[i], d.who[ds.provisions[i].who])
 	}
-	d.verdicts = make([]verdict, len(ds.trees))
-	for i := range d.verdicts[1:] {
-		number := uint32(i + 1)
-		d.verdicts[number] = d.judge(number, &extract.Facts{}, false)
-		d.verdicts[number].asks = d.asks(number)
-	}
+	d.settleTrees()
 	d.accepted = make([]bool, len(ds.forms.values))
 	for i := range d.accepted {
 		for _, name := range ds.forms.values[i].names {
@@ -71,15 +67,31 @@ func (d *Decider) bearing(p *provision, concerned match) bearing {
 	return apart
 }
 
-// asks tells whether what a tree says depends on the record.
-func (d *Decider) asks(number uint32) bool {
-	t := &d.tables.Directives.trees[number]
-	for i, p := range d.tables.Directives.at(number) {
-		if d.bears[int(t.first)+i] != apart && !(p.everyDay() && d.tables.Directives.what.values[p.what].everything()) {
-			return true
+// settleTrees gives one plan to all trees that differ by nothing but by what the
+// request has settled: of thousands of dates and forms, a few remain.
+func (d *Decider) settleTrees() {
+	ds := d.tables.Directives
+	var plans interned[plan]
+	var key []byte
+	d.planned = make([]uint32, len(ds.trees))
+	for number := uint32(1); int(number) < len(ds.trees); number++ {
+		p := plan{tree: number}
+		key = key[:0]
+		for i, v := range ds.at(number) {
+			b := d.bears[int(ds.trees[number].first)+i]
+			p.asks = p.asks || b != apart && !(v.everyDay() && ds.what.values[v.what].everything())
+			key = append(key, byte(b), byte(v.effect), byte(v.flags))
+			key = binary.LittleEndian.AppendUint16(key, v.next)
+			key = binary.LittleEndian.AppendUint32(key, v.what)
+			key = binary.LittleEndian.AppendUint32(key, uint32(v.dataFrom))
+			key = binary.LittleEndian.AppendUint32(key, uint32(v.dataTo))
 		}
+		d.planned[number] = plans.intern(key, p)
 	}
-	return false
+	d.plans = plans.values
+	for i := range d.plans {
+		d.plans[i].verdict = d.judge(d.plans[i].tree, &extract.Facts{}, false)
+	}
 }
 
 func (d *Decider) purposes(rule []string) match {
