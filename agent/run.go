@@ -57,6 +57,7 @@ type run struct {
 	stages     *build.Stages
 	ledgerSize int64 // of the checkpoint in the book
 	observe    func(n int64, about consent.Subject, reason extract.Reason)
+	inspect    func(rec *extract.Record, reasons extract.ReasonSet, part2 bool)
 	committing bool // from here on only the database knows whether the drop is committed
 }
 
@@ -146,7 +147,7 @@ func (r *run) prepare(ctx context.Context) error {
 		Exchange: r.x.name, Recipient: r.x.config.Recipient, Policy: r.policy, Schemas: r.x.schemas, Files: files,
 		Tables: r.tables, Decider: decider, AsOf: r.opt.AsOf, DecidedAt: r.opt.DecidedAt,
 		Epoch: r.memory.epoch, Memory: r.memory, Scratch: r.scratchDir,
-		Workers: r.opt.Workers, Stages: r.stages, Progress: r.opt.Progress, Observe: r.observe,
+		Workers: r.opt.Workers, Stages: r.stages, Progress: r.opt.Progress, Observe: r.observe, Inspect: r.inspect,
 	}
 	if !r.opt.DryRun {
 		if err := r.openDrop(ctx, job); err != nil {

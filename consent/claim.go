@@ -45,6 +45,7 @@ const (
 	forbidden       = "none is needed where the law forbids it (45 CFR 171.103; check)"
 	unsettled       = "none by itself; 45 CFR 171.202(b) if the precondition is sought with reasonable effort (check)"
 	noException     = "none: a choice of the clinic claims no exception"
+	notHealthRecord = "none is needed: what is de-identified is no electronic health information (45 CFR 171.102; check)"
 	unlessState     = "none, unless a state's law asks for this consent: then 45 CFR 171.202(b) (check)"
 )
 
@@ -59,11 +60,11 @@ var claims = [extract.Reasons]Claim{
 	extract.Unsafe:         {Says: "The record holds something that may change what it means.", Mend: "Have the extract written without it, or have it looked at."},
 	extract.Conflict:       {Says: "Two records have the same id and say different things.", Mend: "Have the wrong one taken out of the extract."},
 	extract.Repeated:       {Says: "The same record was met before and is counted there."},
-	extract.Period:         {Law: "45 CFR 164.502(b)", Says: "Its date is outside the time that is asked for.", Mend: "Nothing: it is not asked for."},
-	extract.Measure:        {Law: "45 CFR 164.502(b)", Says: "It is not of the kind that is asked for.", Mend: "Nothing: it is not asked for."},
-	extract.Population:     {Law: "45 CFR 164.502(b)", Says: "It is not about one of the people who are asked for.", Mend: "Nothing: it is not asked for."},
+	extract.Period:         {Law: "45 CFR 164.502(b)", Says: "Its date is outside the time that is asked for."},
+	extract.Measure:        {Law: "45 CFR 164.502(b)", Says: "It is not of the kind that is asked for."},
+	extract.Population:     {Law: "45 CFR 164.502(b)", Says: "It is not about one of the people who are asked for."},
 	extract.Unchanged:      {Says: "The recipient has it already.", Mend: "Nothing: it was sent before."},
-	extract.NotNamed:       {Law: "45 CFR 164.502(b)", Says: "The policy does not ask for this kind of record.", Mend: "Nothing: it is not asked for."},
+	extract.NotNamed:       {Law: "45 CFR 164.502(b)", Says: "The policy does not ask for this kind of record."},
 
 	extract.AgreementMissing: {ByLaw, "45 CFR 164.502(e), 164.514(e)(4)", precondition + " (check)",
 		"The agreement that it would have to rest on is not in force.", "Have the agreement signed, and write it into the policy."},
@@ -107,7 +108,7 @@ var claims = [extract.Reasons]Claim{
 		"The patient may be known here under another id too, and may have decided something under it.", "Decide whether the ids are one person: `postern subject merge`."},
 	extract.DerivedFromWithheld: {ByEvidence, "that of what it is made from", "that of what it is made from",
 		"It is made from a record that stays here, or that is not in the extract.", "What it is made from may leave, and is in the extract."},
-	extract.ClinicChoice: {ByClinic, "none: the clinic is stricter than the law", noException,
+	extract.ClinicChoice: {ByClinic, "none: the clinic is stricter than the law", noException + "; where it honors what the patient asked, 45 CFR 171.202(e) (check)",
 		"The clinic has chosen not to send it, though the law would allow it.", "Change the policy, if the choice is no longer meant."},
 
 	extract.KAnonymity:   {By: ByLaw, Law: "45 CFR 164.514(b)", Exception: forbidden, Says: "Too few people share what it shows."},
@@ -139,6 +140,9 @@ func (d *Decider) Claim(r extract.Reason) Claim {
 	}
 	if own {
 		c.By, c.Law, c.Exception = ByClinic, claims[extract.ClinicChoice].Law, noException
+	}
+	if c.By == ByClinic && policies.Section(p.Basis) == "164.502(d)" {
+		c.Exception = notHealthRecord
 	}
 	return c
 }

@@ -50,6 +50,7 @@ func TestClaimInItsDisclosure(t *testing.T) {
 		"a limited data set needs its agreement":          {func(w *world) { w.req.Policy.Standard = policies.LimitedDataSet }, extract.AgreementMissing, ByLaw},
 		"so does a business associate":                    {func(w *world) { w.req.Policy.Agreement.Kind = "baa" }, extract.AgreementLapsed, ByLaw},
 		"and a vendor, which is one":                      {func(w *world) { w.req.RecipientKind, w.req.Policy.Basis = "vendor", "45 CFR 164.506(c)(1)" }, extract.AgreementLapsed, ByLaw},
+		"de-identified data are no one's health record":   {func(w *world) { w.safeHarbor() }, extract.ClinicChoice, ByClinic},
 		"self-pay is the patient's":                       {plan, extract.RestrictionSelfPay, ByPatient},
 		"what is derived follows what it is derived from": {plan, extract.DerivedFromWithheld, ByEvidence},
 	} {
@@ -63,6 +64,9 @@ func TestClaimInItsDisclosure(t *testing.T) {
 		}
 		if claim.By == ByClinic && !strings.HasPrefix(claim.Exception, "none") {
 			t.Errorf("%s: a choice claims %s", name, claim.Exception)
+		}
+		if strings.Contains(claim.Exception, "de-identified") != (w.req.Policy.Basis == "45 CFR 164.502(d)") {
+			t.Errorf("%s: %s", name, claim.Exception)
 		}
 	}
 }

@@ -153,12 +153,12 @@ type Paper struct {
 	From, To extract.Day // on which days it holds; NoDay where it does not say
 	Ended    extract.Day // NoDay when it was not ended
 	Forms    []string    // the versions of the form that was signed
-	Limits   []string    // of a restriction: visit, service, days
+	Limits   []string    // of a restriction: one visit, one service, certain days
 	Here     bool        // it may be about this recipient and this purpose
 }
 
 var (
-	scopeNames  = [...]string{"general", "part2", "registry-opt-out", "state", "research", "other"}
+	scopeNames  = [...]string{"general", "part2", "registry-opt-out", "state", "research", "other", "treatment"}
 	statusNames = [...]string{"active", "pending", "revoked", "expired", "refused", "entered-in-error"}
 )
 
@@ -218,7 +218,7 @@ func (d *Decider) Restriction(number int) Paper {
 	for _, limit := range []struct {
 		is   bool
 		what string
-	}{{r.encounter != "", "visit"}, {r.service != "", "service"}, {r.from != extract.NoDay || r.to != anyDayTo, "days"}} {
+	}{{r.encounter != "", "one visit"}, {r.service != "", "one service"}, {r.from != extract.NoDay || r.to != anyDayTo, "certain days"}} {
 		if limit.is {
 			p.Limits = append(p.Limits, limit.what)
 		}

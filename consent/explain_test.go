@@ -163,8 +163,8 @@ func TestPapers(t *testing.T) {
 	if len(papers) != 2 {
 		t.Fatal(papers)
 	}
-	expect(d.Restriction(papers[0]), Paper{File: "restrictions.csv", Line: 2, Scope: "self-pay", Decision: "deny", Signed: never, From: never, To: never, Ended: never, Limits: []string{"visit"}, Here: true})
-	expect(d.Restriction(papers[1]), Paper{File: "restrictions.csv", Line: 3, Scope: "agreed", Decision: "deny", Signed: never, From: never, To: never, Ended: never, Limits: []string{"service", "days"}})
+	expect(d.Restriction(papers[0]), Paper{File: "restrictions.csv", Line: 2, Scope: "self-pay", Decision: "deny", Signed: never, From: never, To: never, Ended: never, Limits: []string{"one visit"}, Here: true})
+	expect(d.Restriction(papers[1]), Paper{File: "restrictions.csv", Line: 3, Scope: "agreed", Decision: "deny", Signed: never, From: never, To: never, Ended: never, Limits: []string{"one service", "certain days"}})
 	two, _ := w.tables.People.Find([]byte("p2"))
 	expect(d.Restriction(d.RestrictionsOf(two)[0]), Paper{File: "restrictions.csv", Line: 4, Scope: "agreed", Decision: "unreadable", Signed: never, From: never, To: never, Ended: never, Here: true})
 

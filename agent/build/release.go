@@ -66,7 +66,7 @@ func (w *releaseWorker) work(chunk *extract.Chunk, old *batch) (*batch, error) {
 			return nil, w.run.changed(chunk.File().Name)
 		}
 		base = x.bases[chunk.Index]
-		if p := &x.plain[chunk.Index]; p.n > 0 && x.repeats.none(base, p.n) {
+		if p := &x.plain[chunk.Index]; p.n > 0 && w.run.Inspect == nil && x.repeats.none(base, p.n) {
 			b.plain = p
 			return b, nil
 		}
@@ -75,8 +75,12 @@ func (w *releaseWorker) work(chunk *extract.Chunk, old *batch) (*batch, error) {
 	for w.scanner.Next(&w.rec) {
 		w.rec.Ordinal += base
 		b.outcomes = append(b.outcomes, outcome{})
-		if err := w.one(b, &b.outcomes[len(b.outcomes)-1]); err != nil {
+		o := &b.outcomes[len(b.outcomes)-1]
+		if err := w.one(b, o); err != nil {
 			return nil, fmt.Errorf("%s: %w", w.run.at(w.rec.Place), err)
+		}
+		if w.run.Inspect != nil {
+			w.run.Inspect(&w.rec, o.reasons, o.part2)
 		}
 	}
 	return b, nil
@@ -101,6 +105,7 @@ func (w *releaseWorker) one(b *batch, o *outcome) error {
 	var decision consent.Decision
 	if !w.run.engine {
 		decision = w.run.Decider.Decide(&rec.Facts)
+		o.part2 = decision.Part2
 	}
 	if w.run.derived.Has(rec.Ordinal) {
 		decision.Reasons = decision.Reasons.With(extract.DerivedFromWithheld)

@@ -58,6 +58,10 @@ type Job struct {
 	// Observe, unless nil, is told in source order of n records at a time with
 	// their counted reason, and of one record whom it is about.
 	Observe func(n int64, about consent.Subject, reason extract.Reason)
+	// Inspect, unless nil, is shown each record with all that keeps it back, and
+	// whether it is under Part 2 if that was asked: by several goroutines at
+	// once, unless there is one worker. The record is the run's to use again.
+	Inspect func(rec *extract.Record, reasons extract.ReasonSet, part2 bool)
 }
 
 // Drop is where parts and books go; transfer.Builder is one.

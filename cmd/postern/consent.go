@@ -12,6 +12,8 @@ import (
 var consentCommands = []command{
 	{"consent test", "DIR | FILE …", "run consent cases: decisions and all reasons are held against what the rules ask for", consentTest, true},
 	{"consent decide", "EXCHANGE", "records in as JSON lines, decisions out: the effect, all reasons, the directive relied on", consentDecide, false},
+	{"consent explain", "--subject ID --exchange E", "what becomes of one patient's records and why, for the officer who answers the patient", consentExplain, false},
+	{"consent withheld", "EXCHANGE", "what is kept back by law, patient, doubt and choice, and what that claims under information blocking", consentWithheld, false},
 	{"consent revocations", "[--exchange E] [--since DATE] [--over TIME] [--subject ID --archive-key FILE]", "what patients took back, denied or restricted: how long until it counted, and what had been sent to whom", consentRevocations, false},
 }
 
