@@ -89,6 +89,9 @@ func TestMinors(t *testing.T) {
 		"a signature of nobody who is known leaves the patient in doubt": {func(w *world) {
 			w.born("p1", "1990-03-01").signed("p1,general,permit,active,2026-02-01,mother")
 		}, therapy, "consent-indeterminate"},
+		"a refusal of the care that is over says nothing either": {func(w *world) {
+			w.born("p1", "2012-03-01").signed("p1,treatment,deny,expired,,patient,,2025-01-10,2026-03-01", "p1,treatment,permit,active,,guardian")
+		}, therapy, ""},
 		"another patient's consent to the care": {func(w *world) {
 			w.born("p1", "2012-03-01").signed("p2,treatment,permit,active,,guardian")
 		}, therapy, "minor-controls"},

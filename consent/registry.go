@@ -90,6 +90,7 @@ func registryRow(c *cells) (*draft, []nameCell) {
 	}
 	n.signer = registrySigner(c)
 	span := c.span()
+	last := span.To
 	if n.scope == treatment {
 		n.identity = identify("registry", string(n.identity[:]), c.text("signed_by"))
 		p.dataFrom, p.dataTo, span = span.From, span.To, extract.Span{From: extract.NoDay, To: anyDayTo} // days of care
@@ -108,7 +109,7 @@ func registryRow(c *cells) (*draft, []nameCell) {
 	if form := c.text("form"); form != "" {
 		n.forms.names = []string{form}
 	}
-	n.registryStatus(c, span.To)
+	n.registryStatus(c, last)
 	return n, by
 }
 

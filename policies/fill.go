@@ -28,7 +28,7 @@ func LoadFilled(path string, fill map[string]string, env Env) (*Policy, error) {
 	}
 	return parse(path, data, env, func(name string) ([]byte, error) {
 		text, err := os.ReadFile(filepath.Join(filepath.Dir(path), filepath.FromSlash(name)))
-		if bytes.Contains(text, []byte(strictyaml.PlaceholderPrefix)) {
+		if filepath.Ext(name) != ".yaml" && bytes.Contains(text, []byte(strictyaml.PlaceholderPrefix)) {
 			text = []byte(SampleText)
 		}
 		return text, err

@@ -47,6 +47,7 @@ func TestExplainSays(t *testing.T) {
 		{"no form of Part 2 consent", plan, func(p *policies.Policy, _ *policies.Env) { p.People.AcceptForms = nil }, "accepts no form of consent for them", "on the form"},
 		{"Part 2 in de-identified data", registry, nil, "are included, in the same form as others", "42 CFR 2.31"},
 		{"left out by choice", registry, func(p *policies.Policy, _ *policies.Env) { p.People.Part2LeaveOut = true }, "That people who opted out of registries and records of substance use programs are left out is our own choice, stricter than the law: promised", "are included"},
+		{"rules for minors", "acme-phq9-delta", nil, "That is care labelled MH, PSY, PSYTHPN, EMOTDIS at 12 to 17 years, unless the minor has signed a permit (California Health and Safety Code 124260 and Family Code 6924; Health and Safety Code 123115(a)). What a guardian has permitted ends when the patient turns 18.", ""},
 		{"all patients", registry, func(p *policies.Policy, _ *policies.Env) { p.Cohort = nil }, "Those of all our patients.", "closed group"},
 		{"a written index year", registry, func(p *policies.Policy, _ *policies.Env) { p.Cohort.IndexYear = "2023" }, "lies in 2023", "latest calendar year"},
 		{"a number of unknown kind may be any", care, func(p *policies.Policy, _ *policies.Env) {

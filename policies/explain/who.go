@@ -138,7 +138,13 @@ func (e *explaining) consent() {
 	e.conflict()
 	e.unsure("people.consent.general", "what a patient decided")
 	if e.People.Minors != "" {
-		e.say(fmt.Sprintf("What a minor controls under the rules of %s is withheld.", jurisdiction(e.People.Minors)), "people.consent.minors.rules")
+		const at = "people.consent.minors.rules"
+		e.say(fmt.Sprintf("What a minor controls under the rules of %s is withheld.", jurisdiction(e.People.Minors)), at)
+		for i := range e.People.MinorRules.Rules {
+			rule := &e.People.MinorRules.Rules[i]
+			e.say(fmt.Sprintf("That is %s (%s).", rule, rule.Source), at)
+		}
+		e.say(fmt.Sprintf("What a guardian has permitted ends when the patient turns %d.", e.People.MinorRules.Majority), at)
 		e.unsure("people.consent.minors", "whether a minor controls it")
 	}
 }
