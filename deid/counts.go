@@ -1,6 +1,5 @@
 package deid
 
-// tally counts the values met at one place of a plan.
 type tally struct{ in, out uint64 }
 
 // Count is what an engine did at one path: how many values it met and how many

@@ -143,7 +143,6 @@ func (e *Engine) value(b []byte, c *node, at int32) []byte {
 	return b
 }
 
-// single appends one value that is no array.
 func (e *Engine) single(b []byte, c *node, at int32) []byte {
 	t := &e.doc[at]
 	switch {
@@ -220,7 +219,6 @@ func (e *Engine) extensionNode(list *node, at int32) *node {
 	return nil
 }
 
-// transform appends a leaf that is not copied as it stands.
 func (e *Engine) transform(b []byte, c *node, t *extract.Token) []byte {
 	switch c.action {
 	case keepLink:

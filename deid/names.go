@@ -40,7 +40,6 @@ func (t *names) place(first, last uint64, size int) uint64 {
 	return ((first ^ bits.RotateLeft64(last, 29)) + uint64(size)) * t.multiplier >> t.shift
 }
 
-// find gives the child whose name is raw[from:to], or nil.
 func (t *names) find(raw []byte, from, to int) *node {
 	first, last := key(raw, from, to)
 	s := &t.slots[t.place(first, last, to-from)]

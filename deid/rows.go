@@ -9,7 +9,6 @@ import (
 	"github.com/posternhealth/postern/policies"
 )
 
-// cell is one column of the output of a delimited dataset.
 type cell struct {
 	field   policies.Field
 	from    source
@@ -18,7 +17,6 @@ type cell struct {
 	counter int32
 }
 
-// source tells where the value of a cell comes from.
 type source uint8
 
 const (
@@ -170,7 +168,6 @@ func (e *Engine) row(rec *extract.Record, s *Subject, out *Output) {
 	out.Bytes = b
 }
 
-// cell appends one value; present tells whether there was one to transform.
 func (e *Engine) cell(b []byte, c *cell, rec *extract.Record, s *Subject, out *Output) (_ []byte, present bool) {
 	rules, f := &e.plan.rules, &c.field
 	switch c.from {
@@ -200,7 +197,6 @@ func (e *Engine) cell(b []byte, c *cell, rec *extract.Record, s *Subject, out *O
 	return e.convert(b, text, s, c), true
 }
 
-// convert appends the value of a column or look-up.
 func (e *Engine) convert(b, text []byte, s *Subject, c *cell) []byte {
 	rules, f := &e.plan.rules, &c.field
 	switch {
@@ -227,7 +223,6 @@ func (e *Engine) convert(b, text []byte, s *Subject, c *cell) []byte {
 	return rules.day(b, span, s, f)
 }
 
-// day appends what a transform makes of a date.
 func (r *rules) day(b []byte, span extract.Span, s *Subject, f *policies.Field) []byte {
 	switch f.Do {
 	case policies.Year:

@@ -11,7 +11,6 @@ import (
 	"github.com/posternhealth/postern/policies"
 )
 
-// scope is the `only` of a release: every condition must hold.
 type scope []condition
 
 type condition struct {
@@ -47,7 +46,6 @@ func newScope(release *policies.Release, opt Options) (scope, error) {
 	return s, nil
 }
 
-// set takes over what the condition compares with.
 func (c *condition) set(only *policies.Condition, asOf extract.Day) (err error) {
 	switch {
 	case only.Period != "":
@@ -263,7 +261,6 @@ func newCohort(p *policies.Policy, dataset string, opt Options) (*cohort, error)
 	return c, nil
 }
 
-// lastDay is the last day of the last window of the cohort of that year.
 func (c *cohort) lastDay(year int) extract.Day { return civil(year, 12, 31) + c.follow - 1 }
 
 func isUndated(dataset string, schema *extract.Schema) bool {

@@ -10,7 +10,6 @@ import (
 	"github.com/posternhealth/postern/policies"
 )
 
-// action is what the engine does at a node.
 type action uint8
 
 const (
@@ -47,7 +46,6 @@ type node struct {
 	primitives int32   // counter of primitive extensions (_name)
 }
 
-// leaf is a named leaf with its action, ready to be put into the tree.
 type leaf struct {
 	path   []string
 	class  extract.Class
@@ -168,7 +166,6 @@ func extensionClass(l policies.Leaf) (extract.Class, error) {
 	return extract.Unclassed, errors.New("no extension whose meaning is known")
 }
 
-// add puts a leaf into the tree below n.
 func (n *node) add(l leaf, path []string) error {
 	step := path[0]
 	if url, ok := strings.CutPrefix(step, extensionStep); ok {
@@ -196,7 +193,6 @@ func (n *node) add(l leaf, path []string) error {
 	return nil
 }
 
-// child gives the member of that name, made with the action if it is new.
 func (n *node) child(name string, do action) *node {
 	for _, c := range n.list {
 		if c.name == name {

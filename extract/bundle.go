@@ -77,7 +77,6 @@ func (b *bundleCutter) next(c *Chunk) error {
 	return nil
 }
 
-// single gives the one record that the file is.
 func (b *bundleCutter) single(c *Chunk) error {
 	it := *b.whole
 	data := c.data[:0]
@@ -152,7 +151,6 @@ func (s *survey) reject(why Reason, detail string) {
 	}
 }
 
-// member looks at a member of the frame, entries aside.
 func (s *survey) member(p *piece) {
 	if p.large {
 		s.reject(TooLarge, tooLong)

@@ -94,7 +94,6 @@ func (r *ChunkReader) Next(c *Chunk) error {
 	return r.err
 }
 
-// open begins the next file.
 func (r *ChunkReader) open() error {
 	if len(r.sums) == len(r.files) {
 		return io.EOF
@@ -116,7 +115,6 @@ func (r *ChunkReader) open() error {
 	return err
 }
 
-// finish ends the current file and keeps its sum.
 func (r *ChunkReader) finish(file *File) error {
 	sum, err := r.in.finish()
 	r.in = nil

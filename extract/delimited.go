@@ -35,7 +35,6 @@ func newRowCutter(file *File, in *input, limits limits) (cutter, error) {
 	return l, nil
 }
 
-// head takes the first row.
 func (l *lineCutter) head() ([]byte, error) {
 	for want := l.limits.chunk; ; want *= 2 {
 		var err error
@@ -53,7 +52,6 @@ func (l *lineCutter) head() ([]byte, error) {
 	}
 }
 
-// headerProblem compares a header with the columns of the schema.
 func (s *Schema) headerProblem(head []byte) string {
 	cells := rowReader{schema: s}
 	row, problem := cells.split(chomp(head), nil)
@@ -76,7 +74,6 @@ func (s *Schema) headerProblem(head []byte) string {
 	return ""
 }
 
-// chomp cuts off one line end.
 func chomp(b []byte) []byte {
 	b = bytes.TrimSuffix(b, newline)
 	return bytes.TrimSuffix(b, []byte("\r"))
@@ -109,7 +106,6 @@ func (r *rowReader) length(data []byte) (n, lines int) {
 	return n + 1, 1
 }
 
-// nextRow takes the next row that is not blank.
 func (s *Scanner) nextRow(rec *Record) bool {
 	for s.pos < len(s.chunk.data) {
 		n, lines := s.rows.length(s.chunk.data[s.pos:])
@@ -132,7 +128,6 @@ func (s *Scanner) nextRow(rec *Record) bool {
 	return false
 }
 
-// read fills the cells and the facts of a row, or rejects it.
 func (r *rowReader) read(rec *Record) {
 	if !r.utf8 && !utf8.Valid(rec.Raw) {
 		rec.reject(Malformed, "not UTF-8")

@@ -16,7 +16,6 @@ type Extension struct {
 
 const usCore = "http://hl7.org/fhir/us/core/StructureDefinition/"
 
-// knownExtensions are extensions of Patient from the US Core guide.
 var knownExtensions = []Extension{
 	{Name: "us-core-birthsex", URL: usCore + "us-core-birthsex", Class: Sex, Leaves: [][]string{{"valueCode"}}},
 	{Name: "us-core-ethnicity", URL: usCore + "us-core-ethnicity", Class: Ethnicity, Leaves: ombLeaves},

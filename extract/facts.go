@@ -83,7 +83,6 @@ func (r *Record) reject(why Reason, detail string) bool {
 	return false
 }
 
-// element takes the facts that one top element holds.
 func (f *finder) element(e *element, value int32) {
 	facts := &f.rec.Facts
 	switch tok := f.doc[value]; e.role {
@@ -135,7 +134,6 @@ func (f *finder) date(e *element, value int32) {
 	}
 }
 
-// codes appends the `code` of every Coding in the member name of value.
 func (f *finder) codes(to []phi.Bytes, value int32, name string) []phi.Bytes {
 	list := member(f.raw, f.doc, value, name)
 	if list < 0 {
@@ -206,7 +204,6 @@ func (f *finder) evidence(role elementRole, ref []byte, t target) {
 	}
 }
 
-// patient adds a patient that the record names.
 func (f *finder) patient(t target) {
 	switch {
 	case f.kind.name == "Patient": // is about itself; `link` names other records of it

@@ -25,7 +25,6 @@ type frame struct {
 	entry          int
 }
 
-// piece is a member of the frame, or one entry of it.
 type piece struct {
 	name  []byte // of a member, with its quotes; nil for an entry
 	entry int    // of an entry, from 1
@@ -37,7 +36,6 @@ type piece struct {
 // errFrame means that the frame itself is not JSON, or ends too early.
 var errFrame = errors.New("not JSON")
 
-// next gives the next piece; io.EOF after a clean end.
 func (f *frame) next(p *piece) error {
 	*p = piece{}
 	if !f.begun {
@@ -130,7 +128,6 @@ func (f *frame) peek() byte {
 	}
 }
 
-// pass moves on to offset at.
 func (f *frame) pass(at int) {
 	for _, c := range f.buf[f.pos:at] {
 		if c == '\n' {
@@ -158,7 +155,6 @@ func (f *frame) fill() bool {
 	return n > 0 || err == nil
 }
 
-// value reads the next value into p.
 func (f *frame) value(p *piece) error {
 	_ = f.peek()
 	p.line = f.line

@@ -30,7 +30,6 @@ type input struct {
 	zstd   *zstd.Decoder
 }
 
-// openInput opens a file of an extract for reading.
 func openInput(file *File) (*input, error) {
 	stored, err := os.Open(file.Path)
 	if err != nil {
@@ -59,7 +58,6 @@ func openInput(file *File) (*input, error) {
 	return in, nil
 }
 
-// hashing reads the stored bytes and hashes them on the way.
 type hashing struct{ in *input }
 
 func (h hashing) Read(p []byte) (int, error) {
@@ -73,7 +71,6 @@ func (h hashing) Read(p []byte) (int, error) {
 
 var byteOrderMark = []byte("\xEF\xBB\xBF")
 
-// skipMark leaves out a byte-order mark at the start of the text.
 func (in *input) skipMark() error {
 	text := bufio.NewReader(in.text) // large reads go past its buffer
 	in.text = text
@@ -96,7 +93,6 @@ func (in *input) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// failed says why the file cannot be read.
 func (in *input) failed(err error) error {
 	reason := "cannot be read"
 	if strings.HasSuffix(in.file.Name, ".gz") || strings.HasSuffix(in.file.Name, ".zst") {
@@ -125,7 +121,6 @@ func (in *input) finish() (sum string, err error) {
 	return hex.EncodeToString(in.sum.Sum(nil)), err
 }
 
-// Close closes the file.
 func (in *input) Close() error {
 	if in.zstd != nil {
 		in.zstd.Close()

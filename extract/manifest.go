@@ -80,7 +80,6 @@ func (s *Source) manifest() (map[string]string, error) {
 	return sums, nil
 }
 
-// sumOf is the hex SHA-256 of a file's stored bytes.
 func sumOf(ctx context.Context, path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"github.com/posternhealth/postern/internal/phi"
 )
 
-// target is what a reference points to.
 type target struct {
 	kind string    // resource type; "" when it cannot be told
 	id   phi.Bytes // nil when the reference does not name its target by id

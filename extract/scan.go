@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -32,7 +33,6 @@ type tape struct {
 	open  [maxDepth]level
 }
 
-// level is an object or array that has begun and not yet ended.
 type level struct {
 	token int32  // where it began in doc
 	names int32  // where its member names begin in names
@@ -40,7 +40,6 @@ type level struct {
 	end   byte   // '}' or ']'
 }
 
-// memberName is a name of an object that has not yet ended.
 type memberName struct {
 	key        uint64
 	start, end int32
@@ -214,7 +213,6 @@ func scanName(b []byte, start int) (end int, key uint64) {
 	return end, nameKey(b, start, end)
 }
 
-// nameFlaw says what is wrong with the member name that starts at offset start.
 func nameFlaw(b []byte, start int) flaw {
 	if end, _ := scanString(b, start); end < 0 {
 		return stringFlaw(b, ^end)
@@ -255,7 +253,6 @@ func (t *tape) met(b []byte, top *level, key uint64, start, end int) bool {
 	return false
 }
 
-// doubled tells whether a name stands twice among names.
 func (t *tape) doubled(b []byte, names []memberName) bool {
 	size := 1 << bits.Len(uint(2*len(names)))
 	if cap(t.slots) < size {
@@ -292,7 +289,6 @@ func nameKey(b []byte, start, end int) uint64 {
 	return binary.LittleEndian.Uint64(head[:]) ^ uint64(n)<<56
 }
 
-// keyBit maps a key to one of 64 bits.
 func keyBit(key uint64) uint64 { return 1 << (key * 0x9E3779B97F4A7C15 >> 58) }
 
 func keyOf(name string) uint64 { return nameKey([]byte(name), 0, len(name)) }
@@ -315,7 +311,6 @@ const (
 	slants = 0x5C5C5C5C5C5C5C5C
 )
 
-// skipSpace gives the first offset from i that holds no white space.
 func skipSpace(b []byte, i int) int {
 	if i < len(b) && b[i] > ' ' {
 		return i
@@ -379,7 +374,6 @@ func scanString(b []byte, i int) (end int, escaped bool) {
 	}
 }
 
-// stringFlaw says what is wrong with a string at offset i.
 func stringFlaw(b []byte, i int) flaw {
 	switch {
 	case i >= len(b):
@@ -436,20 +430,8 @@ func hex4(b []byte, i int) (u rune, ok bool) {
 	if i+4 > len(b) {
 		return 0, false
 	}
-	for _, c := range b[i : i+4] {
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c >= 'a' && c <= 'f':
-			c -= 'a' - 10
-		case c >= 'A' && c <= 'F':
-			c -= 'A' - 10
-		default:
-			return 0, false
-		}
-		u = u<<4 | rune(c)
-	}
-	return u, true
+	n, err := strconv.ParseUint(string(b[i:i+4]), 16, 16)
+	return rune(n), err == nil
 }
 
 // scanScalar gives the end of the number, true, false or null at b[i], or the

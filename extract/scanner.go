@@ -67,7 +67,6 @@ func (s *Scanner) Resource(raw []byte, rec *Record) {
 	rec.Facts.Dataset = rec.Dataset
 }
 
-// clear makes rec empty and keeps its buffers.
 func (r *Record) clear() {
 	r.Place, r.Ordinal, r.Dataset, r.Reject, r.Detail = Place{}, 0, Unreadable, NoReason, ""
 	r.Raw, r.Doc, r.Row, r.urls = nil, nil, r.Row[:0], nil
@@ -76,7 +75,6 @@ func (r *Record) clear() {
 	f.Subjects, f.Providers, f.Codes, f.Labels, f.Evidence = f.Subjects[:0], f.Providers[:0], f.Codes[:0], f.Labels[:0], f.Evidence[:0]
 }
 
-// read puts raw on the tape, or rejects the record.
 func (s *Scanner) read(raw []byte, rec *Record) bool {
 	f := s.tape.read(raw)
 	if f.why == "" {
@@ -85,7 +83,6 @@ func (s *Scanner) read(raw []byte, rec *Record) bool {
 	return rec.reject(Malformed, fmt.Sprintf("%s, at byte %d of the record", f.why, f.at+1))
 }
 
-// nextLine takes the next line that is not blank.
 func (s *Scanner) nextLine(rec *Record) bool {
 	data := s.chunk.data
 	for s.pos < len(data) {

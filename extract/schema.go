@@ -95,7 +95,6 @@ func (s *Schema) Column(name string) int {
 
 func (s *Schema) rowEnd() rowEnd { return rowEnd{quote: s.Quote, delimiter: s.Delimiter} }
 
-// missing tells whether a cell stands for no value.
 func (s *Schema) missing(cell []byte) bool { return isOneOf(cell, s.Missing) }
 
 func isOneOf(cell []byte, values []string) bool {

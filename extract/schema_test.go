@@ -53,7 +53,7 @@ func TestSchemaIsStrict(t *testing.T) {
 		{`{"fields":[{"name":"a","class":"unclassed"}]}`, `fields[0].class: "unclassed" is no class (known are ["name" "geography"`},
 		{`{"fields":[{"name":"a","class":"code"},{"name":"a","class":"code"}]}`, `two columns have the name "a"`},
 		{`{"fields":[{"name":"a","class":"code","role":"status"},{"name":"b","class":"code","role":"status"}]}`, "only one column may have the role status"},
-		{field(`,"type":"int"`), `fields[0].type: "int" is no type (known are ["string" "integer"`},
+		{field(`,"type":"int"`), `fields[0].type: "int" is no value of type (known are string, integer`},
 		{field(`,"role":"date"`), "the column of role date must have the type date"},
 		{field(`,"format":"email"`), "format is for columns of type date or datetime"},
 		{field(`,"type":"date","format":"%m/%d"`), "format must hold %Y, %m and %d once each"},

@@ -79,16 +79,15 @@ type fieldFile struct {
 	RDFType     strictyaml.Node `yaml:"rdfType"`
 
 	Name   string      `yaml:"name,required"`
-	Type   FieldType   `yaml:"type"`
+	Type   FieldType   `yaml:"type" words:"string|integer|number|boolean|date|datetime|year|yearmonth"`
 	Format string      `yaml:"format"`
 	True   []string    `yaml:"trueValues"`
 	False  []string    `yaml:"falseValues"`
-	Role   Role        `yaml:"role"`
+	Role   Role        `yaml:"role" words:"none|subject|record|date|encounter|provider|code|status|derived-from"`
 	Class  Class       `yaml:"class,required"`
 	Rules  constraints `yaml:"constraints"`
 }
 
-// UnmarshalNode reads a field of a Table Schema.
 func (f *Field) UnmarshalNode(n strictyaml.Node) {
 	file := fieldFile{
 		Type: TypeString, Role: RoleNone,
@@ -130,7 +129,6 @@ func knownFormat(format string) bool {
 	return !strings.Contains(rest, "%")
 }
 
-// oneOf reads one of some words; "" when it is none of them.
 func oneOf(n strictyaml.Node, known []string) string {
 	if word := n.Text(); slices.Contains(known, word) {
 		return word
@@ -143,25 +141,13 @@ func oneOf(n strictyaml.Node, known []string) string {
 	return ""
 }
 
-// UnmarshalNode reads the name of a type.
-func (t *FieldType) UnmarshalNode(n strictyaml.Node) {
-	*t = FieldType(oneOf(n, []string{"string", "integer", "number", "boolean", "date", "datetime", "year", "yearmonth"}))
-}
-
-// UnmarshalNode reads the name of a role.
-func (r *Role) UnmarshalNode(n strictyaml.Node) {
-	*r = Role(oneOf(n, []string{"none", "subject", "record", "date", "encounter", "provider", "code", "status", "derived-from"}))
-}
-
 // UnmarshalNode reads the name of a class; to have none cannot be declared.
 func (c *Class) UnmarshalNode(n strictyaml.Node) {
 	*c, _ = ParseClass(oneOf(n, classNames[1:]))
 }
 
-// pattern is what a whole cell must match.
 type pattern struct{ *regexp.Regexp }
 
-// UnmarshalNode compiles a pattern.
 func (p *pattern) UnmarshalNode(n strictyaml.Node) {
 	var err error
 	if p.Regexp, err = regexp.Compile(`\A(?:` + n.Text() + `)\z`); err != nil {
@@ -169,7 +155,6 @@ func (p *pattern) UnmarshalNode(n strictyaml.Node) {
 	}
 }
 
-// schemaCheck looks at a schema as a whole.
 type schemaCheck struct {
 	*Schema
 	source *strictyaml.Source
@@ -219,7 +204,6 @@ func (c *schemaCheck) primaryKey(n strictyaml.Node) {
 	}
 }
 
-// columns checks the fields as a whole.
 func (c *schemaCheck) columns() {
 	if len(c.Fields) == 0 && c.source.Has("fields") {
 		c.wrong("fields", "", "must name the columns")

@@ -144,7 +144,6 @@ func regular(root, at, name string) (fs.FileInfo, error) {
 	return info, nil
 }
 
-// complete applies the completeness rule.
 func (s *Source) complete(ctx context.Context, files []File, modified map[string]time.Time) error {
 	rule := s.Complete
 	switch {

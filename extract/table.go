@@ -99,7 +99,6 @@ func (t *Table) header(file *File, required, optional []string) error {
 // 4180 §2.2 leaves out the last line end, but then nobody can tell.
 const notEnded = "the last row does not end with a line end, so the file may be cut short; end it with one"
 
-// defect is the error of the current line.
 func (t *Table) defect(problem string) error {
 	return &FileError{File: t.name, Line: t.row.Place.Line, Reason: problem}
 }

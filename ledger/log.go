@@ -100,7 +100,6 @@ func entryOfHash(index int64) int64 {
 	return (n+1)<<level - 1
 }
 
-// reader reads stored hashes.
 func reader(ctx context.Context, db DB) tlog.HashReader {
 	return tlog.HashReaderFunc(func(indexes []int64) ([]Hash, error) {
 		hashes := make([]Hash, len(indexes))

@@ -231,7 +231,6 @@ func (b *Builder) manifest() *Manifest {
 	return m
 }
 
-// writeClear writes the clear files in the order of upload, `.done` last.
 func (b *Builder) writeClear(sums, manifest, signature []byte) error {
 	var done []byte
 	for _, f := range []struct {

@@ -79,7 +79,6 @@ func hostKeyAlgorithms(pinned ssh.PublicKey) []string {
 	return []string{pinned.Type()}
 }
 
-// connection is an SSH client with its watchers.
 type connection struct {
 	*ssh.Client
 	conn *watchedConn

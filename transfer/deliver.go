@@ -106,7 +106,6 @@ func deliverFile(s store, f File, attempt string, log func(Event)) (Event, error
 	return event, nil
 }
 
-// errOther is what inspect finds when a file is not the sealed one.
 var errOther = errors.New("it is not the file that was sealed")
 
 // inspect says what can be known of a file there: its size, and where reading

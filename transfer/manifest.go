@@ -151,7 +151,6 @@ func (m *Manifest) Base() Base {
 func (m *Manifest) parts() []SealedFile { return m.Files[:len(m.Files)-1] }
 func (m *Manifest) book() SealedFile    { return m.Files[len(m.Files)-1] }
 
-// sums is the text of SHA256SUMS, as sha256sum writes it.
 func (m *Manifest) sums() []byte {
 	var text []byte
 	for _, f := range m.Files {

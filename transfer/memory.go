@@ -113,7 +113,6 @@ func (m *memory) accepted(base Base) bool {
 	return false
 }
 
-// owner gives the sender that a short code belongs to.
 func (m *memory) owner(code string) string {
 	for _, e := range m.Exchanges {
 		if e.Code == code {
@@ -215,10 +214,8 @@ func (e *exchangeMemory) accept(m *Manifest, sum, checkpoint string) (withdrawn 
 	return withdrawn
 }
 
-// refused says whether this very rejection was answered before.
 func (m *memory) refused(r refusedMemory) bool { return slices.Contains(m.Refused, r) }
 
-// refuse remembers the last rejection of each drop.
 func (m *memory) refuse(r refusedMemory) {
 	m.forget(r.Drop)
 	m.Refused = append(m.Refused, r)

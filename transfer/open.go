@@ -81,7 +81,6 @@ func (r *Receiver) openBook(inbox string, m *Manifest, o *opened, seen string) e
 	return os.WriteFile(filepath.Join(o.folder, clear), text.Bytes(), 0o600)
 }
 
-// openPart writes one part's plaintext and holds it against the book.
 func (r *Receiver) openPart(ctx context.Context, inbox string, p *BookPart, o *opened) error {
 	path := filepath.Join(o.folder, strings.TrimSuffix(p.Name, partSuffix)+"."+p.Format)
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

@@ -49,7 +49,6 @@ func (w ciphertext) Write(p []byte) (int, error) {
 	return w.c.file.Write(p)
 }
 
-// finish puts the file on the disk under its name.
 func (c *cipherFile) finish() (SealedFile, error) {
 	if err := c.Close(); err != nil {
 		c.file.Abort()
@@ -138,7 +137,6 @@ type PartWriter struct {
 	failure error
 }
 
-// packedWriter counts compressed bytes on their way to the ciphertexts.
 type packedWriter struct{ w *PartWriter }
 
 func (p packedWriter) Write(data []byte) (int, error) {

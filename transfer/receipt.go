@@ -66,7 +66,6 @@ func (r *Receipt) check() error {
 	return nil
 }
 
-// sign gives the receipt's text and its signature.
 func (r *Receipt) sign(signer ssh.Signer) (text, signature []byte, err error) {
 	if text, err = encode(r); err != nil {
 		return nil, nil, err

@@ -125,7 +125,6 @@ func (r *Receiver) lock(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-// prepare makes the folders and removes what a killed receiver left.
 func (r *Receiver) prepare() error {
 	if r.Receipts == "" {
 		r.Receipts = filepath.Join(r.Dir, "receipts")

@@ -106,7 +106,6 @@ func (u *upload) fail(err error) {
 	}
 }
 
-// end waits for every handle to be closed.
 func (u *upload) end() error {
 	u.writers.Wait()
 	if u.err == nil && u.at != u.size {

@@ -124,7 +124,6 @@ func New(ctx context.Context, dir string, opt synthetic.Options, log hclog.Logge
 // ApproverKeys is the folder of the approvers' keys.
 func (w *World) ApproverKeys() string { return filepath.Join(w.Dir, "approvers") }
 
-// makeLogin makes the key by which the clinic logs in at the recipients.
 func (w *World) makeLogin() error {
 	private, public, err := sshsig.NewKey("clearview sftp")
 	if err != nil {
@@ -136,7 +135,6 @@ func (w *World) makeLogin() error {
 	return os.WriteFile(filepath.Join(w.Clinic, "keys", "sftp-login"), private, 0o600)
 }
 
-// open makes a recipient's folders and keys and starts its server.
 func (w *World) open(r *Recipient) error {
 	r.Dir = filepath.Join(w.Dir, "recipients", r.Name)
 	for _, folder := range []string{"inbox", "receipts", "received", "keys"} {
@@ -170,7 +168,6 @@ func (w *World) open(r *Recipient) error {
 	return err
 }
 
-// writeClinic writes the configuration and the policies.
 func (w *World) writeClinic(archive string, approvers []Approver) error {
 	err := fs.WalkDir(files, "clinic/policies", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {

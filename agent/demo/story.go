@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -45,13 +44,7 @@ func Tell(ctx context.Context, dir string, say io.Writer, log hclog.Logger) (sto
 			err = closing
 		}
 	}()
-	records := 0
-	for file, n := range w.Summary.Records {
-		if strings.HasPrefix(file, "extract/") { // the rest are protective inputs
-			records += n
-		}
-	}
-	fmt.Fprintf(say, "%d patients, %d records in the extract, %.1f MB\n", w.Summary.Patients, records, float64(w.Summary.Bytes)/1e6)
+	fmt.Fprintf(say, "%d patients, %d records in the extract, %.1f MB\n", w.Summary.Patients, w.Summary.InExtract(), float64(w.Summary.Bytes)/1e6)
 	story = &Story{Dir: dir}
 	for _, name := range Exchanges {
 		chapter, err := w.play(ctx, name, say)
@@ -63,7 +56,6 @@ func Tell(ctx context.Context, dir string, say io.Writer, log hclog.Logger) (sto
 	return story, nil
 }
 
-// play runs, delivers, receives and reconciles one exchange.
 func (w *World) play(ctx context.Context, name string, say io.Writer) (*Chapter, error) {
 	start := time.Now()
 	fmt.Fprintf(say, "%-18s deciding …", name)

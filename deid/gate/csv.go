@@ -6,7 +6,6 @@ import (
 	"unicode/utf8"
 )
 
-// column is one declared column.
 type column struct {
 	name string
 	site site

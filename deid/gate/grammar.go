@@ -23,7 +23,6 @@ func decided(fits func(v []byte) bool) Grammar {
 	}}
 }
 
-// among tells values of a set.
 func among(values []string) func(v []byte) bool {
 	set := setOf(values)
 	return func(v []byte) bool {

@@ -35,7 +35,6 @@ func (n *node) extension(url []byte) *node {
 	return nil
 }
 
-// addPath hangs one declared path into the tree of its resource type.
 func (g *Gate) addPath(p *Position) error {
 	steps, err := splitPath(p.Path)
 	if err != nil {
@@ -84,7 +83,6 @@ func findOrAdd(nodes *[]*node, step string, parent *node) *node {
 	return n
 }
 
-// splitPath cuts at the dots outside parentheses.
 func splitPath(path string) ([]string, error) {
 	var steps []string
 	for path != "" {

@@ -3,6 +3,7 @@ package gate
 import (
 	"encoding/binary"
 	"math/bits"
+	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -58,7 +59,6 @@ func (g *Gate) readString() ([]byte, bool) {
 	return nil, false
 }
 
-// readEscaped goes on at the first backslash of a string.
 func (g *Gate) readEscaped(start, i int) ([]byte, bool) {
 	g.plain = append(g.plain[:0], g.line[start:i]...)
 	for i < len(g.line) {
@@ -124,18 +124,11 @@ func hex4(b []byte) rune {
 	if len(b) < 4 {
 		return -1
 	}
-	var r rune
-	for _, c := range b[:4] {
-		switch {
-		case c >= '0' && c <= '9':
-			r = r<<4 | rune(c-'0')
-		case c|0x20 >= 'a' && c|0x20 <= 'f':
-			r = r<<4 | rune(c|0x20-'a'+10)
-		default:
-			return -1
-		}
+	n, err := strconv.ParseUint(string(b[:4]), 16, 16)
+	if err != nil {
+		return -1
 	}
-	return r
+	return rune(n)
 }
 
 // numberLength says how many bytes at the beginning of b are a JSON number

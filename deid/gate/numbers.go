@@ -53,7 +53,6 @@ func (f *figures) begins(lengths ...int) bool {
 	return true
 }
 
-// numberAt judges the number that begins at a token of digits.
 func (g *Gate) numberAt(v []byte, i int, m mode) string {
 	t := &g.text.tokens[i]
 	joined := t.from > 0 && kindOf[v[t.from-1]]&isLetter != 0
@@ -77,7 +76,6 @@ func (g *Gate) numberAt(v []byte, i int, m mode) string {
 	return g.grouped(v, i, &f, plus, m)
 }
 
-// grouped judges numbers by the lengths of their groups.
 func (g *Gate) grouped(v []byte, i int, f *figures, plus bool, m mode) string {
 	dashed := f.between[0] == '-' || f.between[0] == '.'
 	switch {
@@ -123,7 +121,6 @@ func isDottedAfter(v []byte, at int) bool {
 	return at+1 < len(v) && v[at] == '.' && isAlphanumeric(v[at+1])
 }
 
-// oneFigure judges a number written without separators.
 func (g *Gate) oneFigure(v []byte, i int, m mode) string {
 	digits := g.tokenText(i)
 	switch len(digits) {

@@ -97,7 +97,7 @@ func (g *Gate) hasWebAddress(v []byte, m mode) bool {
 func hasIPv6(v []byte) bool {
 	for i := 0; i < len(v); i++ {
 		start, colons, hex := i, 0, 0
-		for ; i < len(v) && (v[i] == ':' || v[i] == '.' || hex4([]byte{'0', '0', '0', v[i]}) >= 0); i++ {
+		for ; i < len(v) && (v[i] == ':' || v[i] == '.' || matchesForm(v[i:i+1], "x")); i++ {
 			if v[i] == ':' {
 				colons++
 			} else if v[i] != '.' {

@@ -127,7 +127,6 @@ func (r *Roster) mayHave(plain []byte) bool {
 	return r.starts[bit/64]&(1<<(bit%64)) != 0
 }
 
-// find says whether somebody has the value, and as what.
 func (r *Roster) find(h uint64) (Kind, bool) {
 	slot := r.values.get(h&^kindMask, kindMask)
 	return Kind(slot & kindMask), slot != 0

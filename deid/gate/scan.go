@@ -86,7 +86,6 @@ func (g *Gate) scanAt(v []byte, m mode, depth int) string {
 	return ""
 }
 
-// unescapeAll resolves the JSON escapes in v; nothing when there are none.
 func unescapeAll(dst, v []byte) []byte {
 	found := false
 	for i := 0; i < len(v); {

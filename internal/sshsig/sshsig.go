@@ -61,7 +61,6 @@ type envelope struct {
 	Signature []byte
 }
 
-// statement is what the key signs, after the magic.
 type statement struct {
 	Namespace string
 	Reserved  string

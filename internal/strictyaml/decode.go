@@ -11,7 +11,6 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// into reads the node into a settable value.
 func (n Node) into(v reflect.Value) {
 	if raw, ok := v.Addr().Interface().(*Node); ok {
 		*raw = n
@@ -73,7 +72,6 @@ type field struct {
 	about    string   // what the key says, for editors
 }
 
-// fields are the tagged fields of a struct type.
 func fields(t reflect.Type) []field {
 	var list []field
 	for i := range t.NumField() {
@@ -172,10 +170,6 @@ func DidYouMean(name string, known []string) string {
 }
 
 func (n Node) intoMap(v reflect.Value) {
-	if v.Type().Key().Kind() != reflect.String {
-		n.Fail("", "cannot be read into %s", v.Type())
-		return
-	}
 	if !n.want(yaml.MappingNode) {
 		return
 	}

@@ -89,11 +89,9 @@ func (n Node) Entries() []NodeEntry {
 // Decode reads the node into what the pointer points to; mistakes join those
 // of the file.
 func (n Node) Decode(into any) {
-	v := reflect.ValueOf(into)
-	if n.yaml == nil || v.Kind() != reflect.Pointer || v.IsNil() {
-		return
+	if n.yaml != nil {
+		n.into(reflect.ValueOf(into).Elem())
 	}
-	n.into(v.Elem())
 }
 
 // Fail notes a mistake at the node.
@@ -113,7 +111,6 @@ type Entry[T any] struct {
 // Ordered is a mapping whose order counts.
 type Ordered[T any] []Entry[T]
 
-// UnmarshalNode reads a mapping.
 func (o *Ordered[T]) UnmarshalNode(n Node) {
 	if !n.want(yaml.MappingNode) {
 		return

@@ -74,18 +74,14 @@ func textLike(pattern string) map[string]any {
 	return map[string]any{"type": "string", "pattern": pattern}
 }
 
-// Schema implements Schemer.
 func (*Percent) Schema() map[string]any { return textLike(`^[0-9.]+ *%$`) }
 
-// Schema implements Schemer.
 func (*Duration) Schema() map[string]any {
 	return textLike(`^[0-9]+ ?(s|seconds?|m|minutes?|h|hours?|d|days?|w|weeks?|years?)$`)
 }
 
-// Schema implements Schemer.
 func (*Date) Schema() map[string]any { return textLike(`^([0-9]{4}-[0-9]{2}-[0-9]{2}|open)$`) }
 
-// Schema implements Schemer.
 func (*Ordered[T]) Schema() map[string]any {
 	return map[string]any{"type": "object", "additionalProperties": Schema(reflect.TypeFor[T]())}
 }

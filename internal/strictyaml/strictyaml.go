@@ -24,7 +24,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -74,13 +73,8 @@ func Decode(file string, data []byte, into any, options ...Option) (*Source, err
 	for _, o := range options {
 		o(s)
 	}
-	target := reflect.ValueOf(into)
-	if target.Kind() != reflect.Pointer || target.IsNil() {
-		s.errs.Add(Pos{1, 1}, "", "is read into nothing", "pass a pointer to Decode")
-		return s, s.errs.Err()
-	}
 	if root := s.parse(data); root != nil {
-		Node{yaml: root, source: s}.into(target.Elem())
+		Node{yaml: root, source: s}.Decode(into)
 	}
 	return s, s.errs.Err()
 }
@@ -240,7 +234,6 @@ func Join(path, key string) string {
 	return path + "." + key
 }
 
-// parent is the path that encloses a path.
 func parent(path string) string {
 	if path == "" {
 		return ""

@@ -11,7 +11,6 @@ import (
 // Percent is a share written as 10% or 0.5%; 0.01 is one per cent.
 type Percent float64
 
-// UnmarshalNode reads a number from 0 to 100 with its sign.
 func (p *Percent) UnmarshalNode(n Node) {
 	if !n.want(yaml.ScalarNode) {
 		return
@@ -61,7 +60,6 @@ func ParseDuration(text string) (d Duration, ok bool) {
 	return Duration(time.Duration(count) * unit), true
 }
 
-// UnmarshalNode reads a number and a unit.
 func (d *Duration) UnmarshalNode(n Node) {
 	if !n.want(yaml.ScalarNode) {
 		return
@@ -98,7 +96,6 @@ func (d Date) String() string {
 	return d.day.Format(time.DateOnly)
 }
 
-// UnmarshalNode reads a date or the word open.
 func (d *Date) UnmarshalNode(n Node) {
 	if !n.want(yaml.ScalarNode) {
 		return

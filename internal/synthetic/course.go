@@ -32,7 +32,6 @@ func newVisit(patient, number, day, minute int) *visit {
 	return v
 }
 
-// score is one total with its answers.
 type score struct {
 	id      string
 	tool    *instrument

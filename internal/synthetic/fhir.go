@@ -11,7 +11,6 @@ const (
 	programOrganization = "org-recovery"
 )
 
-// clinician is one of the clinic's practitioners.
 type clinician struct{ id, number, name string }
 
 // ordinaryClinicians work in the clinic, those after them in the Part 2 program.
@@ -56,7 +55,6 @@ func providerNumber(n int) string {
 	return fmt.Sprintf("%s%d", first, (10-sum%10)%10)
 }
 
-// writePlaces writes the resources that are about no patient.
 func (c *clinic) writePlaces() {
 	for id, name := range [...]string{"Clearview Behavioral Health", "Clearview Recovery Program"} {
 		ids := [...]string{clinicOrganization, programOrganization}
@@ -71,7 +69,6 @@ func (c *clinic) writePlaces() {
 	}
 }
 
-// writePatient writes one person with everything that is about them.
 func (c *clinic) writePatient(i int) {
 	p := c.invent(i)
 	scores := 3 + c.random.IntN(26)

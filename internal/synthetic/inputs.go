@@ -19,7 +19,6 @@ func (c *clinic) writePrograms() {
 	}
 }
 
-// writeInputs writes what the protective inputs know about one person.
 func (c *clinic) writeInputs(p *person, first *visit) {
 	if p.member != "" {
 		c.writeMember(p)

@@ -6,7 +6,6 @@ import (
 	"strings"
 )
 
-// person is one invented patient.
 type person struct {
 	number                    int
 	id                        string // Patient.id, and the id in every delimited file

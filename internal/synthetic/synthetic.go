@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -46,7 +47,16 @@ type Summary struct {
 	Bytes    int64
 }
 
-// clinic is one generation under way.
+// InExtract counts the records of the extract; the rest are protective inputs.
+func (s Summary) InExtract() (records int) {
+	for name, n := range s.Records {
+		if strings.HasPrefix(name, "extract/") {
+			records += n
+		}
+	}
+	return records
+}
+
 type clinic struct {
 	Options
 	from, days int // first day of service since 1970-01-01, and how many there are
@@ -132,7 +142,6 @@ func (c *clinic) write(name string, line []byte) {
 	}
 }
 
-// writef is write with a format.
 func (c *clinic) writef(name, format string, args ...any) {
 	c.line = fmt.Appendf(c.line[:0], format, args...)
 	c.write(name, c.line)
@@ -169,11 +178,8 @@ func (c *clinic) close() error {
 	return err
 }
 
-// chance is true in percent of a hundred cases.
 func (c *clinic) chance(percent int) bool { return c.random.IntN(100) < percent }
 
-// pick chooses one of several.
 func pick[T any](c *clinic, of []T) T { return of[c.random.IntN(len(of))] }
 
-// date writes a day as YYYY-MM-DD.
 func date(day int) string { return time.Unix(int64(day)*86400, 0).UTC().Format(time.DateOnly) }

@@ -36,7 +36,6 @@ func (c *clinic) writeVisits(p *person) {
 	}
 }
 
-// stay is one row of the file of visits.
 type stay struct{ id, date, kind, outcome, discharged, days string }
 
 func (c *clinic) happen(v *stay, day int, crisis *int) {

@@ -15,7 +15,6 @@ import (
 
 var errFull = errors.New("no space left")
 
-// folder answers the requests of one session.
 type folder struct {
 	server *Server
 	conn   net.Conn

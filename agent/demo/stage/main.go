@@ -16,7 +16,6 @@ import (
 	"io"
 	"os"
 	"strconv"
-	"strings"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -43,13 +42,7 @@ func stage(args []string) error {
 	if err != nil {
 		return err
 	}
-	records := 0
-	for name, n := range w.Summary.Records {
-		if strings.HasPrefix(name, "extract/") {
-			records += n
-		}
-	}
-	fmt.Printf("patients %d records %d bytes %d\n", w.Summary.Patients, records, w.Summary.Bytes)
+	fmt.Printf("patients %d records %d bytes %d\n", w.Summary.Patients, w.Summary.InExtract(), w.Summary.Bytes)
 	for _, r := range w.Recipients {
 		fmt.Printf("server %s port %s key %s\n", r.Name, r.Port, r.HostKey)
 	}
