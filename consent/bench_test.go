@@ -197,13 +197,16 @@ func BenchmarkDecide(b *testing.B) {
 	for _, timed := range []bool{false, true} {
 		b.Run([]string{"shared", "distinct"}[boolByte(timed)], func(b *testing.B) {
 			c := newCrowd(b, 1_000_000, timed)
-			d := c.decider()
-			debug.FreeOSMemory()
-			resident := resident()
-			b.Run("random", func(b *testing.B) { c.bench(b, d, 1, resident) })
-			b.Run("grouped", func(b *testing.B) { c.bench(b, d, 8, resident) })
-			d = c.payer()
-			b.Run("payer", func(b *testing.B) { c.bench(b, d, 1, resident) })
+			for _, way := range []struct {
+				name    string
+				decider func() *Decider
+				group   int
+			}{{"random", c.decider, 1}, {"grouped", c.decider, 8}, {"payer", c.payer, 1}} {
+				d := way.decider()
+				debug.FreeOSMemory()
+				resident := resident()
+				b.Run(way.name, func(b *testing.B) { c.bench(b, d, way.group, resident) })
+			}
 		})
 	}
 }
