@@ -3,6 +3,7 @@ package consent_test
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // underPart2 tells whether a program's patient is shown (42 CFR 2.11, 2.12):
@@ -79,6 +80,8 @@ type said struct {
 	signed  bool
 	on      string // the day it was signed
 	source  string // the consent source it came from
+	by      string // who signed it: patient, guardian, both one after the other, or it is not told
+	legal   bool   // it is for legal proceedings and nothing else
 }
 
 // consented is step 5, without short cuts: every directive is asked.
@@ -87,6 +90,7 @@ func (s *situation) consented(o *opinion, r *record, patient string, steps bindi
 		return
 	}
 	var ground, part2Ground, perhaps, expired, revoked bool
+	var grounds []said
 	after, heard := s.lastRevocation(o, r, patient), s.hearAll(r, patient)
 	for _, d := range heard {
 		o.answers[d.answer]++
@@ -110,19 +114,26 @@ func (s *situation) consented(o *opinion, r *record, patient string, steps bindi
 				o.because("consent-indeterminate")
 			}
 		case permits:
-			ground = ground || d.scope != "state"
-			part2Ground = part2Ground || (d.scope == "general" || d.scope == "part2") && d.signed && slices.Contains(texts(s.consentRule["accept_forms"]), d.form)
+			attested := (d.scope == "general" || d.scope == "part2") && d.signed && slices.Contains(texts(s.consentRule["accept_forms"]), d.form) &&
+				(d.legal || !s.forPurpose("HLEGAL"))
+			ground, part2Ground = ground || d.scope != "state", part2Ground || attested
+			if attested || d.scope != "state" && !(steps.part2 && o.part2) {
+				grounds = append(grounds, d)
+			}
 		}
 		expired, revoked = expired || d.lapsed == "expired", revoked || d.lapsed == "revoked"
 	}
-	s.weigh(o, steps, ground, part2Ground, perhaps, expired, revoked)
+	s.weigh(o, steps, ground, part2Ground || s.otherGround(), perhaps, expired, revoked)
+	if steps.consent || !s.otherGround() && !open("N1") {
+		s.controlled(o, r, patient, grounds)
+	}
 }
 
 // lastRevocation is the latest day on which was signed what the patient has
 // taken back: what he permitted up to then went with it, a later permit did not.
 func (s *situation) lastRevocation(o *opinion, r *record, patient string) (last string) {
 	for _, d := range s.hearAll(r, patient) {
-		if d.lapsed != "revoked" || d.scope == "part2" && !o.part2 || d.scope == "research" && !s.forPurpose("HRESCH") || d.scope == "registry-opt-out" {
+		if d.lapsed != "revoked" || d.scope == "part2" && !o.part2 || d.scope == "research" && !s.forPurpose("HRESCH") || d.scope == "registry-opt-out" || d.scope == "treatment" {
 			continue
 		}
 		if d.on == "" {
@@ -182,7 +193,7 @@ func (s *situation) optedOut(o *opinion, r *record, patient string, steps bindin
 	for _, paper := range s.papersOf(patient) {
 		d := s.hear(paper, r)
 		unbound := chosen && !steps.consent && !(steps.part2 && o.part2)
-		if unbound && d.lapsed == "proposed" && d.scope == "research" && s.forPurpose("HRESCH") {
+		if unbound && (d.lapsed == "proposed" || d.lapsed == "revoked") && d.scope == "research" && s.forPurpose("HRESCH") {
 			o.because("clinic-choice")
 		}
 		if unbound && (d.lapsed == "unreadable" || d.answer == denies && (d.scope == "research" && s.forPurpose("HRESCH") || d.scope == "general" && s.speaksOf(paper))) {
@@ -235,10 +246,11 @@ func (s *situation) denialNames(p map[string]any, kind answer) bool {
 func (s *situation) hearAll(r *record, patient string) (all []said) {
 	for _, paper := range s.papersOf(patient) {
 		d := s.hear(paper, r)
-		if d.source = "registry"; paper["resourceType"] != nil {
-			d.source = "fhir"
+		if d.source, d.by = "registry", text(paper["signed_by"]); paper["resourceType"] != nil {
+			d.source, d.by = "fhir", s.signersOf(paper)
 		}
-		all = append(all, d)
+		d.legal = forProceedings(paper)
+		all = append(all, s.outgrown(d, patient))
 	}
 	return all
 }
@@ -247,7 +259,7 @@ func (s *situation) hearAll(r *record, patient string) (all []said) {
 // later permit of its scope and source, unless something of them that says no,
 // or says nothing clear, is as new as that permit.
 func (s *situation) overtaken(denial said, all []said) bool {
-	if denial.answer != denies || denial.on == "" || text(s.consentRule["conflict"]) != "most-recent" || denial.scope == "state" {
+	if denial.answer != denies && denial.lapsed != "proposed" || denial.on == "" || text(s.consentRule["conflict"]) != "most-recent" || denial.scope == "state" {
 		return false
 	}
 	var kin []said
@@ -288,6 +300,9 @@ func (s *situation) hear(paper map[string]any, r *record) said {
 		return s.hearConsent(paper, r)
 	}
 	d := rowOf(paper)
+	if garbled(d) {
+		return unreadable()
+	}
 	heard := said{scope: d["scope"], form: d["form"], on: d["signed_on"], signed: d["signed_on"] != "" && d["signed_on"] <= s.today()}
 	match := both(s.meansRecipient(d["recipient"]), both(s.meansPurpose(d["purpose"]), s.meansLabels(d["categories"], r)))
 	if d["decision"] == "permit" && d["signed_on"] > s.today() {
@@ -317,6 +332,28 @@ func (s *situation) hear(paper map[string]any, r *record) said {
 		heard.answer = unsure
 	}
 	return heard
+}
+
+// garbled is a row that nobody can understand: a word or a day that is none, an
+// end that is told by half, a denial of which the status alone says that it is
+// over.
+func garbled(d row) bool {
+	if noDay(d["from"], d["to"], d["signed_on"], d["ended_on"]) || (d["ended_on"] == "") != (d["ended_by"] == "") || d["from"] != "" && d["to"] != "" && d["from"] > d["to"] {
+		return true
+	}
+	if d["decision"] == "deny" && d["ended_on"] == "" && (d["status"] == "revoked" || d["status"] == "entered-in-error" || d["status"] == "expired" && d["to"] == "") {
+		return true
+	}
+	scopes := []string{"general", "part2", "research", "registry-opt-out", "state", "treatment"}
+	return !slices.Contains(scopes, d["scope"]) || !slices.Contains([]string{"permit", "deny"}, d["decision"]) ||
+		!slices.Contains([]string{"active", "revoked", "expired", "entered-in-error"}, d["status"]) || !slices.Contains([]string{"", "patient", "guardian"}, d["signed_by"])
+}
+
+func noDay(written ...string) bool {
+	return slices.ContainsFunc(written, func(day string) bool {
+		_, err := time.Parse("2006-01-02", day)
+		return day != "" && err != nil
+	})
 }
 
 func (s *situation) forPurpose(wide string) bool {

@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	registryColumns    = strings.Fields("patient scope decision status recipient purpose categories from to signed_on form source_document ended_on ended_by")
+	registryColumns    = strings.Fields("patient scope decision status recipient purpose categories from to signed_on form source_document signed_by ended_on ended_by")
 	restrictionColumns = strings.Fields("subject kind recipient plan encounter service from to ended_on ended_by")
 	rosterColumns      = strings.Fields("subject member_id from to")
 	programColumns     = strings.Fields("kind id from to")
@@ -131,6 +131,7 @@ func (e *engine) meet(s *situation) {
 			e.tables.People.Link(subject)
 		}
 	}
+	e.noteBirths(s)
 	e.tables.Encounters = consent.NewEncounters(e.tables.Programs, e.tables.People)
 	for _, r := range s.encounters {
 		f := factsOf(&r)
@@ -150,6 +151,10 @@ func requestOf(t testing.TB, s *situation) consent.Request {
 	p.People = policies.People{Covered: text(s.request["covered"]), IfAmbiguous: "withhold",
 		General: policies.ConsentRule(text(s.consentRule["general"])), MostRecent: text(s.consentRule["conflict"]) == "most-recent", Part2: "deny", AcceptForms: texts(s.consentRule["accept_forms"]),
 		RegistryOptOut: text(s.choice["registry_opt_out"]) == "leave-out", Part2LeaveOut: text(s.choice["part2_program"]) == "leave-out"}
+	p.People.Grounds = groundsOf(s)
+	if p.People.MinorRules = minorRulesOf(s); p.People.MinorRules != nil {
+		p.People.Minors = "us-xx"
+	}
 	if p.People.Covered == "" {
 		p.People.Covered = "at-service"
 	}
@@ -172,6 +177,9 @@ func asksRelationship(s *situation) bool {
 
 func agreementOf(s *situation) policies.Agreement {
 	a := policies.Agreement{Kind: "provider-contract", ID: "A-1", From: dayOf("2020-01-01").From, To: dayOf("2039-12-31").From, ReviewBy: extract.NoDay}
+	if text(s.request["standard"]) == "limited-data-set" {
+		a.Kind = "dua"
+	}
 	if s.agreement != nil {
 		a = policies.Agreement{Kind: s.agreement["kind"], ID: s.agreement["id"], From: dayOf(s.agreement["from"]).From,
 			To: dayOf(s.agreement["to"]).From, ReviewBy: dayOf(s.agreement["review_by"]).From}

@@ -10,10 +10,18 @@ func (s *situation) hearConsent(c map[string]any, r *record) said {
 	heard := said{scope: "general"}
 	if written := text(c["dateTime"]) + text(c["date"]); written != "" {
 		heard.on = earliest(written)
+		heard.signed = heard.on <= s.today()
+	}
+	for _, policy := range append(listOf(c["policy"]), listOf(c["policyBasis"])...) {
+		uri := text(policy.(map[string]any)["uri"]) + text(policy.(map[string]any)["url"])
+		heard.form = uri[strings.LastIndex(uri, "/")+1:]
 	}
 	base, root, clear := baseOf(c)
 	if !clear || !s.understood(c) || text(c["status"]) == "unknown" {
 		return unreadable()
+	}
+	if s.outgrownBy(s.signersOf(c), s.person(whose(c))) {
+		root = unpermitted(root, base)
 	}
 	switch scopeOf(c) {
 	case "patient-privacy":
@@ -160,7 +168,7 @@ func (s *situation) active(c map[string]any, heard said, base answer, root map[s
 	switch {
 	case outcome == permits && (doubted || future):
 		heard.answer = unsure
-		if slices.ContainsFunc(listOf(root["provision"]), func(p any) bool { return s.ranOut(p.(map[string]any), r) }) {
+		if slices.ContainsFunc(listOf(root["provision"]), func(p any) bool { return s.ranOut(p.(map[string]any), base, r) }) {
 			heard.lapsed = "expired"
 		}
 	case outcome == denies:
@@ -172,9 +180,9 @@ func (s *situation) active(c map[string]any, heard said, base answer, root map[s
 }
 
 // ranOut: a permit inside that would have settled the doubt, and has ended.
-func (s *situation) ranOut(p map[string]any, r *record) bool {
+func (s *situation) ranOut(p map[string]any, outer answer, r *record) bool {
 	end := text(periodOf(p)["end"])
-	return kindOf(p, denies) == permits && end != "" && latest(end) < s.today() && s.reach(p, permits, r, false) == yes
+	return kindOf(p, outer) == permits && end != "" && latest(end) < s.today() && s.reach(p, permits, r, false) == yes
 }
 
 func periodOf(p map[string]any) map[string]any {

@@ -141,9 +141,7 @@ func (s *situation) papers(o *opinion, steps binding) {
 		case last < s.today():
 			o.because("agreement-lapsed")
 		}
-	} else if text(s.request["standard"]) == "limited-data-set" {
-		o.because("agreement-missing")
-	}
+	} // none written: one in force, as the standard asks for it
 	if steps.purposes == "" {
 		return
 	}
@@ -183,10 +181,20 @@ func (s *situation) restricted(o *opinion, r *record, patient string, steps bind
 	for _, paper := range s.restrictions {
 		binds := paper["kind"] == "self-pay" && steps.selfPay || paper["kind"] == "agreed" && steps.agreed
 		ended := paper["ended_on"] != "" && paper["ended_by"] != "" && paper["ended_on"] <= s.today()
-		if s.person(paper["subject"]) != patient || !binds || ended {
+		towards := both(s.meansRecipient(paper["recipient"]), s.meansRecipient(paper["plan"]))
+		garbled := garbledRestriction(paper)
+		if garbled && paper["kind"] != "self-pay" && paper["kind"] != "agreed" {
+			binds = steps.selfPay || steps.agreed
+		}
+		if s.person(paper["subject"]) != patient || !binds || ended && !garbled {
 			continue
 		}
-		towards := both(s.meansRecipient(paper["recipient"]), s.meansRecipient(paper["plan"]))
+		if garbled && towards != no {
+			o.because("restriction-indeterminate")
+		}
+		if garbled {
+			continue
+		}
 		match := both(towards, both(sameEncounter(paper, r), sameService(paper, r)))
 		switch both(match, within(r.date, paper["from"], paper["to"])) {
 		case yes:
@@ -195,6 +203,13 @@ func (s *situation) restricted(o *opinion, r *record, patient string, steps bind
 			o.because("restriction-indeterminate")
 		}
 	}
+}
+
+// garbledRestriction is a row that nobody can understand: whom it means it may
+// still tell, and of which kind it is, but not what it is about.
+func garbledRestriction(paper row) bool {
+	return noDay(paper["from"], paper["to"], paper["ended_on"]) || (paper["ended_on"] == "") != (paper["ended_by"] == "") ||
+		paper["kind"] != "self-pay" && paper["kind"] != "agreed"
 }
 
 func sameEncounter(paper row, r *record) truth {

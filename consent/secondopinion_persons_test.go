@@ -106,7 +106,7 @@ func (s *situation) standingMerges() (rows []row) {
 	}
 	return slices.DeleteFunc(all, func(m row) bool {
 		return slices.ContainsFunc(s.merges, func(end row) bool {
-			return end["ended_on"] != "" && end["from"] == m["from"] && end["into"] == m["into"]
+			return end["ended_on"] != "" && end["ended_on"] <= s.today() && end["from"] == m["from"] && end["into"] == m["into"]
 		})
 	})
 }
@@ -117,6 +117,7 @@ func (e *engine) loadMerges(t testing.TB, s *situation, folder string) error {
 		return nil
 	}
 	e.tables.Merges = consent.NewMerges(e.tables.People)
+	e.tables.Merges.On = dayOf(s.today()).From
 	if _, err := e.tables.Merges.Load(writeTable(t, folder, "merges.csv", mergeColumns, s.merges)); err != nil {
 		return err
 	}

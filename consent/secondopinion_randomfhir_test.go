@@ -18,6 +18,9 @@ func (d dice) consent(patient string, n int) map[string]any {
 		"scope":    concept(terminology+"consentscope", d.one("patient-privacy", "patient-privacy", "patient-privacy", "patient-privacy", "research", "treatment")),
 		"category": []any{concept("http://loinc.org", "59284-0")}, "patient": map[string]any{"reference": "Patient/" + patient},
 		"dateTime": d.one("2025-01-10", "2025-01-10", "2025-01-10T10:00:00Z", "2026-03-01", "2026-07-05")}
+	if d.chance(50) {
+		c["performer"] = d.signers(patient)
+	}
 	root := d.provision(0)
 	switch d.IntN(20) {
 	case 0: // no base
@@ -26,7 +29,7 @@ func (d dice) consent(patient string, n int) map[string]any {
 	case 2, 3, 4, 5, 6, 7:
 		c["policyRule"] = concept(terminology+"v3-ActCode", d.one("OPTIN", "OPTIN", "OPTOUT"))
 	default:
-		c["policy"], root["type"] = []any{map[string]any{"uri": "urn:clearview:form"}}, d.one("permit", "permit", "deny")
+		c["policy"], root["type"] = []any{map[string]any{"uri": "https://clearview.example/forms/" + d.one("tpo-2026", "tpo-2026", "tpo-2019")}}, d.one("permit", "permit", "deny")
 	}
 	if d.chance(3) {
 		c["modifierExtension"] = []any{map[string]any{"url": "urn:x", "valueBoolean": true}}
@@ -61,6 +64,9 @@ func (d dice) consentR5(patient string, n int) map[string]any {
 			c["period"] = root["period"]
 		}
 	}
+	if d.chance(50) {
+		c["grantor"] = d.signers(patient)
+	}
 	if d.chance(20) {
 		c["grantee"] = []any{d.actor()["reference"]}
 	}
@@ -78,6 +84,16 @@ func (d dice) consentR5(patient string, n int) map[string]any {
 		c["provision"] = []any{map[string]any{"type": "deny"}}
 	}
 	return c
+}
+
+func (d dice) signers(patient string) []any {
+	signer := func() any {
+		return map[string]any{"reference": d.one("Patient/"+patient, "Patient/"+patient, "RelatedPerson/mother", "RelatedPerson/mother", "Practitioner/p7", "Patient/p-other")}
+	}
+	if d.chance(20) {
+		return []any{signer(), signer()}
+	}
+	return []any{signer()}
 }
 
 func (d dice) category() map[string]any {
@@ -124,7 +140,7 @@ func (d dice) provision(depth int) map[string]any {
 		}
 	}
 	if d.chance(share) {
-		p["purpose"] = []any{coding(terminology+"v3-ActReason", d.one("HOPERAT", "HQUALIMP", "TREAT", "HRESCH", "HPAYMT"))}
+		p["purpose"] = []any{coding(terminology+"v3-ActReason", d.one("HOPERAT", "HQUALIMP", "TREAT", "HRESCH", "HPAYMT", "HLEGAL"))}
 	}
 	if d.chance(share / 3) {
 		p["action"] = []any{concept(terminology+"consentaction", d.one("disclose", "disclose", "collect", "access", "use", "correct"))}
