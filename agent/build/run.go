@@ -91,6 +91,7 @@ type Outcome struct {
 	Released  int64       `json:"released"`
 	Withheld  int64       `json:"withheld"`
 	Rejected  []Rejection `json:"rejected,omitempty"` // the first of them
+	ToMend    int         `json:"to_mend,omitempty"`  // rows of protective inputs that keep records back until somebody has mended them
 	Manifest  string      `json:"manifest_sha256,omitempty"`
 	Stages    []StageTime `json:"stages"`
 	State     string      `json:"state,omitempty"` // of the delivery, once it was tried
