@@ -67,7 +67,7 @@ func (a *Agent) MergeSubjects(list string, m Merge) (path string, err error) {
 	if err != nil {
 		return "", stale(err, "", "protective input %s", lists[0])
 	}
-	added, err := appendMerge(text, m, a.Now())
+	added, err := appendMerge(text, m, a.Now().In(a.Config.Zone))
 	if err != nil {
 		return "", stale(err, "nothing was written", "protective input %s", lists[0])
 	}

@@ -12,7 +12,7 @@ func TestMergeSubjects(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "merges.csv")
 	clock := func() time.Time { return time.Date(2026, 7, 5, 12, 0, 0, 0, time.UTC) }
-	a := &Agent{Config: &Config{Dir: dir, Inputs: map[string]InputConfig{}}, Now: clock}
+	a := &Agent{Config: &Config{Dir: dir, Zone: time.UTC, Inputs: map[string]InputConfig{}}, Now: clock}
 	class := func(err error) Class {
 		t.Helper()
 		f, ok := err.(*Failure)

@@ -88,7 +88,9 @@ func (a *Agent) Run(ctx context.Context, name string, opt RunOptions) (*Outcome,
 	if err = errors.Join(err, r.clean(err != nil)); err != nil {
 		return nil, err
 	}
-	return r.built.Outcome(), nil
+	outcome := r.built.Outcome()
+	outcome.ToMend = len(r.doubts())
+	return outcome, nil
 }
 
 func (a *Agent) newRun(x *exchange, opt RunOptions) *run {

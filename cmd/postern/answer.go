@@ -61,6 +61,9 @@ func (k *call) showOutcome(o *agent.Outcome) error {
 	for _, r := range o.Rejected {
 		fmt.Fprintf(k.out, "  %s\n", r)
 	}
+	if o.ToMend > 0 {
+		fmt.Fprintf(k.out, "\n%d rows of protective inputs keep records back until they are mended; `postern consent mend %s` lists them\n", o.ToMend, o.Exchange)
+	}
 	if o.State != "" {
 		fmt.Fprintf(k.out, "\ndelivery: %s\n", o.State)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/consent/casefile"
 )
 
@@ -14,6 +15,7 @@ var consentCommands = []command{
 	{"consent decide", "EXCHANGE", "records in as JSON lines, decisions out: the effect, all reasons, the directive relied on", consentDecide, false},
 	{"consent explain", "--subject ID --exchange E", "what becomes of one patient's records and why, for the officer who answers the patient", consentExplain, false},
 	{"consent withheld", "EXCHANGE", "what is kept back by law, patient, doubt and choice, and what that claims under information blocking", consentWithheld, false},
+	{"consent mend", "EXCHANGE", "rows of protective inputs that cannot be understood or told apart, and keep records back until they are mended", consentMend, false},
 	{"consent revocations", "[--exchange E] [--since DATE] [--over TIME] [--subject ID --archive-key FILE]", "what patients took back, denied or restricted: how long until it counted, and what had been sent to whom", consentRevocations, false},
 }
 
@@ -109,4 +111,39 @@ func consentDecide(k *call) (err error) {
 	}
 	defer closing(a, &err)
 	return a.Decide(k.ctx, k.arg(0), k.in, k.out, options)
+}
+
+// consentMend is `postern consent mend`: places and why, no values.
+func consentMend(k *call) (err error) {
+	if err := k.parse(1, 1); err != nil {
+		return err
+	}
+	a, err := k.open()
+	if err != nil {
+		return err
+	}
+	defer closing(a, &err)
+	doubts, err := a.Mend(k.ctx, k.arg(0))
+	if err != nil {
+		return err
+	}
+	if k.json {
+		return k.answer(append([]consent.Doubt{}, doubts...))
+	}
+	for _, d := range doubts {
+		at := fmt.Sprintf("%s:%d", d.File, d.Line)
+		switch {
+		case d.File == "":
+			at = "in no file any more"
+		case d.Earlier:
+			at += " of an earlier reading"
+		}
+		fmt.Fprintf(k.out, "%s: %s\n", at, d.Why)
+	}
+	if len(doubts) == 0 {
+		fmt.Fprintln(k.out, "nothing to mend")
+	} else {
+		fmt.Fprintln(k.out, "\nmend each in its file; a row of an earlier reading by writing it again, right this time (docs/consent.md, Mending)")
+	}
+	return nil
 }

@@ -60,7 +60,7 @@ var commands = []command{
 	{"init", "DIR [--approver SHA256:…]…", "make a configuration, keys and folders; record approvers' fingerprints", initialize, true},
 	{"check", "", "check configuration, policies and keys, offline; lists all that is to be filled in", check, false},
 	{"policy", "list | check | explain | test | compare | approve", "policy files: what is proved, what is said in plain English", policy, false},
-	{"consent", "test | decide | explain | withheld | revocations", "cases held against the rules; decisions about records; answers to patients; what is withheld; how fast a revocation counts", consentCommand, true},
+	{"consent", "test | decide | explain | withheld | mend | revocations", "cases held against the rules; decisions about records; answers to patients; what is withheld; how fast a revocation counts", consentCommand, true},
 	{"subject", "merge", "two ids are one person: what was decided under either holds for both", subject, false},
 	{"plan", "EXCHANGE", "a dry run: every disposition counted, nothing leaves", plan, false},
 	{"run", "EXCHANGE", "one run, now", runOnce, false},
