@@ -35,7 +35,8 @@ type crowd struct {
 	*world
 	ids     [][]byte
 	permits []bool // by patient: whether a score of theirs may leave
-	seconds float64
+	seconds float64 // to load the directives
+	each    float64 // bytes that one of them takes
 }
 
 func newCrowd(tb testing.TB, n int, timed bool) *crowd {
@@ -44,7 +45,10 @@ func newCrowd(tb testing.TB, n int, timed bool) *crowd {
 		c.ids = append(c.ids, fmt.Appendf(nil, "%08x-5d0f-4f3c-9d3c-%012x", uint32(i)*2654435761, i))
 	}
 	c.write(timed)
-	ds, start := c.tables.Directives, time.Now()
+	for _, id := range c.ids {
+		c.tables.People.Intern(id)
+	}
+	before, ds, start := heap(), c.tables.Directives, time.Now()
 	_, err := ds.LoadRegistry(filepath.Join(c.folder, "registry.csv"))
 	c.must(err)
 	path := filepath.Join(c.folder, "consents.ndjson")
@@ -53,10 +57,16 @@ func newCrowd(tb testing.TB, n int, timed bool) *crowd {
 	_, err = ds.LoadFHIRConsents(context.Background(), []extract.File{{Name: "consents.ndjson", Path: path, Size: info.Size(), Rule: &extract.FileRule{Format: extract.FHIRNDJSON}}})
 	c.must(err)
 	c.seconds = time.Since(start).Seconds()
-	for _, id := range c.ids {
-		c.tables.People.Intern(id)
-	}
+	c.each = (heap() - before) / float64(n)
 	return c
+}
+
+// heap is how many bytes are in use.
+func heap() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
 }
 
 // write makes the consent sources, and notes by simpler means than the engine's
@@ -243,6 +253,7 @@ func (c *crowd) bench(b *testing.B, d *Decider, group int, resident float64) {
 		b.ReportMetric(float64(b.N)/busy, "decisions/s-on-core")
 	}
 	b.ReportMetric(c.seconds, "s-to-load")
+	b.ReportMetric(c.each, "B/directive")
 	b.ReportMetric(resident, "MiB-resident")
 }
 
