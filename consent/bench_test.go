@@ -34,7 +34,7 @@ func TestADirectiveIsCompact(t *testing.T) {
 type crowd struct {
 	*world
 	ids     [][]byte
-	permits []bool // by patient: whether a score of theirs may leave
+	permits []bool  // by patient: whether a score of theirs may leave
 	seconds float64 // to load the directives
 	each    float64 // bytes that one of them takes
 }
