@@ -2,6 +2,9 @@ package consent
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -99,5 +102,35 @@ func TestCounted(t *testing.T) {
 		if reason, claim := d.Counted(&f, false, reasons); reason != c.reason || claim.By != c.by {
 			t.Errorf("%s: of %s it is %s, by %s", name, reasons.Names(), reason, claim.By)
 		}
+	}
+}
+
+// The table of the guide is the one that the report goes by.
+func TestClaimsInTheGuide(t *testing.T) {
+	path := filepath.Join("..", "docs", "consent.md")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "-run TestClaimsInTheGuide -->\n", "<!-- end of reasons -->\n"
+	before, rest, found := strings.Cut(string(text), begin)
+	table, after, ended := strings.Cut(rest, end)
+	if !found || !ended {
+		t.Fatal("the guide has no place for the table")
+	}
+	want := "\n| reason | by | law | exception |\n| --- | --- | --- | --- |\n"
+	for r := extract.AgreementMissing; r <= extract.ClinicChoice; r++ {
+		c := ClaimOf(r)
+		want += fmt.Sprintf("| `%s` | %s | %s | %s |\n", r, c.By, c.Law, c.Exception)
+	}
+	want += "\n"
+	if table == want {
+		return
+	}
+	if os.Getenv("UPDATE_GOLDEN") == "" {
+		t.Fatal("the table of docs/consent.md is another one; run with UPDATE_GOLDEN=1")
+	}
+	if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
