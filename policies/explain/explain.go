@@ -1,3 +1,8 @@
+// Package explain tells a policy in plain English, for those who answer for it:
+// who gets what, why, under which law, and what a patient can do. It promises
+// that each sentence is made from clauses of the policy's file, which it names,
+// and that no clause is left out; and it prints the table of steps. The law is
+// that of the policy: 45 CFR 164.502 to 164.528 and 42 CFR Part 2.
 package explain
 
 import (
