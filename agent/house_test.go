@@ -182,6 +182,7 @@ func (h *house) query(text string, args ...any) string {
 type drop struct {
 	sizes    map[string]int64
 	parts    map[string][]byte // plaintext by file name
+	scope    []byte            // of the part that tells on what rows under Part 2 rest
 	book     map[string]any
 	manifest transfer.Manifest
 	raw      map[string][]byte
@@ -240,6 +241,13 @@ func (h *house) drop(exchange string, number int64) *drop {
 			h.must(json.Unmarshal(decrypt(h.t, raw, identities), &d.book))
 		case strings.HasSuffix(e.Name(), ".manifest.json"):
 			h.must(json.Unmarshal(raw, &d.manifest))
+		}
+	}
+	if listed, _ := d.book["parts"].([]any); len(listed) > 0 {
+		if last := listed[len(listed)-1].(map[string]any); last["dataset"] == "scope-of-consent" {
+			name := last["name"].(string)
+			d.scope = d.parts[name]
+			delete(d.parts, name)
 		}
 	}
 	if len(d.parts) == 0 || d.book == nil || d.manifest.Sequence != number {

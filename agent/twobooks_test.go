@@ -31,6 +31,9 @@ func sameForRecipient(t *testing.T, a, b *drop) {
 			t.Errorf("the ciphertext of %s is equal: its key was used twice", name)
 		}
 	}
+	if !bytes.Equal(a.scope, b.scope) {
+		t.Errorf("what rows rest on differs: %s", firstDifference(a.scope, b.scope))
+	}
 	if !reflect.DeepEqual(a.book, b.book) {
 		t.Errorf("the books differ:\n%v\n%v", a.book, b.book)
 	}
@@ -149,6 +152,7 @@ func TestTwoBooksCSV(t *testing.T) {
 	t.Parallel()
 	opt := agent.RunOptions{AsOf: day(wholeYear)}
 	base := build(t, synthetic.Options{Patients: 600, Mess: true})
+	base.tellScopes(scores)
 	person, npi := base.plainMember()
 	// The visit that this member paid for is restricted in both worlds.
 	base.add(restrictCSV, person+",self-pay,acme-health-plan,,E-paid,,,,,")
@@ -315,6 +319,7 @@ func TestTwoBooksFHIR(t *testing.T) {
 	t.Parallel()
 	opt := agent.RunOptions{}
 	base := build(t, synthetic.Options{Patients: 300, Mess: true})
+	base.tellScopes(treatment)
 	people := base.optedIn()
 	// One visit is restricted for a day, and what was found at it is written
 	// down three days later: the finding goes out, the visit does not.
@@ -389,6 +394,9 @@ func TestTwoBooksFHIR(t *testing.T) {
 		t.Errorf("the worlds differ by %v, not by %v", got, want)
 	}
 	da, db := one.drop(treatment, 2), two.drop(treatment, 2)
+	if bytes.Count(db.scope, []byte("\n")) < 20 {
+		t.Errorf("too few rows tell on what they rest: %s", db.scope)
+	}
 	sameForRecipient(t, da, db)
 	noPointerToWithheld(t, db)
 }

@@ -72,6 +72,9 @@ func TestPart2GroundsInForce(t *testing.T) {
 			t.Errorf("for %s: %v", purpose, !want)
 		}
 	}
+	if got := p.People.Grounds[1].Explained(); got != "ground: 42 CFR 2.53, an audit or evaluation\npaper: REVIEW-7\nin force from: 2026-09-01\nin force until: 2027-03-31" {
+		t.Error(got)
+	}
 	g := &p.People.Grounds[0]
 	if g.What() != "an audit or evaluation" || (&Part2Ground{Section: "2.99"}).What() != "42 CFR 2.99" {
 		t.Error(g.What())

@@ -39,6 +39,11 @@ func (g *Part2Ground) What() string {
 	return "42 CFR " + g.Section
 }
 
+// Explained says what the ground is, for whoever receives records on it.
+func (g *Part2Ground) Explained() string {
+	return fmt.Sprintf("ground: 42 CFR %s, %s\npaper: %s\nin force from: %s\nin force until: %s", g.Section, g.What(), g.Paper, g.From, g.term().To)
+}
+
 // refuses tells why nothing goes to a kind of recipient for a purpose on the
 // ground; "" when something may. An empty kind is not asked about.
 func (g *Part2Ground) refuses(kind, purpose string) string {

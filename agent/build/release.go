@@ -29,6 +29,7 @@ type outcome struct {
 	holes   [2]int // in the batch's holes
 	several [2]int // in the batch's people, of a record about more than one
 	part2   bool
+	rests   string // on what it rests, under Part 2
 	facts   [2]int // in the batch's arena: for the decision index; of the engine alone, the person's id
 }
 
@@ -179,6 +180,9 @@ func (w *releaseWorker) transform(b *batch, o *outcome, flow *flow, part2 bool) 
 	}
 	o.part, o.part2 = flow.part(part2), part2
 	o.only = len(w.rec.Facts.Subjects) == 0
+	if part2 && w.run.scopes != nil && !o.only {
+		o.rests = w.run.Decider.RestsOn(&w.rec.Facts)
+	}
 	w.fillSeveral(b, o)
 	w.identify(o)
 	if !o.only {
@@ -319,6 +323,12 @@ func (r *Run) settle(b *batch, o *outcome) error {
 	}
 	if err := r.fill(o, &row); err != nil {
 		return err
+	}
+	if o.part2 && r.scopes != nil {
+		var err error
+		if row.rests, err = r.scopes.number(o.rests); err != nil {
+			return err
+		}
 	}
 	if err := r.books.decided(b.arena[o.facts[0]:o.facts[1]], o.part2); err != nil {
 		return err

@@ -138,6 +138,7 @@ type Run struct {
 	parts     []*partSpool
 	people    peopleSet
 	books     *books
+	scopes    *scopes // nil: none are told
 
 	tracksReferences bool
 	referred         map[uint64]bool // of records about no patient: whether a released row refers to it
@@ -247,6 +248,9 @@ func (r *Run) openOutputs(ctx context.Context) error {
 				r.parts = append(r.parts, newPartSpool(f.dataset, part2, f.plan, r.spill, r.ranks != nil))
 			}
 		}
+	}
+	if r.tellsScopes() {
+		r.scopes = &scopes{numbers: map[string]uint32{}, keyed: r.Policy.Output.RowKey, lines: newPartSpool(transfer.ScopeOfConsent, true, nil, r.spill, false)}
 	}
 	if r.books, err = openBooks(&r.Job); err != nil {
 		return err

@@ -25,6 +25,11 @@ func (r *Run) seal(ctx context.Context) error {
 			return err
 		}
 	}
+	if r.scopes != nil {
+		if err := r.sealScopes(); err != nil {
+			return err
+		}
+	}
 	book, err := r.book(ctx, totals)
 	if err != nil {
 		return err
@@ -121,11 +126,7 @@ func (b *sealBatch) judge(r *Run, guard *gate.Gate) {
 			}
 		}
 		var room [4]uint32
-		about := room[:0]
-		for _, s := range row.people() {
-			about = append(about, uint32(s))
-		}
-		if b.hit = guard.Row(row.bytes, about); b.hit != nil {
+		if b.hit = guard.Row(row.bytes, row.about(room[:0])); b.hit != nil {
 			b.stopped = n
 			return
 		}
@@ -165,6 +166,11 @@ func (s *sealer) row(row *row) error {
 		return err
 	}
 	s.totals.add(row.bytes)
+	if row.rests > 0 {
+		if err := s.run.scopes.row(s.part, s.lines, row); err != nil {
+			return err
+		}
+	}
 	people := row.people()
 	if len(people) == 0 {
 		return s.run.books.row(s.part, s.lines, row, s.spool.dataset, nil)
@@ -194,6 +200,9 @@ func (r *Run) book(ctx context.Context, totals *totals) (*transfer.Book, error) 
 			return nil, err
 		}
 		book.Notices = texts
+	}
+	if r.scopes != nil {
+		book.Notices = append(book.Notices, r.scopes.explanations()...)
 	}
 	if r.Ledger == nil {
 		return book, nil

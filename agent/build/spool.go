@@ -21,6 +21,7 @@ type row struct {
 	self    uint64 // deid.RefHash of its own Type/id; 0 when it has none
 	rank    uint64 // shuffled position of its person; 0 when nothing is shuffled
 	only    bool   // goes out only if a released row refers to it
+	rests   uint32 // on which scope of consent; 0 of a row that tells of none
 	bytes   []byte
 	holes   []deid.Hole
 }
@@ -33,7 +34,15 @@ func (r *row) people() []consent.Subject {
 	return r.several
 }
 
-const rowHeader = 4 + 4 + 4 + 8 + 4 + 8 + 8 + 1 + 4 + 4
+// about are they, as the gate knows them.
+func (r *row) about(dst []uint32) []uint32 {
+	for _, s := range r.people() {
+		dst = append(dst, uint32(s))
+	}
+	return dst
+}
+
+const rowHeader = 4 + 4 + 4 + 8 + 4 + 8 + 8 + 1 + 4 + 4 + 4
 
 // appendRow encodes r; readRow is its inverse.
 func appendRow(dst []byte, r *row) []byte {
@@ -49,6 +58,7 @@ func appendRow(dst []byte, r *row) []byte {
 		only = 1
 	}
 	dst = append(dst, only)
+	dst = binary.LittleEndian.AppendUint32(dst, r.rests)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(r.several)))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(r.holes)))
 	for _, s := range r.several {
@@ -73,7 +83,8 @@ func readRow(b []byte, r *row) (rest []byte) {
 	r.self = binary.LittleEndian.Uint64(b[24:])
 	r.rank = binary.LittleEndian.Uint64(b[32:])
 	r.only = b[40] == 1
-	several, holes := int(binary.LittleEndian.Uint32(b[41:])), int(binary.LittleEndian.Uint32(b[45:]))
+	r.rests = binary.LittleEndian.Uint32(b[41:])
+	several, holes := int(binary.LittleEndian.Uint32(b[45:])), int(binary.LittleEndian.Uint32(b[49:]))
 	b = b[rowHeader:]
 	r.several = r.several[:0]
 	for range several {

@@ -1,0 +1,128 @@
+package build
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/posternhealth/postern/deid"
+	"github.com/posternhealth/postern/deid/gate"
+	"github.com/posternhealth/postern/internal/failure"
+	"github.com/posternhealth/postern/transfer"
+)
+
+// scopes tell of each row under Part 2 on what it rests (42 CFR 2.32(b)): a part
+// of the drop has a line for each row, and the book each explanation once,
+// numbered as the rows of the drop meet them, so that nothing withheld has a
+// number.
+type scopes struct {
+	numbers map[string]uint32 // of the run, from 1, by explanation
+	texts   []string
+	met     []int // by number of the run: the number in the drop, 0 of one that no row has
+	order   []uint32
+	lines   *partSpool
+	keyed   bool // rows have keys, in their last cell
+	line    []byte
+	rows    int64
+	people  peopleSet
+}
+
+// tellsScopes tells whether rows under Part 2 leave with an explanation. Then
+// the part is always there, empty or not.
+func (r *Run) tellsScopes() bool {
+	return r.Policy.Notices.ScopeOfConsent != "" && r.Policy.ReleasesPart2()
+}
+
+// number gives that of an explanation.
+func (s *scopes) number(text string) (uint32, error) {
+	if text == "" {
+		return 0, errors.New("a row under 42 CFR Part 2 rests on no consent or ground that can be explained")
+	}
+	n, known := s.numbers[text]
+	if !known {
+		s.texts = append(s.texts, text)
+		n = uint32(len(s.texts))
+		s.numbers[text], s.met = n, append(s.met, 0)
+	}
+	return n, nil
+}
+
+// row notes a sealed row of a part.
+func (s *scopes) row(part int, line int64, row *row) error {
+	if s.met[row.rests-1] == 0 {
+		s.order = append(s.order, row.rests)
+		s.met[row.rests-1] = len(s.order)
+	}
+	b := strconv.AppendInt(s.line[:0], int64(part), 10)
+	b = strconv.AppendInt(append(b, ','), line, 10)
+	b = strconv.AppendInt(append(b, ','), int64(s.met[row.rests-1]), 10)
+	if s.keyed {
+		b = append(b, row.bytes[bytes.LastIndexByte(row.bytes, ','):len(row.bytes)-1]...)
+	}
+	s.line = append(b, '\n')
+	s.rows++
+	for _, one := range row.people() {
+		s.people.add(one)
+	}
+	told := *row
+	told.bytes, told.holes = s.line, nil
+	return s.lines.add(&told)
+}
+
+// sealScopes seals the part, each line through a gate like all that leaves.
+func (r *Run) sealScopes() error {
+	const most = 1e15
+	spec := gate.Spec{Format: gate.CSV, Positions: []gate.Position{
+		{Path: "part", Grammar: gate.Number(1, most, true)}, {Path: "row", Grammar: gate.Number(1, most, true)}, {Path: "scope", Grammar: gate.Number(1, most, true)},
+	}}
+	if r.scopes.keyed {
+		spec.Positions = append(spec.Positions, gate.Position{Path: "row_key", Grammar: gate.RowKey(deid.CodeLen)})
+	}
+	info := transfer.PartInfo{Dataset: transfer.ScopeOfConsent, Part2: true, Format: transfer.CSV}
+	for _, p := range spec.Positions {
+		info.Columns = append(info.Columns, p.Path)
+	}
+	guard, err := gate.New(spec, r.index.roster)
+	if err != nil {
+		return failure.New(failure.PolicyRefused, err, "", "the scope of consent cannot be judged by the gate")
+	}
+	part, err := r.Drop.Part(info)
+	if err != nil {
+		return err
+	}
+	header := []byte(strings.Join(info.Columns, ",") + "\n")
+	if hit := guard.Header(header); hit != nil {
+		return r.quarantined(info.Dataset, 0, hit)
+	}
+	out := bufio.NewWriter(part)
+	out.Write(header)
+	next, batch := r.scopes.lines.reader(), new(rowBatch)
+	for err = next(batch); err == nil; err = next(batch) {
+		for i := range batch.rows {
+			row := &batch.rows[i]
+			if hit := guard.Row(row.bytes, row.about(nil)); hit != nil {
+				return r.quarantined(info.Dataset, 0, hit)
+			}
+			out.Write(row.bytes)
+		}
+	}
+	if err != io.EOF {
+		return err
+	}
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	return part.Close(r.scopes.rows, r.scopes.people.n)
+}
+
+// explanations are those of the rows in the drop, in their order.
+func (s *scopes) explanations() (list []transfer.Notice) {
+	for i, n := range s.order {
+		list = append(list, transfer.Notice{Kind: fmt.Sprintf("%s %d", transfer.ScopeOfConsent, i+1), Text: s.texts[n-1]})
+	}
+	return list
+}
