@@ -2,6 +2,7 @@ package consent
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -23,6 +24,21 @@ var loaders = map[string]func(path string) error{
 	"restrictions": func(path string) error { _, err := loadRestrictions(path, NewPeople()); return err },
 	"roster":       func(path string) error { _, err := LoadRoster(path, NewPeople()); return err },
 	"programs":     func(path string) error { _, err := loadPrograms(path); return err },
+	"attribution":  func(path string) error { _, err := LoadAttribution(path, NewPeople()); return err },
+	"coverage":     func(path string) error { _, err := loadCoverage(path, NewPeople()); return err },
+	"merges": func(path string) error {
+		m := NewMerges(NewPeople())
+		_, err := m.Load(path)
+		return errors.Join(err, m.Settle(), m.Restore(m.Closing()))
+	},
+	"patients": func(path string) error {
+		m := NewMerges(NewPeople())
+		file, err := extract.FileAt(path, &extract.FileRule{Format: extract.FHIRNDJSON})
+		if err == nil {
+			_, err = m.LoadPatients(context.Background(), []extract.File{file})
+		}
+		return errors.Join(err, m.Settle())
+	},
 }
 
 func TestBadRowsStop(t *testing.T) {
@@ -193,6 +209,12 @@ func FuzzInputs(f *testing.F) {
 	f.Add("restrictions", []byte("subject,kind,encounter\np1,self-pay,e9\n"))
 	f.Add("roster", []byte("subject,member_id,from,to,plan\np1,M1,2026-01-01,,gold\n"))
 	f.Add("programs", []byte("kind,id,from,to\norganization,sud,,\n"))
+	f.Add("registry", []byte(registryHeader+"\np1,general,dney,active,,,,,,,,,\n"))
+	f.Add("restrictions", []byte("subject,kind,from\np1,cash,soon\n"))
+	f.Add("attribution", []byte("patient,from,to,member_id\np1,2026-01-01,,M1\np1,2026-02-01,,M2\n"))
+	f.Add("coverage", []byte(cover("c", "active", `,"dependent":"01","identifier":[{"type":{"coding":[{"code":"MB"}]},"value":"9"}]`)+"\n"+cover("c", "draft", "")))
+	f.Add("merges", []byte("from,into,status,ended_on,ended_by\na,b,,,\nb,a,,,\nc,d,unresolved,,\ne,f,,2026-01-01,officer\n"))
+	f.Add("patients", []byte(`{"resourceType":"Patient","id":"a","link":[{"type":"replaces","other":{"reference":"Patient/b"}},{"type":"refer","other":{"reference":"Patient/c"}}]}`))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, kind string, text []byte) {
 		load := loaders[kind]

@@ -261,7 +261,7 @@ func TestRowsInDoubtThroughTheCommand(t *testing.T) {
 	}
 	whole, patient := in.read("consents.csv"), released("acme-scores")
 	in.write("consents.csv", whole+fmt.Sprintf("%s,general,dney,active,,,,,,,,,,\n", patient))
-	in.leaves(t) // it stops nobody else, and is kept
+	in.leaves(t)                                        // it stops nobody else, and is kept
 	whole += "nobody,general,permit,active,,,,,,,,,,\n" // as many rows as before
 	in.write("consents.csv", whole)
 	if code, out, said := in.postern(record(patient), "consent", "decide", "acme-scores"); code != 0 || !strings.Contains(out, "consent-indeterminate") {
