@@ -66,6 +66,7 @@ type PaperAnswer struct {
 	Exceptions  bool                 `json:"exceptions,omitempty"`
 	Status      string               `json:"status,omitempty"`
 	Signed      string               `json:"signed,omitempty"`
+	SignedBy    []string             `json:"signed_by,omitempty"`
 	From        string               `json:"from,omitempty"`
 	To          string               `json:"to,omitempty"`
 	Ended       string               `json:"ended,omitempty"`
@@ -216,7 +217,7 @@ func (p *patient) conclude() {
 }
 
 func (p *patient) paper(d consent.Paper, says map[consent.Says]int) PaperAnswer {
-	a := PaperAnswer{Scope: d.Scope, Decision: d.Decision, Exceptions: d.Excepts, Status: d.Status, Signed: dayText(d.Signed),
+	a := PaperAnswer{Scope: d.Scope, Decision: d.Decision, Exceptions: d.Excepts, Status: d.Status, Signed: dayText(d.Signed), SignedBy: d.SignedBy,
 		From: dayText(d.From), To: dayText(d.To), Ended: dayText(d.Ended), Forms: d.Forms, Limits: d.Limits, Here: d.Here, Says: says}
 	if file := d.File; file != "" {
 		if inside, err := filepath.Rel(p.run.agent.Config.Dir, file); err == nil && filepath.IsLocal(inside) {

@@ -164,7 +164,7 @@ func (p *patientPage) papers() {
 			text += ", with exceptions"
 		}
 		for _, part := range []struct{ before, value string }{
-			{"", paperStates[d.Status]}, {"signed ", d.Signed}, {"from ", d.From}, {"to ", d.To}, {"ended on ", d.Ended}, {"on the form ", strings.Join(d.Forms, " or ")},
+			{"", paperStates[d.Status]}, {"signed ", d.Signed}, {"by the ", page.And(d.SignedBy)}, {"from ", d.From}, {"to ", d.To}, {"ended on ", d.Ended}, {"on the form ", strings.Join(d.Forms, " or ")},
 		} {
 			if part.value != "" {
 				text += ", " + part.before + part.value

@@ -150,6 +150,7 @@ type Paper struct {
 	Excepts  bool        // it has exceptions
 	Status   string      // of a directive
 	Signed   extract.Day // NoDay when it does not say
+	SignedBy []string    // patient, guardian; none where it is not told
 	From, To extract.Day // on which days it holds; NoDay where it does not say
 	Ended    extract.Day // NoDay when it was not ended
 	Forms    []string    // the versions of the form that was signed
@@ -169,6 +170,12 @@ func (d *Decider) Directive(number int) Paper {
 	p := Paper{Scope: scopeNames[n.scope], Status: statusNames[n.status], Signed: n.signed, Ended: n.ended,
 		From: extract.NoDay, To: extract.NoDay, Forms: ds.forms.values[n.form].names, Decision: "unreadable", Here: true}
 	p.File, p.Line = ds.Place(number)
+	for by, word := range map[signer]string{byPatient: "patient", byGuardian: "guardian"} {
+		if n.signer&by != 0 {
+			p.SignedBy = append(p.SignedBy, word)
+		}
+	}
+	slices.Sort(p.SignedBy)
 	if n.unreadable() {
 		p.Forms = nil
 		return p

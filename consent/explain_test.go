@@ -150,6 +150,12 @@ func TestPapers(t *testing.T) {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 	}
+	for by, want := range []string{"", "patient", "guardian", "guardian,patient"} {
+		d.tables.Directives.list[papers[0]].signer = signer(by)
+		if got := strings.Join(d.Directive(papers[0]).SignedBy, ","); got != want {
+			t.Errorf("signed by %q, want %q", got, want)
+		}
+	}
 	const never = extract.NoDay
 	expect(d.Directive(papers[0]), Paper{File: "registry.csv", Line: 2, Scope: "general", Decision: "permit", Status: "active", Signed: day("2026-02-01"),
 		From: day("2026-01-01"), To: day("2026-12-31"), Ended: never, Forms: []string{"tpo-2026"}, Here: true})
