@@ -278,3 +278,44 @@ func TestRowsInDoubtThroughTheCommand(t *testing.T) {
 		t.Errorf("it was mended: code %d: %s%s", code, out, said)
 	}
 }
+
+// Coverage that goes afterwards, and comes back, changes what is decided from
+// then on and nothing that was sent.
+func TestCoverageChangesAfterwards(t *testing.T) {
+	in := layInputs(t, "fhir-coverage")
+	in.leaves(t)
+	first, err := filepath.Glob(filepath.Join(in.dir, "recipients", "acme-health-plan", "inbox", "cv.x7.000001.*"))
+	if err != nil || len(first) == 0 {
+		t.Fatal(first, err)
+	}
+	sent := func() (all string) {
+		for _, file := range first {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all += string(text)
+		}
+		return all
+	}
+	released := func() int {
+		var plan struct{ Released int }
+		_, out, said := in.postern("", "plan", "acme-scores", "--as-of", "2026-06-30", "--json")
+		if err := json.Unmarshal([]byte(out), &plan); err != nil {
+			t.Fatal(err, said)
+		}
+		return plan.Released
+	}
+	whole, before, all := in.read("coverage.ndjson"), sent(), released()
+	lines := strings.SplitAfter(whole, "\n")
+	half := strings.Join(lines[:len(lines)/2], "")
+	in.write("coverage.ndjson", strings.ReplaceAll(half, `"active"`, `"cancelled"`)+strings.TrimPrefix(whole, half))
+	if n := released(); n == 0 || n >= all {
+		t.Errorf("%d of %d records are released when half of the coverage is cancelled", n, all)
+	}
+	in.leaves(t)
+	in.write("coverage.ndjson", whole)
+	if n := released(); n != all || sent() != before {
+		t.Errorf("%d of %d records are released when the coverage is back, or what was sent has changed", n, all)
+	}
+}
