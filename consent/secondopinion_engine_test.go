@@ -118,10 +118,7 @@ func directiveFiles(t testing.TB, s *situation) (registry []row, fhir string) {
 // meet is the index pass: people and encounters.
 func (e *engine) meet(s *situation) {
 	for _, r := range s.records {
-		if r.data != nil {
-			r = *factsWritten(&r)
-		}
-		for _, id := range r.subjects {
+		for _, id := range r.facts().subjects {
 			e.tables.People.Intern([]byte(id))
 		}
 	}
@@ -205,11 +202,16 @@ func factsOf(r *record) *extract.Facts {
 	return f
 }
 
-// decide asks about one record; one that is a whole resource is read by the
-// product's own scanner.
+// decide asks about one record.
 func (e *engine) decide(t testing.TB, r *record) consent.Decision {
+	return e.decider.Decide(e.factsOf(t, r))
+}
+
+// factsOf are those of one record; one that is a whole resource is read by the
+// product's own scanner.
+func (e *engine) factsOf(t testing.TB, r *record) *extract.Facts {
 	if r.data == nil {
-		return e.decider.Decide(factsOf(r))
+		return factsOf(r)
 	}
 	raw, err := json.Marshal(r.data)
 	if err != nil {
@@ -217,7 +219,7 @@ func (e *engine) decide(t testing.TB, r *record) consent.Decision {
 	}
 	var rec extract.Record
 	extract.NewScanner().Resource(raw, &rec)
-	return e.decider.Decide(&rec.Facts)
+	return &rec.Facts
 }
 
 func writeTable(t testing.TB, folder, name string, columns []string, rows []row) string {

@@ -415,6 +415,10 @@ func factsWritten(r *record) *record {
 		}
 	}
 	out.codes = append(out.codes, codesIn(r.data["code"])...)
+	for _, item := range append(listOf(r.data["derivedFrom"]), listOf(r.data["evaluatedResource"])...) {
+		_, id, _ := strings.Cut(text(item.(map[string]any)["reference"]), "/")
+		out.derived = append(out.derived, id)
+	}
 	meta, _ := r.data["meta"].(map[string]any)
 	for _, label := range listOf(meta["security"]) {
 		out.labels = append(out.labels, text(label.(map[string]any)["code"]))

@@ -189,7 +189,7 @@ func (s *situation) restricted(o *opinion, r *record, patient string, steps bind
 		if s.person(paper["subject"]) != patient || !binds || ended && !garbled {
 			continue
 		}
-		if garbled && towards != no {
+		if garbled && (towards != no || !open("R1")) {
 			o.because("restriction-indeterminate")
 		}
 		if garbled {
@@ -205,8 +205,8 @@ func (s *situation) restricted(o *opinion, r *record, patient string, steps bind
 	}
 }
 
-// garbledRestriction is a row that nobody can understand: whom it means it may
-// still tell, and of which kind it is, but not what it is about.
+// garbledRestriction is a row that nobody can understand. A column that has
+// moved may have put another one into the wrong place, too.
 func garbledRestriction(paper row) bool {
 	return noDay(paper["from"], paper["to"], paper["ended_on"]) || (paper["ended_on"] == "") != (paper["ended_by"] == "") ||
 		paper["kind"] != "self-pay" && paper["kind"] != "agreed"

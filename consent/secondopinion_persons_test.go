@@ -145,7 +145,7 @@ func (s *situation) derive(all []*opinion) {
 	for changed := true; changed; {
 		changed = false
 		for i := range s.records {
-			for _, evidence := range s.records[i].derived {
+			for _, evidence := range s.records[i].facts().derived {
 				if o := all[i]; !o.reasons["derived-from-withheld"] && s.staysBack(evidence, all) {
 					o.because("derived-from-withheld")
 					o.effect, changed = "deny", true
@@ -171,14 +171,18 @@ func (s *situation) staysBack(id string, all []*opinion) bool {
 // opinions is the second opinion on all records together.
 func (s *situation) opinions() (all []*opinion) {
 	for i := range s.records {
-		r := &s.records[i]
-		if r.data != nil {
-			r = factsWritten(r)
-		}
-		all = append(all, s.opinionOn(r))
+		all = append(all, s.opinionOn(s.records[i].facts()))
 	}
 	s.derive(all)
 	return all
+}
+
+// facts are what is written of a record, or in its resource.
+func (r *record) facts() *record {
+	if r.data != nil {
+		return factsWritten(r)
+	}
+	return r
 }
 
 // decideAll asks the engine about all records together, step 6 included.
@@ -187,10 +191,14 @@ func (e *engine) decideAll(t testing.TB, s *situation) []consent.Decision {
 	var traces []consent.Trace
 	for i := range s.records {
 		r := &s.records[i]
-		all[i] = e.decide(t, r)
+		facts := e.factsOf(t, r)
+		all[i] = e.decider.Decide(facts)
 		traces = append(traces, consent.Trace{Name: nameOf(r.dataset + "/" + r.id), Ordinal: int64(i), Withheld: all[i].Reasons != 0})
 		for _, evidence := range r.derived {
 			traces = append(traces, consent.Trace{Name: nameOf(s.fullName(evidence)), Ordinal: int64(i), Evidence: true})
+		}
+		for _, evidence := range facts.Evidence {
+			traces = append(traces, consent.Trace{Name: nameOf(string(evidence)), Ordinal: int64(i), Evidence: true})
 		}
 	}
 	slices.SortFunc(traces, func(a, b consent.Trace) int {
