@@ -102,11 +102,8 @@ func (p *People) LinkAlike() {
 	}
 }
 
-// merge makes one patient of two; false when they are one already.
-func (p *People) merge(from, into Subject) bool {
-	if from == into {
-		return false
-	}
+// merge makes one patient of two who are not one yet.
+func (p *People) merge(from, into Subject) {
 	for int(max(from, into)) >= len(p.into) {
 		p.into = append(p.into, Subject(len(p.into)))
 	}
@@ -116,7 +113,6 @@ func (p *People) merge(from, into Subject) bool {
 	p.into[from] = into
 	p.aliases[into] = append(append(p.aliases[into], from), p.aliases[from]...)
 	delete(p.aliases, from)
-	return true
 }
 
 // one gives the patient whom a number stands for since ids were merged.
