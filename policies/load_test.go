@@ -88,6 +88,34 @@ func TestPart2GroundsInForce(t *testing.T) {
 	}
 }
 
+// Whoever made a row is told by the columns of that role: another one that names
+// a provider would tell the recipient of a program that the decision has not seen.
+func TestProvidersWithoutTheirRole(t *testing.T) {
+	p, env := mustLoad(t, "testdata/right/acme-phq9-gad7.yaml"), testEnv(t)
+	text, err := os.ReadFile("testdata/schemas/scores.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "scores.json")
+	if err := os.WriteFile(file, []byte(strings.Replace(string(text), `"class": "provider-key", "role": "provider"`, `"class": "provider-key"`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if env.Schemas["scores"], err = extract.LoadSchema(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Check(p, env); err != nil {
+		t.Errorf("a clinic without programs: %v", err)
+	}
+	env.Inputs["programs"] = InputInfo{Kind: "programs"}
+	if _, err := Check(p, env); err == nil || !strings.Contains(err.Error(), "release.scores: the column provider_npi names a provider without the role") {
+		t.Error(err)
+	}
+	env.Schemas["scores"] = testEnv(t).Schemas["scores"]
+	if _, err := Check(p, env); err != nil {
+		t.Error(err)
+	}
+}
+
 // Check fills in what only schemas tell, and gives the same when called again.
 func TestCheckCompletes(t *testing.T) {
 	p := mustLoad(t, "testdata/right/outcomes-registry.yaml")

@@ -88,7 +88,11 @@ func mutable(t *testing.T) []subject {
 func planted(t *testing.T, env policies.Env) policies.Env {
 	var columns []extract.Field
 	for class := range extract.Class(extract.Classes) {
-		columns = append(columns, extract.Field{Name: "planted_" + class.String(), Class: class})
+		column := extract.Field{Name: "planted_" + class.String(), Class: class}
+		if class == extract.ProviderKey { // without it, a clinic with programs is told so
+			column.Role = extract.RoleProvider
+		}
+		columns = append(columns, column)
 	}
 	schemas := map[string]*extract.Schema{"planted": {Fields: columns}}
 	for name, schema := range env.Schemas {
