@@ -42,6 +42,7 @@ type situation struct {
 	byPatient                map[string][]map[string]any // directives
 	merges                   []row                       // of ids, as the list of the clinic has them
 	links                    []row                       // between FHIR Patients: from, into, type
+	rosterKind               string                      // roster (also when empty), attribution, fhir-coverage
 	oneByOne                 bool                        // records are judged without the rest of the extract
 	persons                  *persons
 }

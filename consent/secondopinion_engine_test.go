@@ -77,9 +77,36 @@ func (e *engine) load(t testing.TB, s *situation, folder string) {
 	}
 	attempt(e.tables.Restrictions.Load(writeTable(t, folder, "restrictions.csv", restrictionColumns, s.restrictions)))
 	attempt(e.tables.Programs.Load(writeTable(t, folder, "programs.csv", programColumns, s.programs)))
-	roster, err := consent.LoadRoster(writeTable(t, folder, "roster.csv", rosterColumns, s.members), e.tables.People)
+	roster, err := loadMembers(t, s, folder, e.tables.People)
 	attempt(roster, err)
 	e.tables.Rosters["roster"] = roster
+}
+
+// loadMembers writes who is the recipient's in the form of the clinic's input.
+func loadMembers(t testing.TB, s *situation, folder string, people *consent.People) (*consent.Roster, error) {
+	switch s.rosterKind {
+	case "attribution":
+		var rows []row
+		for _, m := range s.members {
+			rows = append(rows, row{"patient": m["subject"], "member_id": m["member_id"], "from": m["from"], "to": m["to"]})
+		}
+		return consent.LoadAttribution(writeTable(t, folder, "attribution.csv", strings.Fields("patient member_id from to"), rows), people)
+	case "fhir-coverage":
+		var lines strings.Builder
+		for i, m := range s.members {
+			c := map[string]any{"resourceType": "Coverage", "id": fmt.Sprintf("c%d", i), "status": m["status"], "subscriberId": m["member_id"],
+				"beneficiary": map[string]any{"reference": "Patient/" + m["subject"]}, "payor": []any{map[string]any{"reference": m["payor"]}}, "period": span(m["from"], m["to"])}
+			if m["modified"] != "" {
+				c["modifierExtension"] = []any{map[string]any{"url": "urn:x", "valueBoolean": true}}
+			}
+			if err := json.NewEncoder(&lines).Encode(c); err != nil {
+				return nil, err
+			}
+		}
+		payor := consent.Payor{Ours: texts(s.request["identifiers"]), Others: texts(s.clinic["others"])}
+		return consent.LoadCoverage(context.Background(), []extract.File{ndjson(writeFile(t, folder, "coverage.ndjson", lines.String()), lines.Len())}, payor, people)
+	}
+	return consent.LoadRoster(writeTable(t, folder, "roster.csv", rosterColumns, s.members), people)
 }
 
 // ownMembers are the rows of the recipient's roster, each with a member id.

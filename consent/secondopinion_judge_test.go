@@ -297,10 +297,15 @@ func (s *situation) related(o *opinion, r *record, patient string) {
 	if !asksRelationship(s) {
 		return
 	}
-	var own []row
+	var own, perhaps []row
 	for _, member := range s.members {
 		if s.person(member["subject"]) == patient {
-			own = append(own, member)
+			switch s.shows(member) {
+			case yes:
+				own = append(own, member)
+			case doubt:
+				perhaps = append(perhaps, member)
+			}
 		}
 	}
 	period := rowOf(s.request["period"])
@@ -312,14 +317,35 @@ func (s *situation) related(o *opinion, r *record, patient string) {
 		}
 		first, last = bounds(r.date)
 	}
-	switch ids := idsIn(own, first, last); {
+	ids, maybe := idsIn(own, first, last), idsIn(perhaps, first, last)
+	switch {
+	case len(ids) == 0 && len(maybe) > 0:
+		s.noMember(o, "member-ambiguous")
 	case len(ids) == 0:
 		s.noMember(o, "not-a-member")
 	case s.sharedMember(patient, ids) || contradicted(own):
 		s.noMember(o, "member-ambiguous")
+	case !anyDay && !everyDay(own, first, last) && len(maybe) > 0:
+		s.noMember(o, "member-ambiguous")
 	case !anyDay && !everyDay(own, first, last):
 		s.noMember(o, "not-a-member")
 	}
+}
+
+// shows tells whether a row makes a member: a Coverage may be void, paid by
+// somebody else, or leave that open.
+func (s *situation) shows(member row) truth {
+	if s.rosterKind != "fhir-coverage" {
+		return yes
+	}
+	if member["status"] == "cancelled" || member["status"] == "entered-in-error" {
+		return no
+	}
+	paid := s.isRecipient(member["payor"])
+	if member["status"] != "active" || member["modified"] != "" {
+		return both(paid, doubt)
+	}
+	return paid
 }
 
 // noMember: where the law does not ask for it, the clinic's choice does.
@@ -363,7 +389,13 @@ func following(day string) string {
 
 // sharedMember: one id for two people, on whatever days.
 func (s *situation) sharedMember(patient string, ids map[string]bool) bool {
-	return slices.ContainsFunc(s.members, func(other row) bool { return ids[other["member_id"]] && s.person(other["subject"]) != patient })
+	sure := doubt
+	if open("F1") {
+		sure = yes
+	}
+	return slices.ContainsFunc(s.members, func(other row) bool {
+		return other["member_id"] != "" && ids[other["member_id"]] && s.shows(other) >= sure && s.person(other["subject"]) != patient
+	})
 }
 
 // contradicted: a roster that on one day gives a person two ids does not know

@@ -14,6 +14,7 @@ import (
 // that holds after all must be taken off the list.
 var disputed = map[string][]string{
 	"C1": {"an ICD-10 code without its point is the one with it"},
+	"F1": nil, // a Coverage in doubt with the member id of somebody else
 	"N1": nil, // a minor's record under Part 2 where only Part 2 asks for consent
 	"R1": nil, // a restriction that cannot be understood, and names another recipient
 	"T1": nil, // a row about treatment that says deny and expired
@@ -92,6 +93,20 @@ func (d dice) world(n, people, records int) *situation {
 		d.nameProceedings(s)
 	}
 	s.members = ownMembers(s)
+	switch d.IntN(6) {
+	case 0:
+		s.rosterKind = "attribution"
+	case 1, 2:
+		s.rosterKind = "fhir-coverage"
+	}
+	for _, m := range s.members {
+		m["status"] = d.one("active", "active", "active", "active", "draft", "cancelled", "entered-in-error")
+		m["payor"] = d.one("Organization/acme", "Organization/acme", "Organization/acme", "Organization/acme", "Organization/other-plan", "Organization/nobody-known")
+		m["modified"] = d.some(3, "yes")
+		if s.rosterKind == "attribution" && d.chance(50) {
+			m["member_id"] = ""
+		}
+	}
 	for r := range records {
 		s.records = append(s.records, d.record(s, r, people))
 	}
