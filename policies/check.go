@@ -32,8 +32,9 @@ type Env struct {
 
 // InputInfo tells about a protective input.
 type InputInfo struct {
-	Kind    string   // roster, consents, restrictions, programs
-	Columns []string // of a roster, those that may be looked up
+	Kind    string          // roster, consents, restrictions, programs, table
+	Columns []string        // of a roster, those that may be looked up
+	Schema  *extract.Schema // of a table; its first column is what is looked up
 }
 
 // memberNumber is the roster column that holds the health plan's own number.
@@ -101,6 +102,7 @@ func (c *checking) everything() {
 	}
 	c.dimensions()
 	c.ages()
+	c.laidOut()
 	if !c.env.Alone && !slices.ContainsFunc(c.errs.List, wrong) {
 		contradictions(c.Policy, c.env, c.add)
 	}
@@ -240,7 +242,12 @@ func (c *checking) field(path string, f *Field, schema *extract.Schema) {
 		}
 		return
 	}
-	if input, looked, ok := strings.Cut(f.From, "."); ok && input == c.People.Roster {
+	input, looked, dotted := strings.Cut(f.From, ".")
+	if _, isInput := c.Inputs[input]; dotted && isInput && f.By != "" {
+		c.lookUpBy(path, f, c.env.Inputs[input], looked, schema)
+		return
+	}
+	if dotted && input == c.People.Roster {
 		if find(schema, named(f.From)) != nil {
 			c.add(path+".from", "rename the column in the schema", "a column is called %s, which here means the roster's", f.From)
 		}
@@ -301,6 +308,31 @@ func (c *checking) lookUp(path string, f *Field, roster InputInfo, name string) 
 	}
 	if !c.env.Alone && !slices.Contains(roster.Columns, name) {
 		c.add(path+".from", strictyaml.DidYouMean(name, roster.Columns), "the roster %s has no column %q", c.People.Roster, name)
+	}
+}
+
+// lookUpBy finds the column of a table, and that of the row which is looked up in
+// its first.
+func (c *checking) lookUpBy(path string, f *Field, table InputInfo, name string, schema *extract.Schema) {
+	if find(schema, named(f.By)) == nil {
+		c.add(path+".by", strictyaml.DidYouMean(f.By, schema.Names()), "there is no column %q", f.By)
+	}
+	if f.Class = extract.OtherUnique; c.env.Alone {
+		return // which columns it has, nobody can tell; the strictest class holds
+	}
+	if table.Schema == nil {
+		c.add(path+".from", "name an input of kind table, or remove by:", "%s is no table", f.From)
+		return
+	}
+	columns := table.Schema.Fields[1:]
+	i := slices.IndexFunc(columns, func(col extract.Field) bool { return col.Name == name })
+	if i < 0 {
+		c.add(path+".from", strictyaml.DidYouMean(name, table.Schema.Names()[1:]), "the table has no column %q beside its key", name)
+		return
+	}
+	f.Class = columns[i].Class
+	if why, instead := refusal(c.Standard, f.Class, f.Do); why != "" && c.Standard != "" {
+		c.add(path+".from", instead, "%s", why)
 	}
 }
 

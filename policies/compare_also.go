@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,6 +38,12 @@ var also = []struct {
 	{"other grounds under Part 2", func(p *Policy) any { return p.groundsInWords() }},
 	{"ambiguous members", func(p *Policy) any { return p.People.IfAmbiguous }},
 	{"layout", func(p *Policy) any { return strings.Trim(p.Output.Layout+", "+p.Output.Also, ", ") }},
+	{"columns of the layout", func(p *Policy) any {
+		l := at(p.Layout)
+		l.source = nil
+		text, _ := json.Marshal(l) // texts, numbers and lists only
+		return string(text)
+	}},
 	{"mode", func(p *Policy) any { return p.Output.Mode }},
 	{"Part 2 rows", func(p *Policy) any { return p.Output.Part2Rows }},
 	{"totals", func(p *Policy) any { return fmt.Sprint(p.Totals) }},

@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,7 @@ type shape struct {
 	top     int               // the age from which on there is one group
 	bands   []string          // of a table
 	codes   map[string]string // of a map
+	others  string            // what it makes of all others
 	index   string            // the definition of the index date that it is counted from; "" for none
 	harbor  bool              // no year 90 years ago or more is shown
 	rate    bool              // of a table: the number shows in a rate only
@@ -49,7 +51,9 @@ func (v *view) released(rel *Release) (list []piece) {
 		}
 		if f.Leaves == nil {
 			source, class := v.sourceOf(f)
-			add(f.Name, source, v.shapeOf(f, class))
+			for _, s := range v.laidOut(rel.Dataset, f, v.shapeOf(f, class)) {
+				add(f.Name, source, s)
+			}
 		}
 	}
 	if v.Output.RowKey {
@@ -77,7 +81,30 @@ func (v *view) sourceOf(f *Field) (string, extract.Class) {
 	case f.Do == AgeBand || f.Do == Age:
 		return "birth date of the person", extract.BirthDate
 	}
+	if f.By != "" {
+		return f.From + " by " + f.By, f.Class
+	}
 	return f.From, f.Class
+}
+
+// laidOut are the forms in which the columns of a layout hold a field that has
+// the form s.
+func (p *Policy) laidOut(dataset string, f *Field, s shape) (forms []shape) {
+	if p.Layout == nil || p.Layout.File(dataset) == nil {
+		return []shape{s}
+	}
+	for _, c := range p.Layout.File(dataset).Columns {
+		switch {
+		case c.From != f.Name:
+		case c.Codes != nil:
+			forms = append(forms, shape{do: Map, codes: c.Codes, others: *cmp.Or(c.Others, new(string))})
+		case c.Date == "YYYY":
+			forms = append(forms, shape{do: Year})
+		default:
+			forms = append(forms, s)
+		}
+	}
+	return forms
 }
 
 func (v *view) shapeOf(f *Field, class extract.Class) shape {
@@ -261,7 +288,12 @@ var ages = func() (all []int) {
 	return all
 }()
 
-func (f *shape) code(c string) string { return f.codes[c] }
+func (f *shape) code(c string) string {
+	if to, ok := f.codes[c]; ok {
+		return to
+	}
+	return f.others
+}
 
 func (f *shape) band(years int) string {
 	if years >= f.top {

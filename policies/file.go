@@ -128,7 +128,8 @@ type releaseFile struct {
 }
 
 type fieldFile struct {
-	From    string              `yaml:"from" about:"the source, where the name is not its own: a column, index, or ROSTER.COLUMN"`
+	From    string              `yaml:"from" about:"the source, where the name is not its own: a column, index, or ROSTER.COLUMN, TABLE.COLUMN"`
+	By      string              `yaml:"by" about:"of a look-up in a table: the column of the row that is looked up in its first"`
 	Do      Transform           `yaml:"do" words:"keep|code|year|age-band|age|zip3|relative-time|token|ordinal|shift-date|round|map|constant" about:"what is done to the value on its way"`
 	At      string              `yaml:"at" words:"index" about:"of an age: on the index date"`
 	Width   *int                `yaml:"width" about:"of age-band: years"`

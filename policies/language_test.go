@@ -77,6 +77,11 @@ func TestLanguagePageIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	layouts, err := os.ReadFile(layoutPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page = append(page, layouts...)
 	var walk func(schema any)
 	walk = func(schema any) {
 		switch s := schema.(type) {

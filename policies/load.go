@@ -276,6 +276,7 @@ func (r *reading) output() {
 	}
 	r.must(f.Also != f.Layout, "output.also", "remove it", "the values are laid out like that already")
 	r.policy.Output = Output{Layout: f.Layout, Also: f.Also, Mode: f.Mode, RowKey: f.RowKey, Part2Rows: f.Part2Rows, Shuffle: f.Shuffle}
+	r.layout()
 	r.totals()
 	r.notices()
 }

@@ -59,6 +59,7 @@ type Policy struct {
 	Tables   []Table   // of aggregate, in the order of the file
 	Protect  *Protect
 	Output   Output
+	Layout   *Layout // that Output names; nil of csv and ndjson, and of one whose file is not there
 	Totals   []Total
 	Notices  Notices
 	Tolerate Tolerance
@@ -205,6 +206,7 @@ type Field struct {
 	Name    string // as the file names it: a FHIR element path or a column; the output column of a row layout
 	From    string // source column or element path; "index"; or ROSTER.COLUMN; equals Name unless `from` is written
 	Do      Transform
+	By      string // of a look-up in a table: the column of the row that is looked up; "" of one by person
 	At      string // "" or "index": the date at which an age is taken
 	Width   int    // years, for age-band
 	Top     int    // 90, for age-band

@@ -77,7 +77,7 @@ func (r *reading) coverage(rel *Release) {
 }
 
 func (r *reading) field(path, name string, f *fieldFile, because string) Field {
-	out := Field{Name: name, From: cmp.Or(f.From, name), Do: f.Do, At: f.At, Unit: f.Unit, Because: f.Because}
+	out := Field{Name: name, From: cmp.Or(f.From, name), By: f.By, Do: f.Do, At: f.At, Unit: f.Unit, Because: f.Because}
 	if r.broken[path] {
 		return out
 	}
@@ -115,9 +115,10 @@ func (r *reading) origin(path string, out *Field, f *fieldFile) {
 		r.add(path+".from", "write do: year", "of the index date only the year leaves")
 	case r.isLookUp(f.From) && out.Do != Keep:
 		r.add(path+".do", "write do: keep, or nothing", "a looked-up value leaves as it is or not at all")
-	case r.policy.Standard == Identified && r.isLookUp(f.From) && !strings.HasPrefix(f.From, r.policy.People.Roster+"."):
-		r.add(path+".from", "name a column of the roster under people.relationship", "values are looked up in the members' roster only")
+	case r.policy.Standard == Identified && f.By == "" && r.isLookUp(f.From) && !strings.HasPrefix(f.From, r.policy.People.Roster+"."):
+		r.add(path+".from", "name a column of the roster under people.relationship; in a table, add by: with the column that is looked up", "of a person, values are looked up in the members' roster only")
 	}
+	r.must(r.isLookUp(f.From), path+".by", "remove it, or write from: TABLE.COLUMN", "by: belongs to a look-up in a table")
 	for key, needed := range map[string]bool{"from": f.From == FromIndex, "at": f.At == FromIndex, "do": out.Do == RelativeTime} {
 		if needed && r.policy.Cohort == nil {
 			r.add(path+"."+key, "add cohort: with index, index_year, follow and release_after", "there is no cohort, so there is no index date")

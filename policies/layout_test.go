@@ -1,0 +1,187 @@
+package policies
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/posternhealth/postern/extract"
+)
+
+const (
+	layoutPage   = "../docs/layouts.md"
+	layoutPolicy = "testdata/layout/policy.yaml"
+)
+
+// layoutEnv has a table beside what all policies are tested with.
+func layoutEnv(t testing.TB) Env {
+	t.Helper()
+	env := testEnv(t)
+	practices, err := extract.LoadSchema("testdata/layout/practices.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env.Inputs["practices"] = InputInfo{Kind: "table", Schema: practices}
+	return env
+}
+
+// laid checks the policy of testdata/layout with another layout, and with
+// replacements in the policy.
+func laid(t testing.TB, layout string, replace ...string) (*Policy, error) {
+	t.Helper()
+	text, err := os.ReadFile(layoutPolicy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(replace); i += 2 {
+		if !strings.Contains(string(text), replace[i]) {
+			t.Fatalf("the policy has no %q", replace[i])
+		}
+	}
+	env := layoutEnv(t)
+	p, err := parse(layoutPolicy, []byte(strings.NewReplacer(replace...).Replace(string(text))), env, func(name string) ([]byte, error) {
+		if strings.HasPrefix(name, "layouts/") {
+			return []byte(layout), nil
+		}
+		return os.ReadFile(filepath.Join("testdata/layout", name))
+	})
+	if err == nil {
+		_, err = Check(p, env)
+	}
+	return p, err
+}
+
+// A layout is a part of what approvers sign; the blocks of the page are right, and are those of the tests.
+func TestLayoutPage(t *testing.T) {
+	page, err := os.ReadFile(layoutPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := pageBlock.FindAllStringSubmatch(string(page), -1)
+	if len(blocks) != 2 {
+		t.Fatalf("the page has %d blocks", len(blocks))
+	}
+	for i, file := range []string{"supplemental", "fixed"} {
+		matchGolden(t, "testdata/layout/layouts/"+file+".yaml", blocks[i][2])
+		p, err := laid(t, blocks[i][2])
+		if err != nil {
+			t.Errorf("%v in\n%s", err, blocks[i][2])
+		} else if names := p.Includes(); names[0].Name != "layouts/supplemental.yaml" || len(names[0].SHA256) != 64 {
+			t.Errorf("the closure holds %v", names)
+		}
+	}
+}
+
+const plainLayout = `postern: layout/v1
+title: t
+form: delimited
+delimiter: bar
+quotes: never
+line_end: lf
+encoding: ascii
+files:
+  scores:
+    columns:
+      a: {from: member_id}
+      b: {from: birth_date}
+      c: {from: sex}
+      d: {from: provider_npi}
+      e: {from: tin}
+      f: {from: service_date}
+      g: {from: instrument}
+      h: {from: total_score}
+      k: {row_key: yes}
+`
+
+const fixedLayout = `postern: layout/v1
+title: t
+form: fixed-width
+line_end: lf
+encoding: ascii
+files:
+  scores:
+    columns:
+      a: {from: member_id, width: 9}
+      b: {from: birth_date, width: 10}
+      c: {from: sex, width: 6}
+      d: {from: provider_npi, width: 10}
+      e: {from: tin, width: 9}
+      f: {from: service_date, width: 10}
+      g: {from: instrument, width: 7}
+      h: {from: total_score, width: 2}
+      k: {row_key: yes, width: 20}
+`
+
+// Each mistake is told with the line and column of the file where it stands.
+func TestWrongLayouts(t *testing.T) {
+	for _, c := range []struct {
+		name, layout, old, new, want string
+		policy                       []string
+	}{
+		{"an unknown key", plainLayout, "title: t", "title: t\ntilte: x", `supplemental.yaml:3:1: tilte: `, nil},
+		{"another version", plainLayout, "layout/v1", "layout/v2", "this version of Postern reads layout/v1", nil},
+		{"a field that is not released", plainLayout, "b: {from: birth_date}", "b: {from: birthdate}", `supplemental.yaml:12:17: files.scores.columns.b.from: "birthdate" is not among the released fields of scores (did you mean "birth_date"?)`, nil},
+		{"a field that no column takes", plainLayout, "b: {from: birth_date}", "b: {empty: yes}", "policy.yaml:26:21: release.scores.fields.birth_date: no column of the layout supplemental takes it", nil},
+		{"two things in a column", plainLayout, "c: {from: sex}", "c: {from: sex, constant: x}", "columns.c: a column holds one thing", nil},
+		{"nothing in a column", plainLayout, "c: {from: sex}", "c: {empty: no}", "empty: holds nothing", nil},
+		{"an empty constant", plainLayout, "c: {from: sex}", `c: {constant: ""}`, "constant: holds nothing", nil},
+		{"a date of no date", plainLayout, "c: {from: sex}", "c: {from: sex, date: YYYY}", "supplemental.yaml:13:28: files.scores.columns.c.date: sex is a sex, and no date", nil},
+		{"a date of a year", plainLayout, "f: {from: service_date}", "f: {from: service_date, date: MM/DD/YYYY}", "columns.f.date: date: takes a kept value", []string{"service_date: {do: keep", "service_date: {do: year"}},
+		{"a map of a year", plainLayout, "f: {from: service_date}", "f: {from: service_date, map: {\"2025\": old}}", "columns.f.map: map: takes a kept value", []string{"service_date: {do: keep", "service_date: {do: year"}},
+		{"another form of dates", plainLayout, "f: {from: service_date}", "f: {from: service_date, date: DD.MM.YYYY}", "columns.f.date", nil},
+		{"else without a map", plainLayout, "c: {from: sex}", "c: {from: sex, else: U}", "else: belongs to map:", nil},
+		{"a map of nothing", plainLayout, "c: {from: sex}", "c: {from: sex, map: {}}", "nothing is mapped", nil},
+		{"a map of a constant", plainLayout, "c: {from: sex}", "c: {constant: x, map: {a: b}}", "map: is about the value of a field", nil},
+		{"a date that is mapped", plainLayout, "f: {from: service_date}", "f: {from: service_date, date: YYYY, map: {a: b}}", "a date is not mapped", nil},
+		{"a code in need of quotes", plainLayout, "c: {from: sex}", "c: {from: sex, map: {male: \"a|b\"}, else: \"x\\\"\"}", "columns.c.else: the text needs quotes, which the layout forbids", nil},
+		{"a constant in need of quotes", plainLayout, "c: {from: sex}", "c: {from: sex}\n      x: {constant: \"a|b\"}", "columns.x.constant: the text needs quotes", nil},
+		{"a text that is not ASCII", plainLayout, "c: {from: sex}", "c: {from: sex}\n      x: {constant: é}", "columns.x.constant: the text is not in ASCII", nil},
+		{"a control character", plainLayout, "c: {from: sex}", `c: {from: sex}` + "\n" + `      x: {constant: "a\nb"}`, "columns.x.constant: the text holds a control character", nil},
+		{"a header of another length", plainLayout, "    columns:", "    header: [a, b]\n    columns:", "the header has 2 cells, a row 9", nil},
+		{"a header that needs quotes", plainLayout, "      a: {", "      \"a|\": {", "", nil},
+		{"names that need quotes", plainLayout, "    columns:\n      a: {", "    header: yes\n    columns:\n      \"a|\": {", "the text needs quotes", nil},
+		{"a sum of nothing released", plainLayout, "      a: {", "      a: {", "", nil},
+		{"a dataset that is not released", plainLayout, "  scores:", "  visits:", `files.visits: "visits" is no released dataset`, nil},
+		{"a released dataset without a file", plainLayout, "files:\n  scores:\n", "files: {}\nx:\n  scores:\n", "unknown", nil},
+		{"no columns", plainLayout, plainLayout[strings.Index(plainLayout, "    columns:"):], "    columns: {}\n", "the file has no columns", nil},
+		{"no delimiter", plainLayout, "delimiter: bar\n", "", "form: a delimited file needs delimiter:", nil},
+		{"no quotes", plainLayout, "quotes: never\n", "", "form: a delimited file needs quotes:", nil},
+		{"a mark that is not ASCII", plainLayout, "encoding: ascii", "encoding: ascii\nbom: yes", "bom: a byte order mark is not ASCII", nil},
+		{"a width between delimiters", plainLayout, "c: {from: sex}", "c: {from: sex, width: 3, align: left, fill: zeros}", "width: belongs to fixed-width", nil},
+		{"row keys that the policy lacks", plainLayout, "", "", "output.row_key: the layout supplemental and the policy differ", []string{"row_key: yes, ", ""}},
+		{"a delimiter of fixed widths", fixedLayout, "line_end: lf", "line_end: lf\ndelimiter: bar\nquotes: never", "columns of fixed width have no delimiter", nil},
+		{"UTF-8 of fixed widths", fixedLayout, "ascii", "utf-8", "nobody can tell whether a width counts characters or bytes", nil},
+		{"no width", fixedLayout, "c: {from: sex, width: 6}", "c: {from: sex}", "columns.c: a column of fixed width needs its width", nil},
+		{"a constant too long", fixedLayout, "c: {from: sex, width: 6}", "c: {from: sex, width: 6}\n      x: {constant: abc, width: 2}", "the text is longer than the width of 2", nil},
+		{"zeros on the right", fixedLayout, "width: 2}", "width: 2, fill: zeros, align: left}", "zeros stand on the left of a number", nil},
+		{"zeros before letters", fixedLayout, "c: {from: sex, width: 6}", "c: {from: sex, width: 6}\n      x: {constant: abc, width: 4, fill: zeros}", "zeros cannot stand before it", nil},
+		{"a name longer than its column", fixedLayout, "    columns:\n      a:", "    header: yes\n    columns:\n      memberidnumber:", "the text is longer than the width of 9", nil},
+		{"a sum of a field that is mapped", plainLayout + "    trailer: [sum of sex]\n", "c: {from: sex}", "c: {from: sex, map: {a: b}}", `there is no column to add up "sex" from`, nil},
+		{"a sum of no numbers", plainLayout + "    trailer: [rows, sum of sex]\n", "", "", "supplemental.yaml:20:21: files.scores.trailer[1]: sex holds no numbers", nil},
+		{"a trailer that needs quotes", plainLayout + "    trailer: [\"a|b\"]\n", "", "", "trailer[0]: the text needs quotes", nil},
+		{"by without a table", plainLayout, "", "", "by: belongs to a look-up in a table", []string{"sex:          {do: keep", "sex:          {do: keep, by: provider_npi"}},
+		{"by no column", plainLayout, "", "", `tin.by: there is no column "npi"`, []string{"by: provider_npi", "by: npi"}},
+		{"no column of the table", plainLayout, "", "", `tin.from: the table has no column "npi" beside its key`, []string{"practices.tin", "practices.npi"}},
+		{"a look-up by in no table", plainLayout, "", "", `tin.from: consents.tin is no table`, []string{"practices.tin", "consents.tin"}},
+		{"a look-up that is changed", plainLayout, "", "", `a looked-up value leaves as it is or not at all`, []string{"by: provider_npi", "by: provider_npi, do: year"}},
+		{"a file that is still a draft", plainLayout, "title: t", "title: FILL IN the edition", "supplemental.yaml:2:8: title: the value is still to be filled in", nil},
+		{"a file that is no YAML", "a: [", "", "", "not readable as YAML", nil},
+	} {
+		layout := c.layout
+		if c.old != "" {
+			if !strings.Contains(layout, c.old) {
+				t.Fatalf("%s: no %q", c.name, c.old)
+			}
+			layout = strings.Replace(layout, c.old, c.new, 1)
+		}
+		_, err := laid(t, layout, c.policy...)
+		if c.want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		} else if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v\nwant %s", c.name, err, c.want)
+		}
+	}
+}
