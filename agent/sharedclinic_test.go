@@ -156,7 +156,7 @@ func (c *sharedClinic) receive(t testing.TB, exchange string) (plain [][]byte, r
 		if result.Status != transfer.Accepted {
 			t.Fatalf("the recipient says %s: %v", result.Status, result.Fault)
 		}
-		files, err := filepath.Glob(filepath.Join(result.Folder, "*.ndjson"))
+		files, err := filepath.Glob(filepath.Join(result.Folder, "*.[0-9][0-9][0-9].*"))
 		must(t, err)
 		for _, file := range files {
 			text, err := os.ReadFile(file)
