@@ -85,9 +85,10 @@ func (d *Decider) sign(t *tally, n *directive, number uint32, part2Record bool) 
 }
 
 // minorControls is the part of step 5 that is about minors who control the
-// release of their own records (docs/consent.md, Minors).
+// release of their own records (docs/consent.md, Minors). It binds wherever a
+// consent is asked for, be it under Part 2 alone (42 CFR 2.14).
 func (d *Decider) minorControls(t *tally, s Subject, f *extract.Facts) (r extract.ReasonSet) {
-	if d.minors == nil || !d.steps.Consent {
+	if d.minors == nil {
 		return 0
 	}
 	asked := d.controllers(s, f)

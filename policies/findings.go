@@ -161,7 +161,7 @@ func (f *finding) steps() {
 	if f.People.General != "" && !s.Consent {
 		f.add(DeadRule, "people.consent.general", "remove it; postern policy explain --applies shows the steps", "%s, so the rule decides nothing", unasked)
 	}
-	if f.People.Minors != "" && !s.Consent {
+	if f.People.Minors != "" && !s.Consent && !s.Part2 {
 		f.add(DeadRule, "people.consent.minors", "remove it; postern policy explain --applies shows the steps", "%s, so the rules for minors decide nothing", unasked)
 	}
 	if f.People.General == PermitWithout && s.Authorization {

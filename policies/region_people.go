@@ -44,7 +44,7 @@ func (v *view) permits(s *Situation) bool {
 
 // consents is step 5 where it binds (45 CFR 164.508, 42 CFR 2.31).
 func (v *view) consents(s *Situation) bool {
-	if v.steps.Consent && v.People.controlled(s.minor) {
+	if v.People.controlled(s.minor) {
 		return false
 	}
 	if v.People.overAtMajority(s.minor) {

@@ -90,8 +90,10 @@ func peopleGates(s *spec, dataset string, permits map[string]bool) (list []gate)
 		}
 		return permits[strings.Join(values, "_")]
 	}})
-	if s.People.Minors != "" && policies.Applies(kinds[s.Recipient], s.Basis, policies.Standard(s.Standard)).Consent {
+	if steps := policies.Applies(kinds[s.Recipient], s.Basis, policies.Standard(s.Standard)); s.People.Minors != "" && steps.Consent {
 		list = append(list, gate{[]string{"minor"}, func(x situation) bool { return x["minor"] != s.People.Minors }})
+	} else if s.People.Minors != "" && steps.Part2 {
+		list = append(list, gate{[]string{"minor", "part2"}, func(x situation) bool { return x["part2"] == "no" || x["minor"] != s.People.Minors }})
 	}
 	return list
 }

@@ -138,6 +138,7 @@ func (c *clinic) permits(t testing.TB, p *policies.Policy) map[string]bool {
 	answers := map[string]bool{}
 	c.answers[key] = answers
 	q := *p
+	q.People.Minors = "" // a gate of its own
 	q.Agreement.From, q.Agreement.To = extract.Day(ordinal("2020-01-01")), extract.Day(ordinal("2030-01-01"))
 	d, err := consent.NewDecider(consent.Request{Policy: &q, RecipientKind: kind, DecidedAt: time.Date(2026, 7, 5, 12, 0, 0, 0, time.UTC),
 		AsOf: extract.Day(ordinal("2026-06-30")), Period: extract.Span{From: extract.Day(ordinal("2026-01-01")), To: extract.Day(ordinal("2026-12-31"))}}, c.tables)
