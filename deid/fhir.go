@@ -60,7 +60,7 @@ func (e *Engine) Apply(rec *extract.Record, s *Subject, out *Output) error {
 func (e *Engine) resource(rec *extract.Record, out *Output) {
 	e.rec, e.raw, e.doc, e.facts, e.holes, e.unsafe = rec, rec.Raw, rec.Doc, &rec.Facts, out.Holes, false
 	b := append(out.Bytes, e.plan.start...)
-	b = e.members(b, e.plan.root, 0)
+	b = e.idOfEntry(e.members(b, e.plan.root, 0))
 	b[len(b)-1] = '}'
 	out.Bytes, out.Holes = append(b, '\n'), e.holes
 	e.rec, e.raw, e.doc, e.facts, e.holes = nil, nil, nil, nil, nil

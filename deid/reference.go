@@ -51,9 +51,40 @@ func (e *Engine) codedLink(b []byte, c *node, t *extract.Token) []byte {
 }
 
 var (
+	idName        = []byte("id")
 	patientType   = []byte("Patient")
 	encounterType = []byte("Encounter")
 )
+
+// idOfEntry appends the id of a Bundle's entry that has one by its fullUrl
+// alone, as a resource that is to be created has (FHIR R4 Bundle §2.36.4.1):
+// references are brought to that id, so without it they would name nothing.
+func (e *Engine) idOfEntry(b []byte) []byte {
+	if e.rec.Place.Entry == 0 || !plainID(e.facts.ID) {
+		return b
+	}
+	n := e.plan.root.names.find(idName, 0, len(idName))
+	if n == nil || n.action < keep {
+		return b
+	}
+	for i := int32(1); i < e.doc[0].Next; i = e.doc[i].Next {
+		if bytes.Equal(e.raw[e.doc[i].Start:e.doc[i].End], idName) {
+			return b
+		}
+	}
+	if n.action == codeSubject && (len(e.facts.Subjects) != 1 || !bytes.Equal(e.facts.ID, e.facts.Subjects[0])) {
+		return b
+	}
+	e.counts[n.counter].in += e.step
+	e.counts[n.counter].out += e.step
+	b = append(append(b, n.prefix...), '"')
+	if n.action == codeSubject {
+		b = e.codeHole(b)
+	} else {
+		b = append(b, e.facts.ID...)
+	}
+	return append(b, '"', ',')
+}
 
 // ownPatient gives the id of the patient that the reference names, if it is a
 // subject of this record; nil otherwise. A urn in the element that holds a

@@ -1,6 +1,8 @@
 package deid
 
 import (
+	"errors"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,7 +72,6 @@ func TestHoleMeetsItsRecord(t *testing.T) {
 // References of a Bundle are written by its fullUrls, which need not hold the
 // ids of the resources that they stand for.
 func TestReferencesOfABundle(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.json")
 	text := `{"resourceType":"Bundle","type":"transaction","entry":[` +
 		`{"fullUrl":"urn:uuid:1","resource":{"resourceType":"Patient","id":"p"}},` +
 		`{"fullUrl":"urn:uuid:2","resource":{"resourceType":"Organization","id":"o"}},` +
@@ -78,27 +79,11 @@ func TestReferencesOfABundle(t *testing.T) {
 		`{"fullUrl":"urn:uuid:3","resource":{"resourceType":"Location","id":"b"}},` +
 		`{"fullUrl":"urn:uuid:4","resource":{"resourceType":"Encounter","subject":{"reference":"urn:uuid:1"},"serviceProvider":{"reference":"urn:uuid:2"},` +
 		`"episodeOfCare":[{"reference":"urn:uuid:3"},{"reference":"urn:uuid:9"}]}}]}`
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	file, err := extract.FileAt(path, &extract.FileRule{Format: extract.FHIRJSON})
-	if err != nil {
-		t.Fatal(err)
-	}
-	chunks := extract.OpenChunks([]extract.File{file})
-	defer chunks.Close()
-	var chunk extract.Chunk
-	if err := chunks.Next(&chunk); err != nil {
-		t.Fatal(err)
-	}
 	plan := compile(t, fhirPolicy(policies.Identified, "Encounter", "keep subject reference", "keep serviceProvider reference", "keep episodeOfCare reference"), "Encounter")
-	scanner := extract.NewScanner()
-	scanner.Reset(&chunk)
-	var rec extract.Record
 	var out Output
-	for scanner.Next(&rec) {
+	for rec := range bundled(t, text) {
 		if rec.Dataset == "Encounter" {
-			if err := plan.Engine().Apply(&rec, nil, &out); err != nil {
+			if err := plan.Engine().Apply(rec, nil, &out); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -106,6 +91,62 @@ func TestReferencesOfABundle(t *testing.T) {
 	const want = `{"resourceType":"Encounter","subject":{"reference":"Patient/p"},"serviceProvider":{"reference":"Organization/o"}}`
 	if got := string(out.Bytes); got != want+"\n" || len(out.Holes) != 1 || out.Holes[0].Ref != RefHash([]byte("Organization/o")) {
 		t.Errorf("got %s with %d holes, want %s with 1", got, len(out.Holes), want)
+	}
+}
+
+// An entry without an id has the one of its fullUrl, as references to it have.
+func TestIDOfAnEntry(t *testing.T) {
+	text := `{"resourceType":"Bundle","type":"transaction","entry":[` +
+		`{"fullUrl":"urn:uuid:1","resource":{"resourceType":"Patient","gender":"female"}},` +
+		`{"fullUrl":"urn:uuid:2","resource":{"resourceType":"Patient","id":"p2","gender":"male"}},` +
+		`{"fullUrl":"urn:uuid:3","resource":{"resourceType":"Patient","modifierExtension":[{"url":"x"}]}}]}`
+	for want, plan := range map[string]*Plan{
+		`{"resourceType":"Patient","gender":"female","id":"1"}` + "\n" + `{"resourceType":"Patient","id":"p2","gender":"male"}`:                                      compile(t, fhirPolicy(policies.Identified, "Patient", "keep id", "keep gender"), "Patient"),
+		`{"resourceType":"Patient","gender":"female","id":"????????????????????"}` + "\n" + `{"resourceType":"Patient","id":"????????????????????","gender":"male"}`: compile(t, fhirPolicy(policies.SafeHarbor, "Patient", "code id", "keep gender"), "Patient"),
+		`{"resourceType":"Patient","gender":"female"}` + "\n" + `{"resourceType":"Patient","gender":"male"}`:                                                         compile(t, fhirPolicy(policies.Identified, "Patient", "keep gender"), "Patient"),
+	} {
+		engine := plan.Engine()
+		var out Output
+		for rec := range bundled(t, text) {
+			if err := engine.Apply(rec, nil, &out); err != nil && !errors.Is(err, ErrUnsafe) {
+				t.Fatal(err)
+			}
+		}
+		if string(out.Bytes) != want+"\n" {
+			t.Errorf("got %s, want %s", out.Bytes, want)
+		}
+		for _, c := range engine.Counts() {
+			if c.Path == "Patient.id" && c.Out != 2 && strings.Contains(want, "id") {
+				t.Errorf("%d ids are counted, want 2", c.Out)
+			}
+		}
+	}
+}
+
+// bundled gives the records of a Bundle in a file.
+func bundled(t *testing.T, text string) iter.Seq[*extract.Record] {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.json")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := extract.FileAt(path, &extract.FileRule{Format: extract.FHIRJSON})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(yield func(*extract.Record) bool) {
+		chunks := extract.OpenChunks([]extract.File{file})
+		defer chunks.Close()
+		var chunk extract.Chunk
+		if err := chunks.Next(&chunk); err != nil {
+			t.Error(err)
+			return
+		}
+		scanner := extract.NewScanner()
+		scanner.Reset(&chunk)
+		var rec extract.Record
+		for scanner.Next(&rec) && yield(&rec) {
+		}
 	}
 }
 
