@@ -110,7 +110,10 @@ func TestSharedDataUnderSafeHarbor(t *testing.T) {
 func TestApplyDoesNotAllocate(t *testing.T) {
 	plan := compile(t, fhirPolicy(policies.Identified, "Observation", clinicPolicy["Observation"][0], "keep subject reference", "keep performer reference", "year effectiveDateTime"), "Observation")
 	policy := rowPolicy(policies.SafeHarbor, policies.Field{Name: "age", Do: policies.AgeBand, Width: 5}, policies.Field{Name: "zip", Do: policies.ZIP3},
-		policies.Field{Name: "birth_date", Do: policies.Year}, policies.Field{Name: "age_years", Do: policies.AgeBand, Width: 5})
+		policies.Field{Name: "birth_date", Do: policies.Year}, policies.Field{Name: "age_years", Do: policies.AgeBand, Width: 5},
+		policies.Field{Name: "row", From: "record", Do: policies.Ordinal}, policies.Field{Name: "total", Do: policies.Round, Days: 5},
+		policies.Field{Name: "sex", Do: policies.Map, To: "groups"}, policies.Field{Name: "source", Do: policies.Constant, To: "clinic"})
+	withMap(policy)
 	policy.Release[0].Only = []policies.Condition{{Path: "instrument", Codes: policies.Codes("x")}, {Path: "service_date", Period: "last-closed-year"}}
 	rows, err := Compile(policy, "scores", Options{AsOf: asOf, Schema: scoresSchema()})
 	if err != nil {

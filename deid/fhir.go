@@ -238,6 +238,14 @@ func (e *Engine) transform(b []byte, c *node, t *extract.Token) []byte {
 			b = appendYear(b, year)
 			b = append(b, '"')
 		}
+	case roundOf:
+		if t.Kind == extract.Numeral {
+			return appendRounded(b, e.raw[t.Start:t.End], c.step)
+		}
+	case mapOf:
+		if t.Kind == extract.String {
+			return append(b, c.codes[string(e.text(t))]...)
+		}
 	case zip3Of:
 		zip := ZIP3(e.text(t))
 		b = append(b, '"')

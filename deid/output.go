@@ -43,11 +43,23 @@ const (
 	PersonCode HoleKind = iota // Start..End await the code of the record's one subject, CodeLen bytes
 	RowKey                     // Start..End await the key of the row, CodeLen bytes
 	Reference                  // Start..End hold a reference, with its quotes, that stays only if record Ref is in the drop
+	Ordinal                    // Start..End await the number, in OrdinalLen digits, of the value Ref within the drop
 )
+
+// OrdinalLen is the width of an ordinal: with its leading zeros it sorts as
+// text, too, and its place in the row is known before its number is.
+const OrdinalLen = 10
+
+func (k HoleKind) width() int {
+	if k == Ordinal {
+		return OrdinalLen
+	}
+	return CodeLen
+}
 
 // Hole is a place in Output.Bytes that only the seal pass can settle.
 type Hole struct {
 	Kind       HoleKind
 	Start, End uint32
-	Ref        uint64 // of a Reference: RefHash of its "Type/id"
+	Ref        uint64 // of a Reference: RefHash of its "Type/id"; of an Ordinal: RefHash of its value
 }

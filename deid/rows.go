@@ -14,17 +14,20 @@ type cell struct {
 	from    source
 	at      int // the column of the row, or the look-up
 	column  *extract.Field
+	codes   map[string][]byte // of a map: what each code becomes, as it is written
+	text    []byte            // of a constant, as it is written
 	counter int32
 }
 
 type source uint8
 
 const (
-	column source = iota
-	lookup        // a column of a protective input, such as a roster
-	index         // the person's index day
-	birth         // the person's birth, where the dataset has no column for it
-	person        // the person
+	column   source = iota
+	lookup          // a column of a protective input, such as a roster
+	index           // the person's index day
+	birth           // the person's birth, where the dataset has no column for it
+	person          // the person
+	constant        // the policy's own text
 )
 
 func (pl *Plan) compileRows(p *policies.Policy, release *policies.Release, schema *extract.Schema) error {
@@ -74,6 +77,8 @@ func (pl *Plan) cellOf(p *policies.Policy, f *policies.Field, schema *extract.Sc
 	roster, _, dotted := strings.Cut(from, ".")
 	_, isInput := p.Inputs[roster]
 	switch {
+	case f.Do == policies.Constant:
+		c.from, class, c.text = constant, extract.Code, appendCell(nil, []byte(f.To))
 	case f.Do == policies.CodePerson:
 		c.from, class = person, extract.SubjectKey
 	case from == policies.FromIndex:
@@ -82,7 +87,7 @@ func (pl *Plan) cellOf(p *policies.Policy, f *policies.Field, schema *extract.Sc
 		c.column, class = &schema.Fields[c.at], schema.Fields[c.at].Class
 	case dotted && roster != "" && (isInput || roster == p.People.Roster):
 		c.from, c.at, class = lookup, pl.lookup(from), extract.MemberNumber
-	case f.Do == policies.AgeBand:
+	case f.Do == policies.AgeBand, f.Do == policies.Age:
 		c.from, class = birth, extract.BirthDate
 	default:
 		return c, fmt.Errorf("%s is no column of the schema, no look-up in an input, and not index", from)
@@ -91,6 +96,9 @@ func (pl *Plan) cellOf(p *policies.Policy, f *policies.Field, schema *extract.Sc
 		return c, err
 	}
 	c.field.Class = class
+	if f.Do == policies.Map {
+		c.codes = mapped(p, f, func(value string) []byte { return appendCell(nil, []byte(value)) })
+	}
 	return c, pl.checkOptions(&c.field)
 }
 
@@ -117,7 +125,13 @@ func (pl *Plan) checkOptions(f *policies.Field) error {
 		if f.Unit != "days" && f.Unit != "weeks" {
 			return fmt.Errorf("relative-time: unit %q: write days or weeks", f.Unit)
 		}
-	case policies.Keep, policies.CodePerson, policies.Year, policies.ZIP3:
+	case policies.Age: // a band of one year
+		f.Do, f.Width, f.Top = policies.AgeBand, 1, oldest
+	case policies.Round:
+		if f.Days < 1 {
+			return errors.New("round: the step must be at least 1")
+		}
+	case policies.Keep, policies.CodePerson, policies.Year, policies.ZIP3, policies.Ordinal, policies.Map, policies.Constant:
 	default:
 		return fmt.Errorf("do: %s is no transform of this version of Postern", f.Do)
 	}
@@ -171,6 +185,8 @@ func (e *Engine) row(rec *extract.Record, s *Subject, out *Output) {
 func (e *Engine) cell(b []byte, c *cell, rec *extract.Record, s *Subject, out *Output) (_ []byte, present bool) {
 	rules, f := &e.plan.rules, &c.field
 	switch c.from {
+	case constant:
+		return append(b, c.text...), true
 	case person:
 		if len(rec.Facts.Subjects) != 1 {
 			return b, len(rec.Facts.Subjects) > 0
@@ -191,8 +207,13 @@ func (e *Engine) cell(b []byte, c *cell, rec *extract.Record, s *Subject, out *O
 	case c.from == lookup && c.at < len(s.Lookup):
 		text = s.Lookup[c.at]
 	}
-	if len(text) == 0 {
+	switch {
+	case len(text) == 0:
 		return b, false
+	case f.Do == policies.Ordinal:
+		b = out.hole(b, Ordinal)
+		out.Holes[len(out.Holes)-1].Ref = RefHash(text)
+		return b, true
 	}
 	return e.convert(b, text, s, c), true
 }
@@ -205,6 +226,10 @@ func (e *Engine) convert(b, text []byte, s *Subject, c *cell) []byte {
 	case f.Do == policies.ZIP3:
 		zip := ZIP3(text)
 		return append(b, zip[:]...)
+	case f.Do == policies.Map:
+		return append(b, c.codes[string(text)]...)
+	case f.Do == policies.Round:
+		return appendRounded(b, text, f.Days)
 	case f.Do == policies.AgeBand && f.Class == extract.AgeYears:
 		return rules.bandOfAge(b, s, text, f)
 	}
@@ -246,8 +271,9 @@ func (e *Engine) ageAt(f *policies.Field, s *Subject) extract.Day {
 
 // hole appends a placeholder to b, which will become o.Bytes.
 func (o *Output) hole(b []byte, kind HoleKind) []byte {
-	b = append(b, unfilled...)
-	o.Holes = append(o.Holes, Hole{Kind: kind, Start: uint32(len(b) - CodeLen), End: uint32(len(b))})
+	start := len(b)
+	b = append(b, unfilled[:kind.width()]...)
+	o.Holes = append(o.Holes, Hole{Kind: kind, Start: uint32(start), End: uint32(len(b))})
 	return b
 }
 

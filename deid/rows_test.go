@@ -160,7 +160,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"the index day under safe-harbor", rowPolicy(policies.SafeHarbor, keepAll("index")), scoresSchema(), "class date may not leave"},
 		{"a column that is not there", rowPolicy(policies.Identified, keepAll("nowhere")), scoresSchema(), "nowhere is no column"},
 		{"a top over 90", rowPolicy(policies.SafeHarbor, policies.Field{Name: "age", Do: policies.AgeBand, Width: 5, Top: 95}), scoresSchema(), "at most 90+"},
-		{"a standard of a later version", rowPolicy(policies.ExpertDetermination, keepAll("total")), scoresSchema(), "not part of this version"},
+		{"a standard of a later version", rowPolicy(policies.Aggregate, keepAll("total")), scoresSchema(), "not part of this version"},
 		{"narrative under safe-harbor", fhirPolicy(policies.SafeHarbor, "Observation", "keep code text"), nil, "class free-text may not leave"},
 		{"a class that the policy made up", &policies.Policy{Standard: policies.SafeHarbor, Output: policies.Output{Layout: "ndjson"},
 			Release: []policies.Release{{Dataset: "Patient", Fields: []policies.Field{{Name: "name", Do: policies.Keep, Leaves: []policies.Leaf{{Path: []string{"name", "family"}, Class: extract.Code}}}}}}}, nil, "FHIR R4 has it as name"},

@@ -29,10 +29,10 @@ func newRules(p *policies.Policy, asOf extract.Day) (rules, error) {
 	}
 	switch p.Standard {
 	case policies.Identified, policies.LimitedDataSet:
-	case policies.SafeHarbor:
+	case policies.SafeHarbor, policies.ExpertDetermination:
 		r.firstYear = asOf.Year() - oldest
 	default:
-		return r, fmt.Errorf("standard: %s is not part of this version of Postern; use identified, limited-data-set or safe-harbor", p.Standard)
+		return r, fmt.Errorf("standard: %s is not part of this version of Postern; use identified, limited-data-set, safe-harbor or expert-determination", p.Standard)
 	}
 	return r, nil
 }
@@ -156,6 +156,46 @@ func relative(b []byte, date extract.Span, index extract.Day, unit string) []byt
 		n = (n - (n%7+7)%7) / 7
 	}
 	return strconv.AppendInt(b, n, 10)
+}
+
+// mapped is what each code of the field's included map becomes, as it is
+// written. What is not in it becomes nothing.
+func mapped(p *policies.Policy, f *policies.Field, write func(string) []byte) map[string][]byte {
+	codes := map[string][]byte{}
+	if set := p.ValueSets[f.To]; set != nil {
+		for from, to := range set.Map {
+			codes[from] = write(to)
+		}
+	}
+	return codes
+}
+
+// mostRounded is how many digits a number may have before its point to be
+// rounded; a larger one gives no value.
+const mostRounded = 15
+
+// appendRounded appends the multiple of the step that is nearest to the number,
+// of two the one farther from zero. It is reckoned on the digits as they are
+// written, so no value lies on the wrong side of a half.
+func appendRounded(b, text []byte, step int) []byte {
+	d, ok := parseDecimal(text)
+	if !ok || d.power > mostRounded {
+		return b
+	}
+	whole, tenth, at := int64(0), 0, 0
+	for range d.power {
+		tenth, at = nextDigit(d.digits, at)
+		whole = 10*whole + int64(tenth)
+	}
+	if tenth = 0; d.power >= 0 {
+		tenth, _ = nextDigit(d.digits, at)
+	}
+	past := whole % int64(step)
+	whole -= past
+	if 2*past >= int64(step) || 2*past+1 == int64(step) && tenth >= 5 {
+		whole += int64(step)
+	}
+	return strconv.AppendInt(b, int64(d.sign)*whole, 10)
 }
 
 func appendYear(b []byte, year int) []byte {

@@ -1,6 +1,7 @@
 package deid
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,6 +25,8 @@ const (
 	codeSubject               // Patient.id, to the code of the subject
 	yearOf
 	zip3Of
+	roundOf
+	mapOf
 )
 
 // node is one member of the tree. Its name and prefix are constants of the
@@ -38,6 +41,8 @@ type node struct {
 	class    extract.Class
 	element  string // of a Reference.reference: the element that holds the Reference
 	counter  int32
+	codes    map[string][]byte // of mapOf: what each code becomes, as JSON has it
+	step     int               // of roundOf
 
 	list       []*node
 	names      names
@@ -50,6 +55,8 @@ type leaf struct {
 	path   []string
 	class  extract.Class
 	action action
+	codes  map[string][]byte
+	step   int
 }
 
 const extensionStep = "extension:"
@@ -66,7 +73,7 @@ func (pl *Plan) compileTree(p *policies.Policy, release *policies.Release) error
 	}
 	pl.root = &node{name: release.Dataset, action: descend}
 	for _, f := range release.Fields {
-		leaves, err := pl.leavesOf(release.Dataset, &f)
+		leaves, err := pl.leavesOf(p, release.Dataset, &f)
 		for _, l := range leaves {
 			if err == nil {
 				err = pl.root.add(l, l.path)
@@ -85,9 +92,16 @@ func (pl *Plan) compileTree(p *policies.Policy, release *policies.Release) error
 
 // leavesOf turns a field into leaves of the tree. Under `code` only the leaves
 // that name a person can leave; the rest of such a field is dropped.
-func (pl *Plan) leavesOf(dataset string, f *policies.Field) ([]leaf, error) {
+func (pl *Plan) leavesOf(p *policies.Policy, dataset string, f *policies.Field) ([]leaf, error) {
 	if f.From != "" && f.From != f.Name {
 		return nil, fmt.Errorf("from %q: a FHIR resource holds no value of another source; remove `from`, or release a delimited dataset", f.From)
+	}
+	var codes map[string][]byte
+	switch {
+	case f.Do == policies.Map:
+		codes = mapped(p, f, asJSON)
+	case f.Do == policies.Round && f.Days < 1:
+		return nil, errors.New("round: the step must be at least 1")
 	}
 	leaves := make([]leaf, 0, len(f.Leaves))
 	for _, l := range f.Leaves {
@@ -110,7 +124,7 @@ func (pl *Plan) leavesOf(dataset string, f *policies.Field) ([]leaf, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", strings.Join(l.Path, "."), err)
 		}
-		leaves = append(leaves, leaf{l.Path, class, do})
+		leaves = append(leaves, leaf{l.Path, class, do, codes, f.Days})
 	}
 	if len(leaves) == 0 {
 		return nil, fmt.Errorf("no part of this element can leave with do: %s; remove the field", f.Do)
@@ -137,10 +151,19 @@ func actionOf(do policies.Transform, link, subject bool) (action, error) {
 		return yearOf, nil
 	case policies.ZIP3:
 		return zip3Of, nil
-	case policies.AgeBand, policies.RelativeTime:
+	case policies.Round:
+		return roundOf, nil
+	case policies.Map:
+		return mapOf, nil
+	case policies.AgeBand, policies.Age, policies.RelativeTime, policies.Constant:
 		return drop, fmt.Errorf("do: %s gives a value that no FHIR element can hold; use year, or release a delimited dataset", do)
 	}
-	return drop, fmt.Errorf("do: %s is no transform of this version of Postern; use keep, code, year or zip3", do)
+	return drop, fmt.Errorf("do: %s is no transform of this version of Postern; use keep, code, year, zip3, round or map", do)
+}
+
+func asJSON(value string) []byte {
+	text, _ := json.Marshal(value) // never fails of a string
+	return text
 }
 
 // extensionClass is the class of the leaf, taken from the table of known
@@ -189,6 +212,7 @@ func (n *node) add(l leaf, path []string) error {
 	if c.action != l.action || c.action == descend {
 		return fmt.Errorf("%s is released twice in different ways; keep one of the two", step)
 	}
+	c.codes, c.step = l.codes, l.step
 	c.class, c.element, c.extended = l.class, n.name, slices.ContainsFunc(l.path, func(s string) bool { return strings.HasPrefix(s, extensionStep) })
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 var ErrNotInThisVersion = errors.New("cannot be carried out by this version of Postern")
 
 // built are the transforms that are carried out.
-var built = []Transform{Keep, CodePerson, Year, AgeBand, ZIP3, RelativeTime}
+var built = []Transform{Keep, CodePerson, Year, AgeBand, Age, ZIP3, RelativeTime, Ordinal, Round, Map, Constant}
 
 // Unbuilt lists what of the policy this version cannot carry out, each with its
 // place. Check refuses a policy for it unless Env.Unbuilt says otherwise.
@@ -26,8 +26,7 @@ func (p *Policy) Unbuilt() []strictyaml.Mistake {
 			u.errs.AddCause(u.place(path), path, what+" "+ErrNotInThisVersion.Error(), instead, ErrNotInThisVersion)
 		}
 	}
-	say(p.Standard == ExpertDetermination, "standard", "an expert's determination", "use identified, limited-data-set or safe-harbor")
-	say(p.Standard == Aggregate, "standard", "an aggregate", "use identified, limited-data-set or safe-harbor")
+	say(p.Standard == Aggregate, "standard", "an aggregate", "use identified, limited-data-set, safe-harbor or expert-determination")
 	say(p.Protect != nil, "protect", "disclosure control over the whole release", "remove protect:")
 	say(p.People.Covered == "any-day-of-period", "people.relationship.covered", "coverage on any day of the period", "use covered: at-service")
 	say(p.People.IfAmbiguous == "leave-out", "people.relationship.if_ambiguous", "leaving ambiguous members out uncounted", "use if_ambiguous: withhold")
@@ -37,6 +36,7 @@ func (p *Policy) Unbuilt() []strictyaml.Mistake {
 	say(p.Output.Mode == "delta", "output.mode", "a drop of changes", "use mode: full")
 	say(p.Output.Part2Rows == "same-file", "output.part2_rows", "Part 2 rows beside others", "use part2_rows: own-file")
 	p.eachField(func(path string, f *Field) {
+		say(f.Do == Ordinal && len(f.Leaves) > 0, path+".do", "do: ordinal of a FHIR element", "leave the field out, or release a delimited dataset")
 		say(f.Do != "" && !slices.Contains(built, f.Do), path+".do", fmt.Sprintf("do: %s", f.Do), "use another transform, or leave the field out")
 	})
 	return u.errs.List

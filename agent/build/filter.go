@@ -31,7 +31,7 @@ func Filter(ctx context.Context, job *Job, plan *deid.Plan, stream *keyring.Stre
 			r.index.known(s).start = begun
 		}
 	}
-	f := &filter{people: job.Tables.People, codes: map[consent.Subject]string{}, stream: stream, balance: &Balance{Dataset: plan.Dataset()}, out: bufio.NewWriterSize(out, 256<<10)}
+	f := &filter{people: job.Tables.People, codes: map[consent.Subject]string{}, ordinals: ordinals{}, stream: stream, balance: &Balance{Dataset: plan.Dataset()}, out: bufio.NewWriterSize(out, 256<<10)}
 	if _, err := f.out.Write(plan.Header()); err != nil {
 		return nil, nil, err
 	}
@@ -41,11 +41,12 @@ func Filter(ctx context.Context, job *Job, plan *deid.Plan, stream *keyring.Stre
 
 // filter writes what the workers of a Filter have made.
 type filter struct {
-	people  *consent.People
-	codes   map[consent.Subject]string
-	stream  *keyring.Stream
-	balance *Balance
-	out     *bufio.Writer
+	people   *consent.People
+	codes    map[consent.Subject]string
+	ordinals ordinals
+	stream   *keyring.Stream
+	balance  *Balance
+	out      *bufio.Writer
 }
 
 // write fills in codes and writes the rows of a chunk in order.
@@ -61,6 +62,8 @@ func (f *filter) write(_ *extract.Chunk, b *batch) error {
 				copy(row[h.Start:h.End], f.code(b.arena[o.facts[0]:o.facts[1]]))
 			case deid.RowKey:
 				copy(row[h.Start:h.End], f.stream.Code(deid.CodeLen))
+			case deid.Ordinal:
+				f.ordinals.fill(row, h)
 			}
 		}
 		if _, err := f.out.Write(row); err != nil {

@@ -2,6 +2,7 @@ package build
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -107,6 +108,19 @@ func (r *Run) transformed(f *policies.Field) (gate.Grammar, error) {
 		return gate.Interval(-most, most), nil
 	case policies.CodePerson:
 		return gate.OwnCode(deid.CodeLen), nil
+	case policies.Age:
+		return gate.AgeBand(1, 90), nil
+	case policies.Round:
+		most := r.mostNumber()
+		return gate.Multiple(f.Days, -most, most), nil
+	case policies.Map:
+		if set := r.Policy.ValueSets[f.To]; set != nil {
+			return gate.Closed(slices.Collect(maps.Values(set.Map))...), nil
+		}
+	case policies.Constant:
+		return gate.Closed(f.To), nil
+	case policies.Ordinal:
+		return gate.Ordinal(deid.OrdinalLen), nil
 	}
 	return gate.Grammar{}, fmt.Errorf("the gate knows no transform %s", f.Do)
 }
@@ -115,6 +129,13 @@ func (r *Run) transformed(f *policies.Field) (gate.Grammar, error) {
 // as a number (YYYYMMDD), a telephone, social security or longer record number
 // is larger, and so is a time in seconds.
 const mostDeidentified = 9_999_999
+
+func (r *Run) mostNumber() float64 {
+	if r.Policy.Standard == policies.Identified {
+		return 1e12
+	}
+	return mostDeidentified
+}
 
 // keptGrammar is what a kept value of a class may be. Under Safe Harbor the
 // prover lets only classes through that identify nobody, and in a limited data
@@ -133,10 +154,8 @@ func (r *Run) keptGrammar(class extract.Class, integer bool) (gate.Grammar, erro
 		}
 		return gate.URI(knownSystems...), nil
 	case extract.Number:
-		if r.Policy.Standard != policies.Identified {
-			return gate.Number(-mostDeidentified, mostDeidentified, integer), nil
-		}
-		return gate.Number(-1e12, 1e12, integer), nil
+		most := r.mostNumber()
+		return gate.Number(-most, most, integer), nil
 	case extract.AgeYears:
 		return gate.Number(0, 150, integer), nil
 	case extract.Boolean:

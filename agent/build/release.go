@@ -357,6 +357,8 @@ func (r *Run) fill(o *outcome, row *row) error {
 				return err
 			}
 			copy(row.bytes[h.Start:h.End], key)
+		case deid.Ordinal: // in the order of the drop, which the seal pass knows
+			kept = append(kept, h)
 		default:
 			r.refer(h.Ref)
 			kept = append(kept, h)

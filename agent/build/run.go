@@ -134,6 +134,7 @@ type Run struct {
 	crosswalk *crosswalk
 	rowKeys   *rowKeys
 	ranks     *ranks
+	ordinals  ordinals
 	spill     *spill
 	parts     []*partSpool
 	people    peopleSet
@@ -154,7 +155,7 @@ func newRun(job *Job) *Run {
 	return &Run{
 		Job: *job, sheet: newSheet(), flows: map[string]*flow{}, rowClues: map[string][]rowClue{},
 		index: &index{people: job.Tables.People, roster: gate.NewRoster(0)}, referred: map[uint64]bool{},
-		lineage: lineage{sorter: newSorter(job.Scratch)},
+		ordinals: ordinals{}, lineage: lineage{sorter: newSorter(job.Scratch)},
 	}
 }
 
@@ -224,7 +225,7 @@ func (r *Run) add(f *flow) {
 // so, parts of their own are always there, empty or not, so that their absence
 // says nothing.
 func (r *Run) carriesPart2() bool {
-	return !r.Policy.People.Part2LeaveOut && r.Policy.Standard != policies.SafeHarbor && r.Policy.Standard != policies.Aggregate
+	return !r.Policy.People.Part2LeaveOut && r.Policy.StaysProtected()
 }
 
 // openOutputs opens codes, spool and books.

@@ -80,7 +80,13 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 	}
 	err = inOrder(ctx, r.Workers, func() func(*sealBatch) error {
 		next := part.reader()
-		return func(b *sealBatch) error { return next(&b.rowBatch) }
+		return func(b *sealBatch) error {
+			if err := next(&b.rowBatch); err != nil {
+				return err
+			}
+			b.number(r.ordinals)
+			return nil
+		}
 	}(), func() func(*sealBatch) error {
 		guard := <-guards
 		return func(b *sealBatch) error { b.judge(r, guard); return nil }

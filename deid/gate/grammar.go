@@ -2,6 +2,7 @@ package gate
 
 import (
 	"bytes"
+	"math"
 	"slices"
 )
 
@@ -113,6 +114,31 @@ func Number(min, max float64, integer bool) Grammar {
 		}
 		return g.judgeDigits(v)
 	}}
+}
+
+// Multiple is a whole number that a step divides, between two bounds as Number
+// has them.
+func Multiple(step int, min, max float64) Grammar {
+	grammar := Number(min, max, true)
+	number := grammar.judge
+	grammar.judge = func(g *Gate, v []byte) string {
+		if rule := number(g, v); rule != "" {
+			return rule
+		}
+		n := decimal(v)
+		if step < 1 || math.Mod(n, float64(step)) != 0 || n == 0 && len(v) > 1 {
+			return RuleGrammar
+		}
+		return ""
+	}
+	return grammar
+}
+
+// Ordinal is a number from 1 on, in exactly this many digits.
+func Ordinal(length int) Grammar {
+	return decided(func(v []byte) bool {
+		return len(v) == length && digitsLength(v) == length && len(bytes.TrimLeft(v, "0")) > 0
+	})
 }
 
 // Year is a calendar year between two bounds, both allowed.

@@ -1,0 +1,37 @@
+package build
+
+import (
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/posternhealth/postern/deid"
+)
+
+// Numbered as they first appear: equal for equal values, and counted from one.
+func TestOrdinalsCountInOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		given, seen := ordinals{}, []string{}
+		for range rapid.IntRange(1, 4).Draw(t, "batches") {
+			var b rowBatch
+			values := rapid.SliceOf(rapid.SampledFrom([]string{"a", "b", "c", "d", "e"})).Draw(t, "values")
+			for _, v := range values {
+				b.rows = append(b.rows, row{bytes: []byte("x,??????????,??\n"), holes: []deid.Hole{{Kind: deid.Reference, Start: 0, End: 1}, {Kind: deid.Ordinal, Start: 2, End: 12, Ref: deid.RefHash([]byte(v))}}})
+			}
+			b.number(given)
+			for i, v := range values {
+				at := 0
+				for at < len(seen) && seen[at] != v {
+					at++
+				}
+				if at == len(seen) {
+					seen = append(seen, v)
+				}
+				if want := fmt.Sprintf("x,%010d,??\n", at+1); string(b.rows[i].bytes) != want {
+					t.Fatalf("got %s, want %s", b.rows[i].bytes, want)
+				}
+			}
+		}
+	})
+}
