@@ -136,6 +136,7 @@ type exchange struct {
 	proof      *policies.Proof
 	source     *extract.Source
 	schemas    map[string]*extract.Schema
+	tables     map[string]*extract.Schema // of the inputs of kind table
 	classifier *consent.Classifier
 	lapsed     error // when a paper of the policy is not in force today; a plan may still look
 }
@@ -154,7 +155,10 @@ func (a *Agent) load(name string) (*exchange, error) {
 	if x.classifier, err = a.Config.classifier(a.Now()); err != nil {
 		return nil, err
 	}
-	env := a.Config.policyEnv(x.schemas, a.Now())
+	if x.tables, err = a.Config.tables(); err != nil {
+		return nil, err
+	}
+	env := a.Config.policyEnv(x.schemas, x.tables, a.Now())
 	if x.policy, err = policies.Load(a.Config.Path(config.Policy), env); err != nil {
 		remedy := "" // each mistake says its own
 		if errors.As(err, new(*fs.PathError)) {

@@ -58,6 +58,9 @@ func (a *Agent) closure(x *exchange) *Closure {
 	for _, name := range slices.Sorted(maps.Keys(x.schemas)) {
 		c.file(schemaPart+name, x.schemas[name].File, x.schemas[name].SHA256)
 	}
+	for _, name := range slices.Sorted(maps.Keys(x.tables)) {
+		c.file(schemaPart+"of input "+name, x.tables[name].File, x.tables[name].SHA256)
+	}
 	c.add("source", sourceLines(a.Config.Sources[x.config.Source]))
 	for _, name := range slices.Sorted(maps.Keys(a.Config.Inputs)) {
 		in := a.Config.Inputs[name]

@@ -77,7 +77,7 @@ type leaving struct {
 func (a *Agent) leaving(ctx context.Context, x *exchange, policy *policies.Policy, opt RunOptions, other *leaving) (*leaving, error) {
 	under := *x
 	under.policy = policy
-	if _, err := policies.Check(policy, a.Config.policyEnv(x.schemas, a.Now())); err != nil {
+	if _, err := policies.Check(policy, a.Config.policyEnv(x.schemas, x.tables, a.Now())); err != nil {
 		return nil, fail(PolicyRefused, err, "", "")
 	}
 	l := &leaving{people: map[consent.Subject]struct{}{}}

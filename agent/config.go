@@ -85,6 +85,7 @@ type FileConfig struct {
 type InputConfig struct {
 	Kind        string              `yaml:"kind,required"`
 	File        string              `yaml:"file,required"`
+	Schema      string              `yaml:"schema"` // of a table: the classes of its columns
 	MaxAge      strictyaml.Duration `yaml:"max_age,required"`
 	ShrinkLimit strictyaml.Percent  `yaml:"shrink_limit,required"`
 }
@@ -154,12 +155,13 @@ const (
 	ProgramsInput     = "programs"
 	MergesInput       = "merges"
 	FHIRMergesInput   = "fhir-merges"
+	TableInput        = "table"
 )
 
 // policyKinds are the kinds of inputs as policies tell them apart.
 var policyKinds = map[string]string{
 	RegistryInput: "consents", FHIRConsentInput: "consents", RestrictionsInput: "restrictions", ProgramsInput: "programs",
-	RosterInput: "roster", AttributionInput: "roster", CoverageInput: "roster", MergesInput: "merges", FHIRMergesInput: "merges",
+	RosterInput: "roster", AttributionInput: "roster", CoverageInput: "roster", MergesInput: "merges", FHIRMergesInput: "merges", TableInput: "table",
 }
 
 var (
@@ -255,6 +257,9 @@ func (c *Config) check(errs configErrors) {
 	for name, in := range c.Inputs {
 		if policyKinds[in.Kind] == "" {
 			errs.add("inputs."+name+".kind", fmt.Sprintf("kinds are %v", slices.Sorted(maps.Keys(policyKinds))), "unknown kind of protective input")
+		}
+		if (in.Kind == TableInput) != (in.Schema != "") {
+			errs.add("inputs."+name+".schema", "write schema: FILE for an input of kind table, and for no other; `postern dataset draft` proposes one", "the classes of a table's columns stand in a schema")
 		}
 	}
 	for name, r := range c.Recipients {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posternhealth/postern/agent/build"
 	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/phi"
@@ -113,7 +114,7 @@ func (r *run) restoreClosings(ctx context.Context, group string, table keeper) e
 func (r *run) inputNames() []string {
 	var names []string
 	for name, c := range r.agent.Config.Inputs {
-		if policyKinds[c.Kind] != "roster" || name == r.policy.People.Roster || r.looksUp(name) {
+		if kind := policyKinds[c.Kind]; kind != "roster" && kind != "table" || name == r.policy.People.Roster || r.looksUp(name) {
 			names = append(names, name)
 		}
 	}
@@ -121,11 +122,11 @@ func (r *run) inputNames() []string {
 	return names
 }
 
-// looksUp tells whether the policy takes a value from a roster.
-func (r *run) looksUp(roster string) bool {
+// looksUp tells whether the policy takes a value from a roster or table.
+func (r *run) looksUp(input string) bool {
 	for _, release := range r.policy.Release {
 		for _, f := range release.Fields {
-			if strings.HasPrefix(f.From, roster+".") {
+			if strings.HasPrefix(f.From, input+".") {
 				return true
 			}
 		}
@@ -222,6 +223,13 @@ func (r *run) readInput(ctx context.Context, name, path, kind string) (*accepted
 		in, err = t.Merges.Load(path)
 	case FHIRMergesInput:
 		in, err = loadResources(ctx, t.Merges.LoadPatients, path)
+	case TableInput:
+		table, err := build.LoadTable(path, r.x.tables[name])
+		if err != nil {
+			return nil, err
+		}
+		r.lookUps[name] = table
+		return &acceptedInput{Name: name, Kind: kind, Rows: table.Rows, SHA256: table.SHA256}, nil
 	default:
 		var roster *consent.Roster
 		if roster, err = r.readRoster(ctx, path, kind); err == nil {

@@ -39,7 +39,11 @@ func PolicyOf(configFile, name string) (*PolicyAt, error) {
 	if err != nil {
 		return nil, err
 	}
-	at.Env = c.policyEnv(schemas, time.Now())
+	tables, err := c.tables()
+	if err != nil {
+		return nil, err
+	}
+	at.Env = c.policyEnv(schemas, tables, time.Now())
 	if at.Policy, err = policies.Load(file, at.Env); err != nil {
 		return nil, fail(PolicyRefused, err, "", "")
 	}
@@ -90,12 +94,28 @@ func (c *Config) schemasOf(exchange string) (map[string]*extract.Schema, error) 
 	return all, nil
 }
 
+// tables are the schemas of the inputs of kind table.
+func (c *Config) tables() (map[string]*extract.Schema, error) {
+	tables := map[string]*extract.Schema{}
+	for name, in := range c.Inputs {
+		if in.Kind != TableInput {
+			continue
+		}
+		schema, err := extract.LoadSchema(c.Path(in.Schema))
+		if err != nil {
+			return nil, fail(Configuration, err, "", "input %s", name)
+		}
+		tables[name] = schema
+	}
+	return tables, nil
+}
+
 // policyEnv is what policies are checked against at a moment.
-func (c *Config) policyEnv(schemas map[string]*extract.Schema, now time.Time) policies.Env {
+func (c *Config) policyEnv(schemas, tables map[string]*extract.Schema, now time.Time) policies.Env {
 	env := policies.Env{Schemas: schemas, Inputs: map[string]policies.InputInfo{}, Recipients: map[string]string{},
 		Today: extract.DayOf(now.In(c.Zone)), Demo: c.Demo}
 	for input, in := range c.Inputs {
-		env.Inputs[input] = policies.InputInfo{Kind: policyKinds[in.Kind], Columns: inputColumns(c.Path(in.File), in.Kind)}
+		env.Inputs[input] = policies.InputInfo{Kind: policyKinds[in.Kind], Columns: inputColumns(c.Path(in.File), in.Kind), Schema: tables[input]}
 	}
 	for recipient, r := range c.Recipients {
 		env.Recipients[recipient] = r.Kind

@@ -46,6 +46,7 @@ type run struct {
 	lease  *Lease
 
 	tables     *consent.Tables
+	lookUps    map[string]*build.Table
 	inputs     []acceptedInput
 	reading    int64 // of the inputs, see revocationSchema
 	scratchDir string
@@ -106,7 +107,7 @@ func (a *Agent) newRun(x *exchange, opt RunOptions) *run {
 	}
 	tables := newTables()
 	tables.Merges.On = extract.DayOf(opt.DecidedAt)
-	return &run{agent: a, x: x, policy: x.policy, opt: opt, tables: tables, stages: &build.Stages{Exchange: x.name}}
+	return &run{agent: a, x: x, policy: x.policy, opt: opt, tables: tables, lookUps: map[string]*build.Table{}, stages: &build.Stages{Exchange: x.name}}
 }
 
 func (r *run) execute(ctx context.Context) error {
@@ -147,7 +148,7 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	job := &build.Job{
 		Exchange: r.x.name, Recipient: r.x.config.Recipient, Policy: r.policy, Schemas: r.x.schemas, Files: files,
-		Tables: r.tables, Decider: decider, AsOf: r.opt.AsOf, DecidedAt: r.opt.DecidedAt,
+		Tables: r.tables, LookUps: r.lookUps, Decider: decider, AsOf: r.opt.AsOf, DecidedAt: r.opt.DecidedAt,
 		Epoch: r.memory.epoch, Memory: r.memory, Scratch: r.scratchDir,
 		Workers: r.opt.Workers, Stages: r.stages, Progress: r.opt.Progress, Observe: r.observe, Inspect: r.inspect,
 	}

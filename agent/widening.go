@@ -23,7 +23,7 @@ func (a *Agent) compare(p *Approval, x *exchange, now *Closure, previous string)
 		}
 	}
 	// Schemas, inputs and recipient are parts of their own: here they are the same.
-	env := a.Config.policyEnv(x.schemas, a.Now())
+	env := a.Config.policyEnv(x.schemas, x.tables, a.Now())
 	approved, err := a.approvedPolicy(previous, was, env)
 	if err != nil {
 		p.Why = fmt.Sprintf("the policy changed, and the approved one cannot be compared with it: %v", err)

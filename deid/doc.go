@@ -17,7 +17,7 @@
 // with this one). Codes of people and row keys are not known here: fixed-width
 // placeholders and Holes say where the caller writes them.
 //
-// Layouts of this version: FHIR datasets become NDJSON, delimited datasets
-// become CSV (RFC 4180 quoting, LF). A CSV cell that begins with = + - or @ is
+// FHIR datasets become NDJSON, delimited datasets CSV (RFC 4180 quoting, LF), or
+// what the recipient's layout says (docs/layouts.md). A CSV cell that begins with = + - or @ is
 // written as it stands: it is data for a payer's loader, not for a spreadsheet.
 package deid

@@ -34,27 +34,38 @@ func (pl *Plan) Engine() *Engine {
 	return &Engine{plan: pl, counts: make([]tally, len(pl.paths)), step: 1}
 }
 
-// Apply appends what may leave of the record to out: one line. On ErrUnsafe
-// out and the counters are as they were. The subject may be nil when nothing
+// Apply appends what may leave of the record to out: one line. On ErrUnsafe, and
+// on a *LayoutError, out and the counters are as they were. The subject may be nil when nothing
 // is known about the person; the record must not have been rejected.
 func (e *Engine) Apply(rec *extract.Record, s *Subject, out *Output) error {
 	if s == nil {
 		s = &unknownSubject
 	}
-	if e.plan.root == nil {
+	if e.plan.root == nil && e.plan.laid == nil {
 		e.row(rec, s, out)
 		return nil
 	}
 	start, holes := len(out.Bytes), len(out.Holes)
-	e.resource(rec, out)
-	if !e.unsafe {
+	err := e.line(rec, s, out)
+	if err == nil {
 		return nil
 	}
 	// Walk the same way again to the same place, taking back each count.
 	out.Bytes, out.Holes, e.step = out.Bytes[:start], out.Holes[:holes], ^uint64(0)
-	e.resource(rec, out)
+	_ = e.line(rec, s, out)
 	out.Bytes, out.Holes, e.step = out.Bytes[:start], out.Holes[:holes], 1
-	return ErrUnsafe
+	return err
+}
+
+// line appends a line that may turn out to be none.
+func (e *Engine) line(rec *extract.Record, s *Subject, out *Output) error {
+	if e.plan.laid != nil {
+		return e.laidRow(rec, s, out)
+	}
+	if e.resource(rec, out); e.unsafe {
+		return ErrUnsafe
+	}
+	return nil
 }
 
 func (e *Engine) resource(rec *extract.Record, out *Output) {

@@ -22,8 +22,9 @@ type Plan struct {
 
 	cells   []cell // delimited: the columns of the output
 	unnamed int    // delimited: index of the first counter of a column that is not released
-	lookups []string
+	lookups []LookUp
 	rowKey  bool
+	laid    *laid // nil: the columns are ours
 }
 
 // Options are what a plan needs beside its policy.

@@ -3,6 +3,7 @@ package deid
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/posternhealth/postern/extract"
@@ -14,8 +15,8 @@ type cell struct {
 	from    source
 	at      int // the column of the row, or the look-up
 	column  *extract.Field
-	codes   map[string][]byte // of a map: what each code becomes, as it is written
-	text    []byte            // of a constant, as it is written
+	codes   map[string][]byte // of a map: what each code becomes
+	text    []byte            // of a constant
 	counter int32
 }
 
@@ -31,8 +32,8 @@ const (
 )
 
 func (pl *Plan) compileRows(p *policies.Policy, release *policies.Release, schema *extract.Schema) error {
-	if p.Output.Layout != "csv" {
-		return compileError(p, release.Dataset, "", fmt.Errorf("a delimited dataset leaves as csv, not as %q: write output: {layout: csv}", p.Output.Layout))
+	if p.Output.Layout != "csv" && p.Layout == nil {
+		return compileError(p, release.Dataset, "", fmt.Errorf("a delimited dataset leaves as csv or in a layout of its own, not as %q", p.Output.Layout))
 	}
 	pl.rowKey = p.Output.RowKey
 	for _, f := range release.Fields {
@@ -50,6 +51,11 @@ func (pl *Plan) compileRows(p *policies.Policy, release *policies.Release, schem
 	for i, column := range schema.Fields {
 		if !pl.reads(i) {
 			pl.count(release.Dataset + "." + column.Name)
+		}
+	}
+	if p.Layout != nil {
+		if err := pl.compileLayout(p.Layout); err != nil {
+			return compileError(p, release.Dataset, "", err)
 		}
 	}
 	return nil
@@ -74,19 +80,25 @@ func (pl *Plan) cellOf(p *policies.Policy, f *policies.Field, schema *extract.Sc
 	}
 	class := extract.Date
 	c.at = schema.Column(from)
-	roster, _, dotted := strings.Cut(from, ".")
-	_, isInput := p.Inputs[roster]
+	input, looked, dotted := strings.Cut(from, ".")
+	_, isInput := p.Inputs[input]
 	switch {
 	case f.Do == policies.Constant:
-		c.from, class, c.text = constant, extract.Code, appendCell(nil, []byte(f.To))
+		c.from, class, c.text = constant, extract.Code, []byte(f.To)
 	case f.Do == policies.CodePerson:
 		c.from, class = person, extract.SubjectKey
 	case from == policies.FromIndex:
 		c.from = index
 	case c.at >= 0:
 		c.column, class = &schema.Fields[c.at], schema.Fields[c.at].Class
-	case dotted && roster != "" && (isInput || roster == p.People.Roster):
-		c.from, c.at, class = lookup, pl.lookup(from), extract.MemberNumber
+	case dotted && isInput && f.By != "":
+		by := schema.Column(f.By)
+		if by < 0 {
+			return c, fmt.Errorf("by: %s is no column of the schema", f.By)
+		}
+		c.from, c.at, class = lookup, pl.lookup(LookUp{input, looked, by}), f.Class
+	case dotted && input != "" && (isInput || input == p.People.Roster):
+		c.from, c.at, class = lookup, pl.lookup(LookUp{input, looked, ByPerson}), extract.MemberNumber
 	case f.Do == policies.AgeBand, f.Do == policies.Age:
 		c.from, class = birth, extract.BirthDate
 	default:
@@ -97,19 +109,27 @@ func (pl *Plan) cellOf(p *policies.Policy, f *policies.Field, schema *extract.Sc
 	}
 	c.field.Class = class
 	if f.Do == policies.Map {
-		c.codes = mapped(p, f, func(value string) []byte { return appendCell(nil, []byte(value)) })
+		c.codes = mapped(p, f, func(value string) []byte { return []byte(value) })
 	}
 	return c, pl.checkOptions(&c.field)
 }
 
-func (pl *Plan) lookup(from string) int {
-	for i, known := range pl.lookups {
-		if known == from {
-			return i
-		}
+// LookUp is a value that a plan takes from a column of an input: a roster's of
+// the person, or a table's by another column of the row.
+type LookUp struct {
+	Input, Column string
+	By            int // the column of the row, or ByPerson
+}
+
+// ByPerson marks a look-up of the row's person.
+const ByPerson = -1
+
+func (pl *Plan) lookup(what LookUp) int {
+	at := slices.Index(pl.lookups, what)
+	if at < 0 {
+		at, pl.lookups = len(pl.lookups), append(pl.lookups, what)
 	}
-	pl.lookups = append(pl.lookups, from)
-	return len(pl.lookups) - 1
+	return at
 }
 
 func (pl *Plan) checkOptions(f *policies.Field) error {
@@ -138,12 +158,16 @@ func (pl *Plan) checkOptions(f *policies.Field) error {
 	return nil
 }
 
-// Lookups names the values that the plan needs of a person from protective
-// inputs, as ROSTER.COLUMN, in the order of Subject.Lookup.
-func (pl *Plan) Lookups() []string { return pl.lookups }
+// Lookups are the values that the plan needs from inputs, in the order of
+// Subject.Lookup.
+func (pl *Plan) Lookups() []LookUp { return pl.lookups }
 
-// Header is the first line of the output of a delimited dataset; nil for FHIR.
+// Header is what stands before the rows of a delimited dataset: a line, or what
+// the layout has there; nil for FHIR.
 func (pl *Plan) Header() []byte {
+	if pl.laid != nil {
+		return pl.laid.head
+	}
 	var b []byte
 	for i := range pl.cells {
 		b = append(appendCell(b, []byte(pl.cells[i].field.Name)), ',')
@@ -166,6 +190,10 @@ func (e *Engine) row(rec *extract.Record, s *Subject, out *Output) {
 		var present bool
 		if b, present = e.cell(b, c, rec, s, out); present {
 			n.in++
+		}
+		switch c.field.Do {
+		case policies.Keep, policies.Map, policies.Constant:
+			b = e.quote(b, before)
 		}
 		if len(b) > before {
 			n.out++
@@ -222,7 +250,7 @@ func (e *Engine) convert(b, text []byte, s *Subject, c *cell) []byte {
 	rules, f := &e.plan.rules, &c.field
 	switch {
 	case f.Do == policies.Keep:
-		return appendCell(b, text)
+		return append(b, text...)
 	case f.Do == policies.ZIP3:
 		zip := ZIP3(text)
 		return append(b, zip[:]...)
@@ -233,12 +261,7 @@ func (e *Engine) convert(b, text []byte, s *Subject, c *cell) []byte {
 	case f.Do == policies.AgeBand && f.Class == extract.AgeYears:
 		return rules.bandOfAge(b, s, text, f)
 	}
-	span, ok := extract.NoSpan, false
-	if c.column != nil {
-		span, ok = c.column.Span(text)
-	} else {
-		span, ok = extract.ParseSpan(text)
-	}
+	span, ok := c.span(text)
 	switch {
 	case !ok:
 		return b
@@ -246,6 +269,14 @@ func (e *Engine) convert(b, text []byte, s *Subject, c *cell) []byte {
 		return rules.band(b, s, span, e.ageAt(f, s), f)
 	}
 	return rules.day(b, span, s, f)
+}
+
+// span reads a date, in the format that the schema gives its column.
+func (c *cell) span(text []byte) (extract.Span, bool) {
+	if c.column != nil {
+		return c.column.Span(text)
+	}
+	return extract.ParseSpan(text)
 }
 
 func (r *rules) day(b []byte, span extract.Span, s *Subject, f *policies.Field) []byte {
@@ -282,12 +313,28 @@ var quoted = [256]bool{',': true, '"': true, '\r': true, '\n': true}
 
 // appendCell writes a value, in quotes only where it must be.
 func appendCell(b, value []byte) []byte {
-	for _, c := range value {
-		if quoted[c] {
-			return appendQuoted(b, value)
-		}
+	if needsQuotes(value) {
+		return appendQuoted(b, value)
 	}
 	return append(b, value...)
+}
+
+func needsQuotes(value []byte) bool {
+	for _, c := range value {
+		if quoted[c] {
+			return true
+		}
+	}
+	return false
+}
+
+// quote puts the cell that begins at from in quotes where it must be.
+func (e *Engine) quote(b []byte, from int) []byte {
+	if !needsQuotes(b[from:]) {
+		return b
+	}
+	e.plain = append(e.plain[:0], b[from:]...)
+	return appendQuoted(b[:from], e.plain)
 }
 
 func appendQuoted(b, value []byte) []byte {

@@ -58,8 +58,8 @@ func TestRows(t *testing.T) {
 	if got := string(plan.Header()); got != "member_id,birth_date,note,total,row_key\n" {
 		t.Errorf("header %q", got)
 	}
-	if got := plan.Lookups(); len(got) != 1 || got[0] != "acme-roster.member_id" {
-		t.Errorf("lookups %q", got)
+	if got := plan.Lookups(); len(got) != 1 || got[0] != (LookUp{"acme-roster", "member_id", ByPerson}) {
+		t.Errorf("lookups %+v", got)
 	}
 	s := UnknownSubject()
 	s.Lookup = []phi.Bytes{phi.Bytes("M1")}

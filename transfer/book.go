@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Book is the recipient's book: all that is needed to check the drop, sealed
@@ -30,7 +31,7 @@ type Book struct {
 type BookPart struct {
 	Name            string   `json:"name"`
 	Dataset         string   `json:"dataset"`
-	Format          string   `json:"format"`      // csv, ndjson
+	Format          string   `json:"format"`      // csv, ndjson, lines and what Lines adds
 	Compression     string   `json:"compression"` // zstd
 	Columns         []string `json:"columns"`
 	Part2           bool     `json:"part2"`
@@ -65,20 +66,53 @@ type Ledger struct {
 	Proof      []string `json:"proof"` // base64
 }
 
-// Formats that a part can have.
+// Formats that a part can have, beside those of Lines.
 const (
 	CSV    = "csv"
 	NDJSON = "ndjson"
 )
 
+const (
+	lines       = "lines"
+	withHeader  = "+header"
+	withTrailer = "+trailer"
+)
+
+// Lines is the format of a part in the recipient's own layout, whose rows are
+// lines, with a header line before them and a trailer line after them or without.
+func Lines(header, trailer bool) string {
+	format := lines
+	if header {
+		format += withHeader
+	}
+	if trailer {
+		format += withTrailer
+	}
+	return format
+}
+
+// isFormat tells whether a part can have the format; one with columns must name
+// them.
+func isFormat(format string) bool {
+	return format == CSV || format == NDJSON || hasColumns(format)
+}
+
+func hasColumns(format string) bool {
+	return format == CSV || slices.Contains([]string{Lines(false, false), Lines(true, false), Lines(false, true), Lines(true, true)}, format)
+}
+
 const compressionZstd = "zstd"
 
-// header is the number of lines before the first row.
-func (p *BookPart) header() int64 {
-	if p.Format == CSV {
-		return 1
+// around is the number of lines that are no rows: before the first, or after
+// the last.
+func (p *BookPart) around() (n int64) {
+	if p.Format == CSV || strings.Contains(p.Format, withHeader) {
+		n++
 	}
-	return 0
+	if strings.Contains(p.Format, withTrailer) {
+		n++
+	}
+	return n
 }
 
 // encodeBook pads with spaces between the JSON and its newline.
@@ -116,8 +150,8 @@ func (b *Book) check() error {
 	}
 	for i := range b.Parts {
 		p := &b.Parts[i]
-		if p.Format != CSV && p.Format != NDJSON {
-			return fmt.Errorf("part %d is neither csv nor ndjson", i+1)
+		if !isFormat(p.Format) {
+			return fmt.Errorf("part %d is neither csv nor ndjson nor lines", i+1)
 		}
 		if p.Compression != compressionZstd {
 			return fmt.Errorf("part %d is not compressed with zstd", i+1)

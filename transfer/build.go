@@ -125,8 +125,8 @@ func (b *Builder) Part(p PartInfo) (*PartWriter, error) {
 	if b.open != nil {
 		return nil, fmt.Errorf("begin part: %s is still open", b.open.info.Name)
 	}
-	if (p.Format != CSV && p.Format != NDJSON) || (p.Format == CSV && len(p.Columns) == 0) {
-		return nil, fmt.Errorf("begin part of %s: the format is csv with columns, or ndjson", p.Dataset)
+	if !isFormat(p.Format) || hasColumns(p.Format) && len(p.Columns) == 0 {
+		return nil, fmt.Errorf("begin part of %s: the format is csv or lines with columns, or ndjson", p.Dataset)
 	}
 	if len(b.parts) == maxParts {
 		return nil, fmt.Errorf("begin part of %s: a drop holds %d parts at most", p.Dataset, maxParts)

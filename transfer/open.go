@@ -106,8 +106,8 @@ func (r *Receiver) openPart(ctx context.Context, inbox string, p *BookPart, o *o
 		return fault(PlaintextFault, p.Name, "it holds more than the %d bytes that the book says", p.PlaintextBytes)
 	case err != nil:
 		return err
-	case count.lines-p.header() != p.Rows:
-		return fault(RowCount, p.Name, "it holds %d rows, the book says %d", count.lines-p.header(), p.Rows)
+	case count.lines-p.around() != p.Rows:
+		return fault(RowCount, p.Name, "it holds %d rows, the book says %d", count.lines-p.around(), p.Rows)
 	case hex.EncodeToString(sum.Sum(nil)) != p.PlaintextSHA256:
 		return fault(PlaintextFault, p.Name, "its plaintext's SHA-256 is not the book's")
 	}

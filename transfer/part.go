@@ -119,9 +119,9 @@ func newEncoder(w io.Writer) (*zstd.Encoder, error) {
 // PartInfo says what a part is.
 type PartInfo struct {
 	Dataset string
-	Format  string // CSV, NDJSON
+	Format  string // CSV, NDJSON, or what Lines gives
 	Part2   bool
-	Columns []string // of a CSV part, whose first line is the header
+	Columns []string // of all but NDJSON
 }
 
 // PartWriter takes the plaintext of one part, in whole lines by its end.
@@ -199,7 +199,7 @@ func (w *PartWriter) recount(rows int64) error {
 	if w.info.PlaintextBytes > 0 && w.last != '\n' {
 		return fmt.Errorf("close part %s: the last line does not end in a newline", w.info.Name)
 	}
-	if found := w.lines - w.info.header(); found != rows {
+	if found := w.lines - w.info.around(); found != rows {
 		return fmt.Errorf("close part %s: %d rows were counted, %d lines were written: a row must be one line", w.info.Name, rows, found)
 	}
 	return nil

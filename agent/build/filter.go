@@ -31,11 +31,16 @@ func Filter(ctx context.Context, job *Job, plan *deid.Plan, stream *keyring.Stre
 			r.index.known(s).start = begun
 		}
 	}
-	f := &filter{people: job.Tables.People, codes: map[consent.Subject]string{}, ordinals: ordinals{}, stream: stream, balance: &Balance{Dataset: plan.Dataset()}, out: bufio.NewWriterSize(out, 256<<10)}
+	f := &filter{people: job.Tables.People, codes: map[consent.Subject]string{}, ordinals: ordinals{}, stream: stream, balance: &Balance{Dataset: plan.Dataset()}, out: bufio.NewWriterSize(out, 256<<10),
+		trailer: newTrailer(formOf(job.Policy, plan.Dataset(), nil))}
 	if _, err := f.out.Write(plan.Header()); err != nil {
 		return nil, nil, err
 	}
 	_, counts, err := r.readRelease(ctx, f.write)
+	last, trailed := f.trailer.line()
+	if _, wrote := f.out.Write(last); err == nil {
+		err = errors.Join(trailed, wrote)
+	}
 	return f.balance, counts[plan.Dataset()], errors.Join(err, f.out.Flush())
 }
 
@@ -46,6 +51,7 @@ type filter struct {
 	ordinals ordinals
 	stream   *keyring.Stream
 	balance  *Balance
+	trailer  *trailer
 	out      *bufio.Writer
 }
 
@@ -68,6 +74,9 @@ func (f *filter) write(_ *extract.Chunk, b *batch) error {
 		}
 		if _, err := f.out.Write(row); err != nil {
 			return err
+		}
+		if len(row) > 0 {
+			f.trailer.add(row)
 		}
 	}
 	return nil

@@ -20,6 +20,9 @@ func (r *Run) gateSpec(release *policies.Release) (gate.Spec, error) {
 	if schema == nil {
 		return spec, r.fhirPositions(release, &spec)
 	}
+	if r.Policy.Layout != nil {
+		return spec, r.laidPositions(release, schema, &spec)
+	}
 	spec.Format = gate.CSV
 	for i := range release.Fields {
 		f := &release.Fields[i]
@@ -58,10 +61,14 @@ func (r *Run) cellGrammar(release *policies.Release, f *policies.Field, schema *
 			}
 			return r.keptGrammar(column.Class, column.Type == extract.TypeInteger)
 		}
+		input, column, ok := strings.Cut(f.From, ".")
+		if table := r.LookUps[input]; f.By != "" && table != nil {
+			return gate.Listed(table.values(column)...), nil
+		}
 		if r.Policy.Standard != policies.Identified {
 			return gate.Grammar{}, fmt.Errorf("a look-up cannot leave under %s", r.Policy.Standard)
 		}
-		if _, column, ok := strings.Cut(f.From, "."); ok && column != "member_id" {
+		if ok && column != "member_id" {
 			return gate.Any(), nil // whatever else the roster tells of a member: all of it is scanned
 		}
 		return gate.OwnIdentifier(gate.MemberNumber), nil

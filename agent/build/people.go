@@ -80,19 +80,22 @@ func (w *indexWorker) noteRow(c *clues, subject []byte, columns []rowClue) {
 		if len(value) == 0 {
 			continue
 		}
-		if column.class == extract.BirthDate {
-			if birth, ok := extract.ParseSpan(value); ok {
+		if column.field.Class == extract.BirthDate {
+			if birth, ok := column.field.Span(value); ok {
 				c.people = append(c.people, peopleClue{id: id, birth: birth, death: extract.NoSpan})
+				if birth.From == birth.To { // a layout may write it in another form than the extract
+					c.values = append(c.values, valueClue{id: id, value: c.put([]byte(birth.From.String())), kind: gate.BirthDate})
+				}
 			}
 		}
-		c.values = append(c.values, valueClue{id: id, value: c.put(value), kind: rosterKinds[column.class]})
+		c.values = append(c.values, valueClue{id: id, value: c.put(value), kind: rosterKinds[column.field.Class]})
 	}
 }
 
 // rowClue is a delimited column that identifies people.
 type rowClue struct {
 	at    int
-	class extract.Class
+	field *extract.Field
 }
 
 // leafWalk visits the leaves of a resource that the element table knows, and

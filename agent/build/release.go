@@ -126,21 +126,21 @@ func (w *releaseWorker) one(b *batch, o *outcome) error {
 func (w *releaseWorker) fillSubject(flow *flow, o *outcome) {
 	w.subject = deid.Subject{Birth: extract.NoSpan, Death: extract.NoSpan, Index: extract.NoDay, Lookup: w.subject.Lookup[:0]}
 	w.seen = extract.NoDay
-	if len(w.rec.Facts.Subjects) != 1 {
-		return
+	if len(w.rec.Facts.Subjects) == 1 {
+		if s, ok := w.run.index.people.Find(w.rec.Facts.Subjects[0]); ok {
+			o.subject = s
+			known := w.run.index.person(s)
+			w.subject.Birth, w.subject.Death, w.subject.Index = known.birth, known.death, known.index
+			w.seen = known.seen
+		}
 	}
-	s, ok := w.run.index.people.Find(w.rec.Facts.Subjects[0])
-	if !ok {
-		return
-	}
-	o.subject = s
-	known := w.run.index.person(s)
-	w.subject.Birth, w.subject.Death, w.subject.Index = known.birth, known.death, known.index
-	w.seen = known.seen
-	for _, l := range flow.lookups {
+	for _, l := range flow.plan.Lookups() {
 		var value phi.Bytes
-		if roster := w.run.Tables.Rosters[l.roster]; roster != nil {
-			value = roster.Value(s, l.column, w.rec.Facts.Date)
+		switch roster, table := w.run.Tables.Rosters[l.Input], w.run.LookUps[l.Input]; {
+		case l.By != deid.ByPerson && table != nil:
+			value = table.value(w.rec.Row[l.By], l.Column)
+		case l.By == deid.ByPerson && roster != nil && o.subject != consent.NoSubject:
+			value = roster.Value(o.subject, l.Column, w.rec.Facts.Date)
 		}
 		w.subject.Lookup = append(w.subject.Lookup, value)
 	}
@@ -154,8 +154,12 @@ func (w *releaseWorker) transform(b *batch, o *outcome, flow *flow, part2 bool) 
 	}
 	w.out.Bytes, w.out.Holes = b.arena, w.out.Holes[:0]
 	start := len(b.arena)
+	unfit := (*deid.LayoutError)(nil)
 	if err := engine.Apply(&w.rec, &w.subject, &w.out); errors.Is(err, deid.ErrUnsafe) {
 		o.reasons, o.detail = o.reasons.With(extract.Unsafe), "it has a modifier extension, which may change what the record means"
+		return nil
+	} else if errors.As(err, &unfit) {
+		o.reasons, o.detail = o.reasons.With(extract.SchemaMismatch), unfit.Error()
 		return nil
 	} else if err != nil {
 		return err

@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -39,6 +38,7 @@ type Job struct {
 	Schemas   map[string]*extract.Schema
 	Files     []extract.File
 	Tables    *consent.Tables // holding the protective inputs; the run adds people and encounters
+	LookUps   map[string]*Table
 	Decider   *consent.Decider
 	AsOf      extract.Day
 	DecidedAt time.Time
@@ -101,11 +101,8 @@ type Outcome struct {
 type flow struct {
 	dataset string
 	plan    *deid.Plan
-	lookups []lookup
 	parts   [2]int // index of the part of general rows, and of Part 2 rows
 }
-
-type lookup struct{ roster, column string }
 
 func (f *flow) part(part2 bool) int {
 	if part2 {
@@ -195,18 +192,13 @@ func (r *Run) compile() error {
 		if err != nil {
 			return failure.New(failure.PolicyRefused, err, "", "")
 		}
-		f := &flow{dataset: release.Dataset, plan: plan}
-		for _, name := range plan.Lookups() {
-			roster, column, _ := strings.Cut(name, ".")
-			f.lookups = append(f.lookups, lookup{roster, column})
-		}
-		r.add(f)
+		r.add(&flow{dataset: release.Dataset, plan: plan})
 		r.tracksReferences = r.tracksReferences || r.Schemas[release.Dataset] == nil
 	}
 	for dataset, schema := range r.Schemas {
 		for at, field := range schema.Fields {
 			if _, identifies := rosterKinds[field.Class]; identifies {
-				r.rowClues[dataset] = append(r.rowClues[dataset], rowClue{at, field.Class})
+				r.rowClues[dataset] = append(r.rowClues[dataset], rowClue{at, &schema.Fields[at]})
 			}
 		}
 	}

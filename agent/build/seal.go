@@ -47,8 +47,8 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 	if err != nil {
 		return failure.New(failure.PolicyRefused, err, "", "dataset %s cannot be judged by the gate", part.dataset)
 	}
-	guards := newQueue[*gate.Gate](r.Workers)
-	for range r.Workers {
+	guards := newQueue[*gate.Gate](r.Workers + 1) // one of each worker, and one of the trailer
+	for range r.Workers + 1 {
 		guard, err := gate.New(spec, r.index.roster)
 		if err != nil {
 			return failure.New(failure.PolicyRefused, err, "", "dataset %s cannot be judged by the gate", part.dataset)
@@ -56,19 +56,20 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 		guards <- guard
 	}
 	header := part.plan.Header()
-	info := transfer.PartInfo{Dataset: part.dataset, Part2: part.part2, Format: transfer.NDJSON}
-	if header != nil {
-		info.Format = transfer.CSV
+	info := transfer.PartInfo{Dataset: part.dataset, Part2: part.part2}
+	if spec.Format != gate.NDJSON {
 		for _, p := range spec.Positions {
 			info.Columns = append(info.Columns, p.Path)
 		}
 	}
+	lines := formOf(r.Policy, part.dataset, info.Columns)
+	info.Format = lines.format()
 	w, err := r.Drop.Part(info)
 	if err != nil {
 		return err
 	}
-	s := &sealer{run: r, part: at + 1, spool: part, out: bufio.NewWriterSize(w, 128<<10), totals: totals.of(info.Columns, part.dataset)}
-	if header != nil {
+	s := &sealer{run: r, part: at + 1, spool: part, out: bufio.NewWriterSize(w, 128<<10), totals: totals.of(lines), trailer: newTrailer(lines)}
+	if spec.Format != gate.NDJSON {
 		guard := <-guards
 		if hit := guard.Header(header); hit != nil {
 			return r.quarantined(part.dataset, 0, hit)
@@ -94,10 +95,25 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 	if err != nil {
 		return err
 	}
-	if err := s.out.Flush(); err != nil {
+	if err := s.end(<-guards); err != nil {
 		return err
 	}
 	return w.Close(s.lines, s.people.n)
+}
+
+// end writes the trailer, if the part has one, once the gate has judged it.
+func (s *sealer) end(guard *gate.Gate) error {
+	last, err := s.trailer.line()
+	if err != nil {
+		return failure.New(failure.Unbalanced, err, "give the trailer's cells the width that they need", "dataset %s cannot be laid out", s.spool.dataset)
+	}
+	if hit := guard.Trailer(last); hit != nil {
+		return s.run.quarantined(s.spool.dataset, s.lines+1, hit)
+	}
+	if _, err := s.out.Write(last); err != nil {
+		return err
+	}
+	return s.out.Flush()
 }
 
 func (r *Run) releaseOf(dataset string) *policies.Release {
@@ -141,13 +157,14 @@ func (b *sealBatch) judge(r *Run, guard *gate.Gate) {
 
 // sealer seals the rows of one part.
 type sealer struct {
-	run    *Run
-	part   int
-	spool  *partSpool
-	out    *bufio.Writer
-	totals *partTotals
-	people peopleSet
-	lines  int64
+	run     *Run
+	part    int
+	spool   *partSpool
+	out     *bufio.Writer
+	totals  *partTotals
+	trailer *trailer
+	people  peopleSet
+	lines   int64
 }
 
 func (s *sealer) batch(b *sealBatch) error {
@@ -172,6 +189,7 @@ func (s *sealer) row(row *row) error {
 		return err
 	}
 	s.totals.add(row.bytes)
+	s.trailer.add(row.bytes)
 	if row.rests > 0 {
 		if err := s.run.scopes.row(s.part, s.lines, row); err != nil {
 			return err

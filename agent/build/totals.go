@@ -1,7 +1,6 @@
 package build
 
 import (
-	"bytes"
 	"cmp"
 	"math/big"
 	"slices"
@@ -24,12 +23,12 @@ func newTotals(asked []policies.Total) *totals {
 	return &totals{asked: asked, sums: map[string]*big.Rat{}, by: map[string]map[string]int64{}}
 }
 
-// partTotals adds the lines of one part, whose columns it knows.
+// partTotals adds the lines of one part, whose form it knows.
 type partTotals struct {
-	all     *totals
-	columns []string
-	asked   []partTotal
-	cell    []byte
+	all   *totals
+	form  form
+	asked []partTotal
+	cell  []byte
 }
 
 type partTotal struct {
@@ -38,10 +37,10 @@ type partTotal struct {
 	name   string
 }
 
-func (t *totals) of(columns []string, _ string) *partTotals {
-	p := &partTotals{all: t, columns: columns}
+func (t *totals) of(f form) *partTotals {
+	p := &partTotals{all: t, form: f}
 	for _, a := range t.asked {
-		if at := slices.Index(columns, a.Column); at >= 0 {
+		if at := f.column(a.Column); at >= 0 {
 			p.asked = append(p.asked, partTotal{a.Kind, at, a.Column})
 		}
 	}
@@ -51,7 +50,7 @@ func (t *totals) of(columns []string, _ string) *partTotals {
 func (p *partTotals) add(line []byte) {
 	p.all.rows++
 	for _, a := range p.asked {
-		p.cell = cellAt(p.cell[:0], line, a.column)
+		p.cell = p.form.cell(p.cell[:0], line, a.column)
 		switch a.kind {
 		case "sum":
 			if value, ok := new(big.Rat).SetString(string(p.cell)); ok {
@@ -73,10 +72,9 @@ func (p *partTotals) add(line []byte) {
 	}
 }
 
-// cellAt appends the unquoted cell of a column of one of our own CSV lines
-// (RFC 4180), or nothing when the line has no such column.
-func cellAt(dst, line []byte, column int) []byte {
-	line = bytes.TrimSuffix(line, []byte{'\n'})
+// cellAt appends the unquoted cell of a column of one of our own lines without
+// its end (RFC 4180), or nothing when the line has no such column.
+func cellAt(dst, line []byte, delimiter byte, column int) []byte {
 	at, quoted := 0, false
 	for i := 0; i < len(line); i++ {
 		switch c := line[i]; {
@@ -87,7 +85,7 @@ func cellAt(dst, line []byte, column int) []byte {
 			}
 		case c == '"':
 			quoted = !quoted
-		case c == ',' && !quoted:
+		case c == delimiter && !quoted:
 			if at++; at > column {
 				return dst
 			}

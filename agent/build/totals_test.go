@@ -25,7 +25,7 @@ func TestCellsAsAnotherReaderSeesThem(t *testing.T) {
 		}
 		w.Flush()
 		for i, want := range append(slices.Clone(cells), "") {
-			if got := string(cellAt(nil, line.Bytes(), i)); got != want {
+			if got := string((&form{columns: cells}).cell(nil, line.Bytes(), i)); got != want {
 				t.Fatalf("cell %d of %q: %q, want %q", i, line.String(), got, want)
 			}
 		}
@@ -36,8 +36,8 @@ func TestCellsAsAnotherReaderSeesThem(t *testing.T) {
 // without them, as a person with a pencil would add.
 func TestTotals(t *testing.T) {
 	totals := newTotals([]policies.Total{{Kind: "rows"}, {Kind: "sum", Column: "score"}, {Kind: "people"}, {Kind: "rows-by", Column: "tool"}, {Kind: "sum", Column: "none"}})
-	one, two := totals.of([]string{"tool", "score"}, "scores"), totals.of([]string{"score", "tool"}, "scores")
-	third := totals.of(nil, "Patient")
+	one, two := totals.of(form{columns: []string{"tool", "score"}}), totals.of(form{columns: []string{"score", "tool"}})
+	third := totals.of(form{})
 	for _, line := range []string{"phq,3\n", "gad,0.25\n", "\"p,h\"\"q\",1e1\n", "phq,\n"} {
 		one.add([]byte(line))
 	}
@@ -60,7 +60,7 @@ func TestSumsAreExact(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tenths := rapid.SliceOf(rapid.IntRange(-1000, 1000)).Draw(t, "tenths")
 		totals := newTotals([]policies.Total{{Kind: "sum", Column: "score"}})
-		part, sum := totals.of([]string{"score"}, "scores"), 0
+		part, sum := totals.of(form{columns: []string{"score"}}), 0
 		for _, n := range tenths {
 			sum += n
 			sign := ""

@@ -7,8 +7,10 @@ import (
 )
 
 type column struct {
-	name string
-	site site
+	name   string
+	site   site
+	width  int  // of a layout without delimiter
+	always bool // an empty cell is no missing value, but a wrong one
 }
 
 func (g *Gate) addColumn(p *Position) error {
@@ -62,7 +64,7 @@ func (g *Gate) readCells() bool {
 func (g *Gate) readCell() ([]byte, bool) {
 	rest := g.line[g.at:]
 	if len(rest) > 0 && rest[0] == '"' {
-		return g.readQuoted()
+		return g.readQuoted(',')
 	}
 	for i, c := range rest {
 		if endsCell[c] {
@@ -83,7 +85,8 @@ var endsCell = func() (t [256]bool) {
 	return t
 }()
 
-func (g *Gate) readQuoted() ([]byte, bool) {
+// readQuoted reads a quoted cell up to its delimiter or the end of the row.
+func (g *Gate) readQuoted(delimiter byte) ([]byte, bool) {
 	g.plain = g.plain[:0]
 	for i := g.at + 1; i < len(g.line); i++ {
 		c := g.line[i]
@@ -97,7 +100,7 @@ func (g *Gate) readQuoted() ([]byte, bool) {
 			continue
 		}
 		g.at = i + 1
-		return g.plain, g.at == len(g.line) || g.line[g.at] == ','
+		return g.plain, g.at == len(g.line) || g.line[g.at] == delimiter
 	}
 	return nil, false
 }

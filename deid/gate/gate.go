@@ -10,7 +10,8 @@
 // It is a second opinion, so it shares nothing with the engine whose work it
 // judges: no scanner, no plan, no class table. Its readers accept only the
 // shape that Postern itself writes, compact JSON (RFC 8259) one resource a
-// line, and CSV (RFC 4180) with LF; that narrowness is wanted.
+// line, CSV (RFC 4180) with LF, and the one layout that is declared; that
+// narrowness is wanted.
 package gate
 
 import (
@@ -26,6 +27,7 @@ type Format uint8
 const (
 	NDJSON Format = iota + 1
 	CSV
+	Laid // as Spec.Layout says
 )
 
 // Spec declares all that may stand in one part of a drop.
@@ -35,8 +37,9 @@ type Spec struct {
 	// (identified, limited data set). It governs scanned text only: a position
 	// that holds dates says so by its grammar.
 	ExactDates bool
-	// Positions: for CSV in the order of the columns.
+	// Positions: for CSV and Laid in the order of the columns.
 	Positions []Position
+	Layout    *Layout // of Laid
 }
 
 // Position is one place in a row at which a value may stand.
@@ -85,6 +88,7 @@ type Gate struct {
 	exact    bool
 	header   []byte
 	columns  []column
+	laid     *laid
 	types    []*node
 	harmless map[string]struct{} // normalized values of the closed positions
 	released [kinds]bool         // kinds of identifiers that some position lets out
@@ -115,6 +119,9 @@ func New(spec Spec, roster *Roster) (*Gate, error) {
 		}
 	}
 	g.header = append(g.header, '\n')
+	if spec.Format == Laid {
+		g.addLayout(spec.Layout)
+	}
 	return g, nil
 }
 
@@ -136,13 +143,25 @@ func (g *Gate) declare(format Format, p *Position) error {
 		return g.addPath(p)
 	case CSV:
 		return g.addColumn(p)
+	case Laid:
+		g.columns = append(g.columns, columnOf(p))
+		return nil
 	}
-	return errors.New("the format is neither NDJSON nor CSV")
+	return errors.New("the format is neither NDJSON nor CSV nor Laid")
 }
 
 // Header judges the first line of a CSV part: it must be the declared columns
-// in their order, to the byte. NDJSON has none.
+// in their order, to the byte; of a layout, all that stands before the rows.
+// NDJSON has none.
 func (g *Gate) Header(line []byte) *Hit {
+	if g.laid != nil {
+		g.found, g.subjects = Hit{}, nil
+		if g.headOf(line) {
+			return nil
+		}
+		hit := g.found
+		return &hit
+	}
 	if len(g.columns) == 0 || !bytes.Equal(bytes.TrimSuffix(line, newline), bytes.TrimSuffix(g.header, newline)) {
 		return &Hit{Rule: RuleUndeclared}
 	}
@@ -157,7 +176,9 @@ func (g *Gate) Row(line []byte, subjects []uint32) *Hit {
 	g.line, g.at, g.subjects = bytes.TrimSuffix(line, newline), 0, subjects
 	g.found = Hit{}
 	clean := false
-	if g.columns != nil {
+	if g.laid != nil {
+		clean = g.readLaid(line, g.columns)
+	} else if g.columns != nil {
 		clean = g.readCells()
 	} else {
 		clean = g.readResource()
