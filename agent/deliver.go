@@ -314,11 +314,10 @@ func (a *Agent) judgeAgain(ctx context.Context, x *exchange, drop *pendingDrop) 
 			}
 		})
 	}
-	if x.policy.People.Minors != "" {
-		if err := judge(nil); err != nil {
-			return nil, err
-		}
+	if err := judge(nil); err != nil {
+		return nil, err
 	}
+	r.tables.People.LinkAlike()
 	err = judge(decider)
 	hash := a.keyedHash("revocation-person")
 	for person := range fallen {
@@ -370,7 +369,8 @@ func (a *Agent) openDecisionIndex(drop *pendingDrop) (io.ReadCloser, error) {
 // never a shorter list. It tells of each record that may no longer leave. Without
 // a decider it makes people and births known: where ids were merged since the
 // drop was sealed, the birth under one of them may be told after the records
-// under the other.
+// under the other, and what closes may have come under an id that differs by
+// capitals from one in the drop.
 func rejudge(ctx context.Context, index io.Reader, tables *consent.Tables, decider *consent.Decider, fell func(*extract.Facts, extract.ReasonSet)) error {
 	in := bufio.NewReaderSize(index, 256<<10)
 	altered := func(err error) error {
