@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/phi"
@@ -25,7 +26,8 @@ func identify(parts ...string) (id identity) {
 // directive, a restriction or a program. It outlives the row it came from: the
 // agent keeps it encrypted and gives it to Restore before the next decision,
 // so that a row that vanished opens nothing. A row of the same key in the
-// current input takes its place, and ends it if it says that it has ended.
+// current input takes its place, and ends it if it says that it has ended; a
+// directive that was only written over stays beside it.
 type ClosingRow struct {
 	Key  [16]byte
 	Data phi.Bytes // opaque, with a version of its own
@@ -78,8 +80,7 @@ func (d *Directives) Restore(rows []ClosingRow) error {
 		if err != nil {
 			return err
 		}
-		present, _ := d.find(n.subject, row.Key)
-		if present == nil {
+		if n.tree = d.plant(n); !d.replaced(n) {
 			n.earlier = true
 			gone = append(gone, n)
 		}
@@ -102,6 +103,35 @@ func (d *Directives) Restore(rows []ClosingRow) error {
 		}
 	}
 	return nil
+}
+
+// replaced tells whether a directive of this reading stands in the place of one
+// that was kept.
+func (d *Directives) replaced(n *draft) bool {
+	for i := d.head(n.subject); i != 0; i = d.list[i-1].next {
+		if d.sources[i-1].identity == n.identity && !d.writtenOver(n, &d.list[i-1]) {
+			return true
+		}
+	}
+	return false
+}
+
+// writtenOver tells whether one that closes was only written over by another:
+// what was taken back or denied is opened by its own last day or a newer
+// signature, never by a status, or by other words under the id of the Consent.
+func (d *Directives) writtenOver(kept *draft, now *directive) bool {
+	takenBack := func(s status) bool { return s == revoked || s == refused }
+	denies := slices.ContainsFunc(kept.provisions, func(p provision) bool { return p.effect == deny })
+	switch {
+	case len(kept.provisions) == 0, kept.status == pending, !denies && !takenBack(kept.status),
+		now.status == inError, kept.signed != extract.NoDay && now.signed > kept.signed:
+		return false
+	}
+	same := slices.EqualFunc(d.at(kept.tree), d.tree(now), func(a, b provision) bool {
+		a.to, b.to, a.flags, b.flags = 0, 0, a.flags&^toInstant, b.flags&^toInstant
+		return a == b
+	})
+	return !same || kept.scope != now.scope || takenBack(kept.status) && !takenBack(now.status)
 }
 
 // inDoubt gives the rows of registries that could not be understood.

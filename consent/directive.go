@@ -230,7 +230,7 @@ func (d *Directives) add(n *draft) error {
 	if met >= maxDirectives {
 		return &InputError{d.files[n.file], int(n.line), fmt.Sprintf("one patient has more than %d directives", maxDirectives)}
 	}
-	if same != nil && n.origin == fromFHIR {
+	if same != nil && n.origin == fromFHIR && !n.earlier {
 		if equal(same, &n.directive) {
 			return nil
 		}

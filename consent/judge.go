@@ -1,6 +1,8 @@
 package consent
 
 import (
+	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/posternhealth/postern/extract"
@@ -153,7 +155,7 @@ func (j *judgement) what(p *provision) match {
 		m = min(m, classes(w.classes, j.f))
 	}
 	if len(w.codes) > 0 {
-		m = min(m, codes(w.codes, j.f.Codes))
+		m = min(m, codes(w.codes, j.f))
 	}
 	if len(w.data) > 0 {
 		m = min(m, data(w.data, j.f))
@@ -166,6 +168,7 @@ func (j *judgement) what(p *provision) match {
 func (j *judgement) labels(rule []string, e effect) match {
 	m, sensitive, rank := no, j.d.request.LabelsComplete, 0
 	for _, label := range j.f.Labels {
+		label = inCapitals(label)
 		r := confidentialityRank(string(label))
 		rank, sensitive = max(rank, r), sensitive || sensitivities[string(label)]
 	}
@@ -185,10 +188,23 @@ func (j *judgement) labels(rule []string, e effect) match {
 			m = max(m, unsure)
 		}
 		for _, label := range j.f.Labels {
-			m = max(m, sensitivity(label, want))
+			m = max(m, sensitivity(inCapitals(label), want))
 		}
 	}
 	return m
+}
+
+// inCapitals is a label as HL7 writes it, however the record does.
+func inCapitals(label phi.Bytes) phi.Bytes {
+	if isLabel(label, "42CFRPart2") {
+		return part2Label
+	}
+	for _, c := range label {
+		if c <= ' ' || 'a' <= c && c <= 'z' {
+			return bytes.ToUpper(bytes.TrimSpace(label))
+		}
+	}
+	return label
 }
 
 func confidential(rank, rule int, e effect) match {
@@ -201,7 +217,7 @@ func confidential(rank, rule int, e effect) match {
 	return no
 }
 
-var substanceUse = phi.Bytes("SUD")
+var part2Label, substanceUse = phi.Bytes("42CFRPart2"), phi.Bytes("SUD")
 
 // sensitivity compares one label: the rule's own or one below it matches, one
 // above it may.
@@ -241,23 +257,59 @@ func classes(rule []string, f *extract.Facts) match {
 }
 
 // codes compares codes as written; an ICD-10 category stands for the codes
-// below it. A record without a code cannot be compared.
-func codes(rule []string, of []phi.Bytes) match {
+// below it. A record without a code cannot be compared, nor can one whose main
+// code says what kind of transaction it is, nor a code that differs by capitals
+// or by the point that claims leave out.
+func codes(rule []string, f *extract.Facts) match {
 	m := no
-	if len(of) == 0 {
+	if len(f.Codes) == 0 || slices.Contains(transactions, f.Dataset) {
 		m = unsure
 	}
 	for _, want := range rule {
 		if want == unclear {
 			m = max(m, unsure)
 		}
-		for _, code := range of {
+		for _, code := range f.Codes {
 			if string(code) == want || len(code) > len(want) && code[len(want)] == '.' && string(code[:len(want)]) == want {
 				return yes
+			}
+			if alike(want, code) {
+				m = unsure
 			}
 		}
 	}
 	return m
+}
+
+// transactions are the resource types whose main code tells nothing of the
+// services and diagnoses that they are about.
+var transactions = []string{"Account", "Claim", "ClaimResponse", "Encounter", "EpisodeOfCare", "ExplanationOfBenefit", "Invoice"}
+
+// alike tells whether a code may be the one that is wanted, or one below it,
+// but for capitals and points.
+func alike(want string, code phi.Bytes) bool {
+	fold := func(c byte) byte {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		return c
+	}
+	i := 0
+	for _, c := range code {
+		for i < len(want) && want[i] == '.' {
+			i++
+		}
+		switch {
+		case c == '.':
+		case i == len(want): // ICD-10: a category has three characters, what is below it follows a point
+			return i == 3 && want[0] > '9' && want[1] <= '9' || i > 3 && want[3] == '.'
+		case fold(c) != fold(want[i]):
+			return false
+		default:
+			i++
+		}
+	}
+	return i == len(want)
 }
 
 // data compares references: the very resource always matches; what refers to it
