@@ -25,11 +25,17 @@ func validDate(year, month, day int) int {
 	return 1
 }
 
-// isDateTime judges a FHIR dateTime or instant: with a time comes a zone.
+// isDateTime judges a FHIR dateTime or instant: with a time comes a zone. A FHIR
+// time, of any day, has none.
 func isDateTime(v []byte) bool {
 	n := dateLength(v)
-	if n == 0 || n == len(v) {
-		return n != 0
+	switch {
+	case n == 0 && len(v) > 9 && v[8] == '.':
+		return matchesForm(v[:8], "##:##:##") && len(v) <= 18 && digitsLength(v[9:]) == len(v)-9
+	case n == 0:
+		return matchesForm(v, "##:##:##")
+	case n == len(v):
+		return true
 	}
 	rest := v[n:]
 	if n != 10 || len(rest) < 7 || !matchesForm(rest[:6], "T##:##") {

@@ -225,7 +225,8 @@ func Boolean() Grammar {
 // dates declare it.
 func Date() Grammar { return decided(func(v []byte) bool { return dateLength(v) == len(v) }) }
 
-// DateTime is a Date, or one with a time and its zone (FHIR dateTime, instant).
+// DateTime is a Date, or one with a time and its zone (FHIR dateTime, instant),
+// or a time alone (FHIR time).
 func DateTime() Grammar { return decided(isDateTime) }
 
 // ProviderNumber is a National Provider Identifier with the right check digit.
