@@ -111,19 +111,43 @@ func namesAny(listed []string, named []phi.Bytes) bool {
 	return false
 }
 
-// holdsAny tells whether a set holds one of a record's codes, also where they
-// are in capitals only in the set.
+// holdsAny tells whether a set of bare codes holds one of a record's.
 func holdsAny(set *policies.CodeSet, codes []phi.Bytes) bool {
 	for _, code := range codes {
-		var capitals [32]byte // no code that has them is longer
-		for i, c := range code[:min(len(code), len(capitals))] {
-			if capitals[i] = c; 'a' <= c && c <= 'z' {
-				capitals[i] -= 'a' - 'A'
-			}
-		}
-		if set.Contains(string(code)) || len(code) <= len(capitals) && set.Contains(string(capitals[:len(code)])) {
+		var bare [64]byte // a longer one is made elsewhere
+		if set.Contains(string(appendBare(bare[:0], code))) {
 			return true
 		}
 	}
 	return false
+}
+
+// appendBare appends a code in capitals and without points: as claims write the
+// codes of ICD-10, and as these are compared with those of records.
+func appendBare[T ~[]byte | ~string](dst []byte, code T) []byte {
+	for i := range len(code) {
+		switch c := code[i]; {
+		case c == '.':
+		case 'a' <= c && c <= 'z':
+			dst = append(dst, c-('a'-'A'))
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+// bareCodes is a set with all its codes bare.
+func bareCodes(set policies.CodeSet) policies.CodeSet {
+	var parts []policies.CodeSet
+	bare := func(code string) string { return string(appendBare(nil, code)) }
+	set.Each(func(from, to string, deep bool) {
+		switch {
+		case !deep && from == to:
+			parts = append(parts, policies.Codes(bare(from)))
+		default:
+			parts = append(parts, policies.CodeRange(bare(from), bare(to)))
+		}
+	})
+	return policies.Union(parts...)
 }

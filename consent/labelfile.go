@@ -104,7 +104,7 @@ func (r *classifierReading) include(name, path, file string) {
 	r.c.files = append(r.c.files, ClassifierFile{file, sum})
 }
 
-// codes are those of the named value sets together with single ones.
+// codes are those of the named value sets together with single ones, bare.
 func (r *classifierReading) codes(path string, names, single []string) policies.CodeSet {
 	sets := []policies.CodeSet{policies.Codes(single...)}
 	for i, name := range names {
@@ -114,7 +114,7 @@ func (r *classifierReading) codes(path string, names, single []string) policies.
 		}
 		sets = append(sets, set)
 	}
-	return policies.Union(sets...)
+	return bareCodes(policies.Union(sets...))
 }
 
 func (r *classifierReading) label(label, path string, f *labelFile) {

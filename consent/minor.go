@@ -86,7 +86,8 @@ func (d *Decider) sign(t *tally, n *directive, number uint32, part2Record bool) 
 
 // minorControls is the part of step 5 that is about minors who control the
 // release of their own records (docs/consent.md, Minors). It binds wherever a
-// consent is asked for, be it under Part 2 alone (42 CFR 2.14).
+// consent is asked for, be it under Part 2 alone (42 CFR 2.14), where no other
+// ground stands for it.
 func (d *Decider) minorControls(t *tally, s Subject, f *extract.Facts) (r extract.ReasonSet) {
 	if d.minors == nil {
 		return 0

@@ -135,8 +135,12 @@ func (rs *Restrictions) add(r restriction) {
 }
 
 // concerns tells whether the restriction is towards the recipient. One that
-// names nobody is towards everybody.
+// names nobody is towards everybody; one that cannot be understood may be
+// towards anybody, since a cell may have slipped into the next column.
 func (r *restriction) concerns(names map[string]match) match {
+	if len(r.why) > 0 {
+		return unsure
+	}
 	m, named := no, false
 	for _, towards := range []string{r.recipient, r.plan} {
 		if towards != "" {
@@ -159,7 +163,7 @@ func (r *restriction) covers(f *extract.Facts) match {
 		m = min(m, r.ofEncounter(f))
 	}
 	if r.service != "" {
-		m = min(m, holds(f.Codes, string(r.service)))
+		m = min(m, codes([]string{string(r.service)}, f))
 	}
 	if r.from != extract.NoDay || r.to != anyDayTo {
 		m = min(m, within(f.Date, r.from, r.to))
@@ -191,19 +195,6 @@ func isPlainID(id []byte) bool {
 		}
 	}
 	return true
-}
-
-// holds tells whether a record has a code; one without codes may.
-func holds(codes []phi.Bytes, code string) match {
-	for _, c := range codes {
-		if string(c) == code {
-			return yes
-		}
-	}
-	if len(codes) == 0 {
-		return unsure
-	}
-	return no
 }
 
 // within tells whether a date lies in from … to.

@@ -124,7 +124,7 @@ func (s *situation) consented(o *opinion, r *record, patient string, steps bindi
 		expired, revoked = expired || d.lapsed == "expired", revoked || d.lapsed == "revoked"
 	}
 	s.weigh(o, steps, ground, part2Ground || s.otherGround(), perhaps, expired, revoked)
-	if steps.consent || !s.otherGround() || open("N2") {
+	if steps.consent || !s.otherGround() {
 		s.controlled(o, r, patient, grounds)
 	}
 }

@@ -189,10 +189,8 @@ func (s *situation) restricted(o *opinion, r *record, patient string, steps bind
 		if s.person(paper["subject"]) != patient || !binds || ended && !garbled {
 			continue
 		}
-		if garbled && (towards != no || !open("R1")) {
-			o.because("restriction-indeterminate")
-		}
 		if garbled {
+			o.because("restriction-indeterminate")
 			continue
 		}
 		match := both(towards, both(sameEncounter(paper, r), sameService(paper, r)))
@@ -387,14 +385,11 @@ func following(day string) string {
 	return at.AddDate(0, 0, 1).Format("2006-01-02")
 }
 
-// sharedMember: one id for two people, on whatever days.
+// sharedMember: one id for two people, on whatever days. A row in doubt takes
+// nothing from one that can be told.
 func (s *situation) sharedMember(patient string, ids map[string]bool) bool {
-	sure := doubt
-	if open("F1") {
-		sure = yes
-	}
 	return slices.ContainsFunc(s.members, func(other row) bool {
-		return other["member_id"] != "" && ids[other["member_id"]] && s.shows(other) >= sure && s.person(other["subject"]) != patient
+		return other["member_id"] != "" && ids[other["member_id"]] && s.shows(other) == yes && s.person(other["subject"]) != patient
 	})
 }
 

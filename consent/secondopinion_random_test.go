@@ -9,27 +9,6 @@ import (
 	"testing"
 )
 
-// disputed are the differences between the engine and the rules that are known
-// and not mended yet: random worlds leave them out or follow, and a case of the suite
-// that holds after all must be taken off the list.
-var disputed = map[string][]string{
-	"C1": {"an ICD-10 code without its point is the one with it"},
-	"F1": nil, // a Coverage in doubt with the member id of somebody else
-	"N2": nil, // a minor's record that rests on another ground than consent: the engine binds the rule, the text does not
-	"R1": nil, // a restriction that cannot be understood, and names another recipient
-}
-
-func isDisputed(name string) bool {
-	for _, cases := range disputed {
-		if slices.Contains(cases, name) {
-			return true
-		}
-	}
-	return false
-}
-
-func open(number string) bool { _, is := disputed[number]; return is }
-
 // dice makes random worlds; the same seed makes the same world.
 type dice struct{ *rand.Rand }
 
@@ -220,11 +199,7 @@ func (d dice) classifier(s *situation) {
 		list, _ := s.clinic["classifier"].([]any)
 		s.clinic["classifier"] = append(list, c)
 	}
-	codes := []any{"F11..F19", "H0015"}
-	if !open("C1") {
-		codes = append(codes, "Z71.41", "Z7142")
-	}
-	declare("SUD", codes, []any{"75626-2", "K70*"}, []any{"Organization/recovery"})
+	declare("SUD", []any{"F11..F19", "H0015", "Z71.41", "Z7142"}, []any{"75626-2", "K70*"}, []any{"Organization/recovery"})
 	if d.chance(60) {
 		declare("ETHUD", []any{"F10*"}, []any{"75626-2"}, []any{"Practitioner/p7"})
 	}

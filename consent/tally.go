@@ -57,7 +57,10 @@ func (d *Decider) consent(s Subject, f *extract.Facts, part2 bool) (extract.Reas
 		return t.reasons, 0
 	}
 	reasons, relied := d.conclude(&t, part2)
-	return reasons | d.minorControls(&t, s, f), relied
+	if d.steps.Consent || d.ground == nil {
+		reasons |= d.minorControls(&t, s, f)
+	}
+	return reasons, relied
 }
 
 // optsOut tells whether a directive keeps a person out of de-identified data
