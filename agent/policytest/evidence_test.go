@@ -40,12 +40,16 @@ func TestEvidenceStandsInTheDecisionIndex(t *testing.T) {
 	judged := map[string]bool{}
 	for b := drop.books["decision-index"].Bytes(); len(b) > 0; {
 		size, n := binary.Uvarint(b[1:])
-		b = b[1+n:]
+		what, entry := b[0], b[1+n:][:size]
+		b = b[1+n+int(size):]
+		if what != build.DecisionRecord && what != build.DecisionPart2 {
+			continue
+		}
 		var f extract.Facts
-		if _, err := consent.ReadFacts(b[:size], &f); err != nil {
+		if _, err := consent.ReadFacts(entry, &f, consent.NewPeople()); err != nil {
 			t.Fatal(err)
 		}
-		judged[string(f.ID)], b = true, b[size:]
+		judged[string(f.ID)] = true
 	}
 	for _, id := range []string{"e2", "second", "panel", "asked"} {
 		if !judged[id] {
