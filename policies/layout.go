@@ -368,6 +368,28 @@ func (f *LaidOut) Totalled(field string) int {
 	return slices.IndexFunc(f.Columns, func(c Column) bool { return c.From == field && c.Codes == nil && c.Date == "" })
 }
 
+// adds says for the proof what stands in the files beside released values.
+func (l *Layout) adds() string {
+	var texts, parts []string
+	for _, f := range l.Files {
+		for _, c := range f.Columns {
+			if c.Text != "" {
+				texts = append(texts, f.Dataset+"."+c.Name)
+			}
+		}
+		for what, cells := range map[string][]Column{"header": f.Header, "trailer": f.Trailer} {
+			if cells != nil {
+				parts = append(parts, "a "+what+" of "+f.Dataset)
+			}
+		}
+	}
+	slices.Sort(parts)
+	if texts != nil {
+		parts = append([]string{"the same in every row: " + strings.Join(texts, ", ")}, parts...)
+	}
+	return "the released fields by the layout " + l.Title + strings.Join(append([]string{""}, parts...), "; ")
+}
+
 // laidOut checks what only the classes of fields tell of a layout.
 func (c *checking) laidOut() {
 	l := c.Layout

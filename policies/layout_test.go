@@ -1,10 +1,15 @@
 package policies
 
 import (
+	"bytes"
+	"encoding/csv"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/posternhealth/postern/extract"
 )
@@ -184,4 +189,227 @@ func TestWrongLayouts(t *testing.T) {
 			t.Errorf("%s: got %v\nwant %s", c.name, err, c.want)
 		}
 	}
+}
+
+// A released dataset that the layout has no file for, and one that is FHIR.
+func TestLayoutsWithoutAFile(t *testing.T) {
+	text, err := os.ReadFile(layoutPolicy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := strings.Replace(string(text), "output:", `  visits:
+    fields:
+      kind: {do: keep, because: x}
+  Patient:
+    fields:
+      gender: {do: keep, because: x}
+output:`, 1)
+	env := layoutEnv(t)
+	env.Unbuilt = false
+	for content, want := range map[string]string{
+		plainLayout: "output.layout: the layout supplemental does not say how visits becomes a file",
+		plainLayout + "  visits:\n    columns:\n      k: {from: kind}\n      r: {row_key: yes}\n": "output.layout: a layout of FHIR resources cannot be carried out",
+		"": "supplemental.yaml: the policy's folder",
+	} {
+		p, err := parse(layoutPolicy, []byte(both), env, func(name string) ([]byte, error) {
+			if name == "layouts/supplemental.yaml" {
+				if content == "" {
+					return nil, os.ErrPermission
+				}
+				return []byte(content), nil
+			}
+			return os.ReadFile(filepath.Join("testdata/layout", name))
+		})
+		if err == nil {
+			_, err = Check(p, env)
+		}
+		if content == "" {
+			want = "permission denied"
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+// The engine alone knows neither tables nor, of other datasets, schemas; it
+// refuses no layout for it.
+func TestLayoutsAlone(t *testing.T) {
+	for _, schemas := range []map[string]*extract.Schema{testEnv(t).Schemas, {}} {
+		env := Env{Schemas: schemas, Alone: true, Today: day("2026-12-01")}
+		p, err := Load(layoutPolicy, env)
+		if err == nil {
+			_, err = Check(p, env)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What the proof and the explanation say of a layout.
+func TestLayoutInTheProof(t *testing.T) {
+	p, err := laid(t, plainLayout+"      z: {constant: A}\n    trailer: [rows, sum of total_score]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, err := Check(p, layoutEnv(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(proof.String()), " ")
+	for _, want := range []string{
+		"supplemental: the released fields by the layout t; the same in every row: scores.z; a trailer of scores",
+		"scores.tin: from a table of the clinic's, by another column of the row; scores.member_id: from the recipient's own roster",
+	} {
+		if !strings.Contains(text, want) && !strings.Contains(text, strings.Join([]string{want[strings.LastIndex(want, "; ")+2:], want[:strings.Index(want, "; ")]}, "; ")) {
+			t.Errorf("the proof does not say %q:\n%s", want, proof)
+		}
+	}
+}
+
+// Only what tells more than before is a widening.
+func TestLayoutsCompared(t *testing.T) {
+	year := strings.Replace(plainLayout, "f: {from: service_date}", "f: {from: service_date, date: YYYY}", 1)
+	coarse := strings.Replace(plainLayout, "c: {from: sex}", "c: {from: sex, map: {female: F}, else: X}", 1)
+	finer := strings.Replace(coarse, "{female: F}", "{female: F, male: M}", 1)
+	other := strings.NewReplacer("a: {", "other: {", "bar", "tab", "f: {from: service_date}", "f: {from: service_date, date: M/D/YYYY}").Replace(plainLayout)
+	twice := strings.Replace(year, "h: {", "g2: {from: service_date}\n      h: {", 1)
+	for _, c := range []struct{ name, old, new, widens string }{
+		{"another layout of the same", plainLayout, other, ""},
+		{"a year, then a day", year, plainLayout, "form service_date"},
+		{"a day, then a year", plainLayout, year, ""},
+		{"a column more that tells the day", year, twice, "form service_date"},
+		{"a finer map", coarse, finer, "form sex"},
+		{"a coarser map", finer, coarse, ""},
+		{"no map any more", finer, plainLayout, "form sex"},
+	} {
+		old, err := laid(t, c.old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		is, err := laid(t, c.new)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := Compare(old, is, layoutEnv(t), layoutEnv(t))
+		if got := brief(found.Widens); got != c.widens {
+			t.Errorf("%s: widens %q, want %q", c.name, got, c.widens)
+		}
+		if strings.Join(found.Also, "; ") != "columns of the layout" {
+			t.Errorf("%s: also changed: %v", c.name, found.Also)
+		}
+	}
+	// Looked up by another column is another value; a layout instead of csv is none.
+	old, err := laid(t, plainLayout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	by, err := laid(t, plainLayout, "by: provider_npi", "by: encounter_id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := brief(Compare(old, by, layoutEnv(t), layoutEnv(t)).Widens); got != "field tin" {
+		t.Errorf("by another column: %s", got)
+	}
+	plain, err := laid(t, "", "layout: supplemental", "layout: csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := Compare(plain, old, layoutEnv(t), layoutEnv(t)); len(c.Widens)+len(c.Narrows) != 0 {
+		t.Errorf("a layout of the same: %v", c)
+	}
+}
+
+// Cells are read again by encoding/csv, as by any reader of RFC 4180.
+func TestCellsAsAnotherReaderSeesThem(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := &Layout{Delimiter: rapid.SampledFrom([]byte(",|\t;")).Draw(t, "delimiter"), Quotes: rapid.SampledFrom([]string{WhereNeeded, Always, Never}).Draw(t, "quotes"), LineEnd: "\r\n"}
+		texts := rapid.SliceOfN(rapid.StringOf(rapid.SampledFrom([]rune("ab,|;\"é \n\t"))), 1, 4).Draw(t, "cells")
+		cells := make([]Column, len(texts))
+		cells[0].alone = len(cells) == 1
+		line, err := l.Line(nil, cells, texts)
+		all := strings.Join(texts, "")
+		cannot := strings.ContainsAny(all, "\n\t") || l.Quotes == Never && (strings.ContainsAny(all, string(rune(l.Delimiter))+`"`) || all == "" && len(texts) == 1)
+		if (err != nil) != cannot {
+			t.Fatalf("%q: %v", texts, err)
+		}
+		if err != nil {
+			return
+		}
+		reader := csv.NewReader(bytes.NewReader(line))
+		reader.Comma = rune(l.Delimiter)
+		if got, err := reader.Read(); err != nil || !slices.Equal(got, texts) {
+			t.Fatalf("%q reads as %q: %v", line, got, err)
+		}
+	})
+}
+
+func TestFixedWidths(t *testing.T) {
+	l := &Layout{ASCII: true, LineEnd: "\n", Name: "x"}
+	for _, c := range []struct {
+		value string
+		c     Column
+		want  string
+	}{
+		{"ab", Column{Width: 4}, "ab  "},
+		{"ab", Column{Width: 4, Right: true}, "  ab"},
+		{"7", Column{Width: 3, Right: true, Zeros: true}, "007"},
+		{"", Column{Width: 3, Right: true, Zeros: true}, "   "},
+		{"abcd", Column{Width: 4}, "abcd"},
+		{"abcde", Column{Width: 4}, "is longer than the width of 4"},
+		{"-7", Column{Width: 4, Right: true, Zeros: true}, "is not of digits only, so zeros cannot stand before it"},
+		{"é", Column{Width: 4}, "is not in ASCII"},
+		{"a\rb", Column{Width: 4}, "holds a control character or a line end"},
+		{"a\x7fb", Column{Width: 4}, "holds a control character or a line end"},
+	} {
+		got, why := l.Append(nil, []byte(c.value), &c.c)
+		if why != "" {
+			got = []byte(why)
+		}
+		if string(got) != c.want {
+			t.Errorf("%q: %q, want %q", c.value, got, c.want)
+		}
+	}
+	file := &LaidOut{Header: []Column{{Text: "H", Width: 3}, {Text: "I", Width: 1}}}
+	if head, err := l.Head(file); err != nil || string(head) != "H  I\n" {
+		t.Errorf("head %q, %v", head, err)
+	}
+	marked := &Layout{Delimiter: ',', Quotes: Always, LineEnd: "\r\n", BOM: true}
+	if head, err := marked.Head(file); err != nil || string(head) != "\ufeff\"H\",\"I\"\r\n" {
+		t.Errorf("head %q, %v", head, err)
+	}
+	if head, err := marked.Head(new(LaidOut)); err != nil || string(head) != "\ufeff" {
+		t.Errorf("head %q, %v", head, err)
+	}
+	if marked.File("none") != nil {
+		t.Error("a file of no dataset")
+	}
+}
+
+// Whatever stands in a layout, loading it ends, and what is right can be written.
+func FuzzLayout(f *testing.F) {
+	for _, seed := range []string{plainLayout, fixedLayout, strings.Replace(plainLayout, "encoding: ascii", "encoding: utf-8\nbom: yes", 1), "postern: layout/v1\n", "files: {scores: {columns: {a: {from: x, map: {}}}, header: [a], trailer: [rows]}}", "a: ["} {
+		f.Add(seed)
+	}
+	text, err := os.ReadFile(layoutPolicy)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, layout string) {
+		p, err := parse(layoutPolicy, text, Env{}, func(name string) ([]byte, error) {
+			if strings.HasPrefix(name, "layouts/") {
+				return []byte(layout), nil
+			}
+			return []byte("text"), nil
+		})
+		if err != nil {
+			return
+		}
+		for i := range p.Layout.Files {
+			if _, err := p.Layout.Head(&p.Layout.Files[i]); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }

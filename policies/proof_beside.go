@@ -200,6 +200,9 @@ func tellsOfLayout(p *Policy) string {
 	if p.Standard == Aggregate {
 		answer = layouts + ": the names of the dimensions and what is shown, and nothing else"
 	}
+	if p.Layout != nil {
+		answer = layouts + ": " + p.Layout.adds()
+	}
 	if names := p.fieldsThat(doing(Constant)); names != "" {
 		answer += "; the same in every row: " + names
 	}
@@ -254,9 +257,15 @@ func tellsOfLookUps(p *Policy) string {
 			sets = append(sets, name)
 		}
 	}
-	if looked := p.fieldsThat(func(f *Field) bool { input, _, ok := strings.Cut(f.From, "."); return ok && p.isInput(input) }); looked != "" {
-		parts = append(parts, looked+": from the recipient's own roster")
+	for says, by := range map[string]bool{": from the recipient's own roster": false, ": from a table of the clinic's, by another column of the row": true} {
+		if looked := p.fieldsThat(func(f *Field) bool {
+			input, _, ok := strings.Cut(f.From, ".")
+			return ok && p.isInput(input) && by == (f.By != "")
+		}); looked != "" {
+			parts = append(parts, looked+says)
+		}
 	}
+	slices.Sort(parts)
 	if mapped != "" {
 		parts = append(parts, mapped+": from codes to codes of an included file")
 	}

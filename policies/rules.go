@@ -126,9 +126,10 @@ func (p *Policy) hasNoRowKey(say saying) {
 }
 
 // looksNothingUp refuses roster columns: they hold the health plan's own numbers.
+// Those of tables are judged by their classes.
 func (p *Policy) looksNothingUp(say saying) {
 	p.eachField(func(path string, f *Field) {
-		if input, _, ok := strings.Cut(f.From, "."); ok && p.isInput(input) {
+		if input, _, ok := strings.Cut(f.From, "."); ok && f.By == "" && p.isInput(input) {
 			form := forms[p.Standard]
 			say(path+".from", "remove the field; do: code gives the rows of one person a common code",
 				"a look-up in a roster gives a member's own number (%s%s)", form.law, letterOf(form.names, extract.MemberNumber))

@@ -63,6 +63,9 @@ func (r *Run) cellGrammar(release *policies.Release, f *policies.Field, schema *
 		}
 		input, column, ok := strings.Cut(f.From, ".")
 		if table := r.LookUps[input]; f.By != "" && table != nil {
+			if r.Policy.Standard != policies.Identified && f.Class != extract.ProviderKey {
+				return r.keptGrammar(f.Class, false)
+			}
 			return gate.Listed(table.values(column)...), nil
 		}
 		if r.Policy.Standard != policies.Identified {

@@ -12,7 +12,6 @@ type Grammar struct {
 	judge  func(g *Gate, v []byte) string // the rule that stops v, "" for none
 	values []string                       // of a closed set
 	own    []Kind                         // of identifiers that leave, of the row's own subject
-	scans  bool                           // it looks for what else is in the value
 	always bool                           // a layout has a value here in every row
 	width  int                            // of a layout without delimiter
 }
@@ -64,7 +63,7 @@ func System(known ...string) Grammar { return uriOr(known, (*Gate).judgeSystem) 
 
 func uriOr(known []string, other func(*Gate, []byte) string) Grammar {
 	listed := among(known)
-	return Grammar{scans: true, values: known, judge: func(g *Gate, v []byte) string {
+	return Grammar{values: known, judge: func(g *Gate, v []byte) string {
 		if listed(v) {
 			return ""
 		}
@@ -79,7 +78,7 @@ func uriOr(known []string, other func(*Gate, []byte) string) Grammar {
 // CodeToken is one code of a published code system, at most 64 visible ASCII
 // characters without those of quotation, mark-up and lists; it is scanned.
 func CodeToken() Grammar {
-	return Grammar{scans: true, judge: func(g *Gate, v []byte) string {
+	return Grammar{judge: func(g *Gate, v []byte) string {
 		if len(v) > longestCode || !madeOf(v, inCode) {
 			return RuleGrammar
 		}
@@ -91,7 +90,7 @@ func CodeToken() Grammar {
 // 64 bytes: what a clinic's column of class race, language or unit holds. It is
 // scanned.
 func Term() Grammar {
-	return Grammar{scans: true, judge: func(g *Gate, v []byte) string {
+	return Grammar{judge: func(g *Gate, v []byte) string {
 		if len(v) > longestCode {
 			return RuleGrammar
 		}
@@ -101,14 +100,14 @@ func Term() Grammar {
 
 // Any is any string; all of it is scanned.
 func Any() Grammar {
-	return Grammar{scans: true, judge: func(g *Gate, v []byte) string { return g.scan(v, prose) }}
+	return Grammar{judge: func(g *Gate, v []byte) string { return g.scan(v, prose) }}
 }
 
 // Number is a decimal between two bounds, both allowed. One of seven digits and
 // more, which could be somebody's identifier within wide bounds, is held
 // against the row's own subject.
 func Number(min, max float64, integer bool) Grammar {
-	return Grammar{scans: true, judge: func(g *Gate, v []byte) string {
+	return Grammar{judge: func(g *Gate, v []byte) string {
 		if len(v) > 18 || numberLength(v) != len(v) || integer && bytes.ContainsAny(v, ".eE") {
 			return RuleGrammar
 		}
@@ -280,7 +279,7 @@ func ownIf(part func(v []byte) ([]byte, bool), as ...Kind) Grammar {
 // Reference is "TYPE/ID" of one of these types, the id scanned like a code.
 func Reference(resourceTypes ...string) Grammar {
 	listed := among(resourceTypes)
-	return Grammar{scans: true, judge: func(g *Gate, v []byte) string {
+	return Grammar{judge: func(g *Gate, v []byte) string {
 		kind, id, _ := bytes.Cut(v, slash)
 		if !listed(kind) || !isID(id) {
 			return RuleGrammar

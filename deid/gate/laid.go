@@ -3,6 +3,7 @@ package gate
 import (
 	"bytes"
 	"slices"
+	"time"
 	"unicode/utf8"
 )
 
@@ -182,7 +183,7 @@ func Count() Grammar {
 // Sum is a decimal number as it is written without an exponent, and never missing.
 func Sum() Grammar {
 	g := decided(func(v []byte) bool {
-		return numberLength(v) == len(v) && !bytes.ContainsAny(v, "eE")
+		return len(v) > 0 && numberLength(v) == len(v) && !bytes.ContainsAny(v, "eE")
 	})
 	g.always = true
 	return g
@@ -202,22 +203,20 @@ func ZeroFilled(width int, of Grammar) Grammar {
 		if len(v) != width || digitsLength(v) != len(v) {
 			return RuleGrammar
 		}
-		first, passes := "", false
-		for {
-			rule := of.judge(g, v)
-			passes = passes || rule == ""
-			if first == "" {
-				first = rule
+		stopped := RuleGrammar
+		for at := range v {
+			last := at == len(v)-1 || v[at] != '0'
+			switch rule := of.judge(g, v[at:]); {
+			case rule == "":
+				stopped = ""
+			case rule != RuleGrammar && rule != RuleNotOwn && (at == 0 || last): // a scan has found something
+				return rule
 			}
-			if len(v) == 1 || v[0] != '0' {
+			if last {
 				break
 			}
-			v = v[1:]
 		}
-		if passes && (!of.scans || first == "") {
-			return ""
-		}
-		return first
+		return stopped
 	}
 	return whole
 }
@@ -262,7 +261,7 @@ func readDate(form string, v []byte) (digits [8]byte, ok bool) {
 	if form == "M/D/YYYY" {
 		shape = shortShape(v)
 	}
-	if shape == "" || len(v) != len(shape) {
+	if len(shape) < len("0123") || len(v) != len(shape) {
 		return digits, false
 	}
 	for i := range v {
@@ -277,8 +276,13 @@ func readDate(form string, v []byte) (digits [8]byte, ok bool) {
 			digits[at-'0'] = v[i]
 		}
 	}
-	iso := [10]byte{digits[0], digits[1], digits[2], digits[3], '-', digits[4], digits[5], '-', digits[6], digits[7]}
-	return digits, dateLength(iso[:]) == len(iso)
+	n := 0
+	for _, c := range digits {
+		n = n*10 + int(c-'0')
+	}
+	year, month, day := n/10000, n/100%100, n%100
+	date := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC)
+	return digits, year > 0 && int(date.Month()) == month && date.Day() == day
 }
 
 // shortShape is the shape of a date whose month and day have no leading zeros.

@@ -37,6 +37,9 @@ func TestExplainSays(t *testing.T) {
 		{"self-pay binds a health plan", plan, nil, "forbid us to tell a health plan", ""},
 		{"and nobody else", care, nil, "Ask us for a restriction.", "health plan of it"},
 		{"a combination without a line", care, func(p *policies.Policy, env *policies.Env) { env.Recipients[p.Recipient] = "registry" }, "nothing leaves at all", "Say no."},
+		{"a layout", plan, func(p *policies.Policy, _ *policies.Env) {
+			p.Layout = &policies.Layout{Title: "Supplemental data, 2026"}
+		}, "It leaves as the recipient's own layout, Supplemental data, 2026.", "tables"},
 		{"an authorization", plan, func(p *policies.Policy, _ *policies.Env) {
 			p.Basis, p.People.General = "45 CFR 164.508", policies.DenyWithout
 		}, "who have authorized it", "has decided nothing"},

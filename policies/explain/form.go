@@ -15,6 +15,9 @@ func (e *explaining) delivery() {
 	e.section("In which form")
 	o := &e.Output
 	text := layoutWords(o.Layout)
+	if e.Layout != nil {
+		text = "the recipient's own layout, " + e.Layout.Title
+	}
 	if o.Also != "" {
 		text += ", and also " + layoutWords(o.Also)
 	}
