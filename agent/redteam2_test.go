@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -28,5 +29,40 @@ func TestDenialInOtherCapitalsBeforeDelivery(t *testing.T) {
 	}
 	if names := h.inbox(scores, 1); len(names) > 0 {
 		t.Errorf("the recipient has %v", names)
+	}
+}
+
+// What restricts a visit restricts the visits that are part of it, in the run
+// and before delivery.
+func TestPartOfARestrictedVisitStays(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 60})
+	h.run(treatment, agent.RunOptions{})
+	var visit struct {
+		ID      string
+		Subject struct{ Reference string }
+	}
+	for _, line := range h.drop(treatment, 1).rows() {
+		if strings.Contains(line, `"resourceType":"Encounter"`) {
+			h.must(json.Unmarshal([]byte(line), &visit))
+			break
+		}
+	}
+	if visit.ID == "" {
+		t.Fatal("no visit was released")
+	}
+	h.edit("extract/fhir/Encounter.ndjson", `"id":"`+visit.ID+`",`, `"id":"`+visit.ID+`","partOf":{"reference":"Encounter/the-whole"},`)
+	h.deliver(treatment)
+	h.run(treatment, agent.RunOptions{})
+	if !has(h.drop(treatment, 2), visit.ID) {
+		t.Fatal("a part of a visit that nobody restricted stays")
+	}
+	h.add(restrictCSV, strings.TrimPrefix(visit.Subject.Reference, "Patient/")+",agreed,,,the-whole,,,,,")
+	if done := h.deliver(treatment); len(done) != 1 || done[0].State != "voided" || done[0].Reason != "restriction-agreed" {
+		t.Errorf("delivery: %+v", done)
+	}
+	h.run(treatment, agent.RunOptions{})
+	if has(h.drop(treatment, 3), visit.ID) {
+		t.Error("a part of a restricted visit leaves")
 	}
 }

@@ -63,6 +63,7 @@ type Tables struct {
 	Rosters      map[string]*Roster
 	Programs     *Programs
 	Encounters   *Encounters
+	Parts        Parts
 }
 
 // Decision is the answer about one record. No reason means that it may leave.
@@ -273,7 +274,7 @@ func (d *Decider) restrictions(s Subject, f *extract.Facts) (r extract.ReasonSet
 			continue
 		}
 		n := &rs.list[i-1]
-		switch covers := min(d.bound[i-1], n.covers(f)); {
+		switch covers := min(d.bound[i-1], d.tables.Parts.covers(n, f)); {
 		case covers == unsure:
 			r = r.With(extract.RestrictionIndeterminate)
 		case covers == yes && n.kind == selfPay:

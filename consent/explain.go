@@ -49,7 +49,7 @@ func (d *Decider) Explain(f *extract.Facts, part2Record bool) (x Explanation) {
 		x.Directives = append(x.Directives, heard...)
 		for _, i := range d.RestrictionsOf(s) {
 			said := Nothing
-			switch min(d.bound[i], d.tables.Restrictions.list[i].covers(f)) {
+			switch min(d.bound[i], d.tables.Parts.covers(&d.tables.Restrictions.list[i], f)) {
 			case yes:
 				said = Denies
 			case unsure:

@@ -99,6 +99,7 @@ type clues struct {
 	visits   []visitClue
 	starts   []startClue
 	links    [][2][2]int // two ids of people who are said to be one
+	parts    [][2][2]int // an encounter, and the one of which it is part
 	unowned  []uint64    // records about no patient, by deid.RefHash
 	evidence []identity
 }
@@ -144,7 +145,7 @@ func (w *indexWorker) work(chunk *extract.Chunk, old *clues) (*clues, error) {
 		c = &clues{datasets: map[string]int64{}}
 	}
 	clear(c.datasets)
-	*c = clues{datasets: c.datasets, ids: c.ids[:0], arena: c.arena[:0], people: c.people[:0], values: c.values[:0], visits: c.visits[:0], starts: c.starts[:0], links: c.links[:0], unowned: c.unowned[:0], evidence: c.evidence[:0]}
+	*c = clues{datasets: c.datasets, ids: c.ids[:0], arena: c.arena[:0], people: c.people[:0], values: c.values[:0], visits: c.visits[:0], starts: c.starts[:0], links: c.links[:0], parts: c.parts[:0], unowned: c.unowned[:0], evidence: c.evidence[:0]}
 	w.last = w.last[:0]
 	if x := w.run.index; w.again && chunk.Index < len(x.plain) && x.plain[chunk.Index].n > 0 { // nothing in it begins a window
 		c.records = x.plain[chunk.Index].n
@@ -196,6 +197,9 @@ func (w *indexWorker) note(c *clues) {
 		w.noteStart(c, rec.Facts.Subjects[0])
 	}
 	if rec.Dataset == "Encounter" {
+		if whole, is := consent.PartOf(rec); is {
+			c.parts = append(c.parts, [2][2]int{c.put(rec.Facts.ID), c.put(whole)})
+		}
 		if met, ok := w.run.Tables.Encounters.Weigh(&rec.Facts); ok {
 			for _, patient := range rec.Facts.Subjects {
 				c.visits = append(c.visits, visitClue{c.put(rec.Facts.ID), c.put(patient), met})
@@ -358,6 +362,16 @@ func (r *Run) merge(finder *duplicateFinder, base int64, c *clues) error {
 		if a, b := x.people.Intern(c.get(l[0])), x.people.Intern(c.get(l[1])); a != b { // not yet merged
 			x.people.Link(a)
 			x.people.Link(b)
+		}
+	}
+	for _, p := range c.parts {
+		part, whole := c.get(p[0]), c.get(p[1])
+		if r.Tables.Parts == nil {
+			r.Tables.Parts = consent.Parts{}
+		}
+		r.Tables.Parts.Add(part, whole)
+		if err := r.books.decision(DecisionPart, consent.AppendPart(nil, part, whole)); err != nil {
+			return err
 		}
 	}
 	for _, v := range c.visits {
