@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/agent/demo"
 	"github.com/posternhealth/postern/internal/synthetic"
 )
 
@@ -87,5 +89,86 @@ func TestLayoutsToTheByte(t *testing.T) {
 		if got := strings.Join(totals, "; "); got != c.totals {
 			t.Errorf("%s: totals %s", c.exchange, got)
 		}
+	}
+}
+
+// A record whose value does not fit is rejected, said by place and column, and
+// the file is what it would be without it; over the tolerance nothing is sent.
+func TestLayoutsReject(t *testing.T) {
+	t.Parallel()
+	h := layoutHouse(t)
+	h.add("typed/extract/scores.csv", "S-1006,p1,e19,2026-05-02,72109-2,3,final,1234567893,O'Brien,Maeve,1984-11-30,female")
+	h.approve("pro-cm")
+	_, err := h.agent.Run(context.Background(), "pro-cm", agent.RunOptions{AsOf: demo.AsOf()})
+	if classOf(err) != agent.Unbalanced {
+		t.Errorf("over the tolerance: %v", err)
+	}
+	policy := h.read("typed/policies/pro-cm.yaml")
+	h.write("typed/policies/pro-cm.yaml", policy+"tolerate: {rejected: 20%}\n")
+	outcome := h.run("pro-cm", agent.RunOptions{})
+	if len(outcome.Rejected) != 1 || outcome.Rejected[0].Place != "scores.csv:7" || outcome.Rejected[0].Reason != "schema" ||
+		outcome.Rejected[0].Detail != "column PRO_MEASURE_NAME of the layout: the value is none of those that the layout maps" {
+		t.Errorf("rejected: %+v", outcome.Rejected)
+	}
+	want, err := os.ReadFile(filepath.Join("..", "testdata", "layouts", "pro_cm.txt"))
+	h.must(err)
+	d := h.drop("pro-cm", outcome.Number)
+	if first := d.book["parts"].([]any)[0].(map[string]any)["name"].(string); string(d.parts[first]) != string(want) {
+		t.Errorf("got\n%s", d.parts[first])
+	}
+}
+
+// A table is a protective input: what is wrong with it stops the exchange, and
+// its schema is a part of what approvers sign.
+func TestTablesAreGuarded(t *testing.T) {
+	t.Parallel()
+	h := layoutHouse(t)
+	h.approve("ny-member")
+	run := func() error {
+		_, err := h.agent.Run(context.Background(), "ny-member", agent.RunOptions{AsOf: demo.AsOf(), DryRun: true})
+		return err
+	}
+	h.must(run())
+	right := h.read("typed/inputs/practices.csv")
+	for name, text := range map[string]string{
+		"a key that stands twice": right + "1234567893,111111111\n",
+		"no key":                  right + ",111111111\n",
+		"another column":          strings.Replace(right, "tin", "ein", 1),
+		"cut short":               strings.TrimSuffix(right, "\n"),
+	} {
+		h.write("typed/inputs/practices.csv", text)
+		if err := run(); classOf(err) != agent.StaleInput || strings.Contains(err.Error(), "111111111") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	h.write("typed/inputs/practices.csv", right)
+	h.write("typed/schemas/practices.json", strings.Replace(h.read("typed/schemas/practices.json"), `"tin", "class": "provider-key"`, `"tin", "class": "code"`, 1))
+	if _, err := h.agent.Run(context.Background(), "ny-member", agent.RunOptions{AsOf: demo.AsOf()}); classOf(err) != agent.PolicyRefused {
+		t.Errorf("a schema that nobody has approved: %v", err)
+	}
+	config := h.read("postern.yaml")
+	for _, c := range [][2]string{{", schema: typed/schemas/practices.json", ""}, {"{kind: roster, file: typed", "{kind: roster, schema: x.json, file: typed"}} {
+		h.write("postern.yaml", strings.Replace(config, c[0], c[1], 1))
+		if _, err := agent.LoadConfig(filepath.Join(h.dir, "postern.yaml")); err == nil || !strings.Contains(err.Error(), "write schema: FILE for an input of kind table, and for no other") {
+			t.Errorf("%s: %v", c[1], err)
+		}
+	}
+}
+
+// The engine alone lays out, too, with header and trailer; what it would look
+// up stays empty.
+func TestFilterLaysOut(t *testing.T) {
+	t.Parallel()
+	h := layoutHouse(t)
+	want, err := os.ReadFile(filepath.Join("..", "testdata", "layouts", "hedis-supplemental.csv"))
+	h.must(err)
+	text := strings.NewReplacer("\nAC0000417,", "\n,", "\nAC0000988,", "\n,", "\nAC0012345678,", "\n,", "\nAC77,", "\n,", ",061234567,", ",,", ",987654321,", ",,").Replace(string(want))
+	var got strings.Builder
+	f := agent.Filter{Policy: filepath.Join(h.dir, "typed/policies/hedis-supplemental.yaml"), Dataset: "scores", Schema: filepath.Join(h.dir, "typed/schemas/scores.json"),
+		In: filepath.Join(h.dir, "typed/extract/scores.csv"), AsOf: demo.AsOf(), Workers: 2}
+	_, err = f.Run(context.Background(), &got)
+	h.must(err)
+	if got.String() != text {
+		t.Errorf("got\n%s\nwant\n%s", got.String(), text)
 	}
 }
