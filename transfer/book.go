@@ -115,6 +115,14 @@ func (p *BookPart) around() (n int64) {
 	return n
 }
 
+// extension is how the name of the part ends once it is opened.
+func (p *BookPart) extension() string {
+	if strings.HasPrefix(p.Format, lines) {
+		return "txt"
+	}
+	return p.Format
+}
+
 // encodeBook pads with spaces between the JSON and its newline.
 func encodeBook(b *Book) ([]byte, error) {
 	data, err := encode(b)
