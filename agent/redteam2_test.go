@@ -66,3 +66,28 @@ func TestPartOfARestrictedVisitStays(t *testing.T) {
 		t.Error("a part of a restricted visit leaves")
 	}
 }
+
+// Whom a Patient says to be one person with is in doubt too, also where the
+// reference names a version.
+func TestLinkToAVersion(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 60})
+	h.run(treatment, agent.RunOptions{})
+	var person, other struct{ ID string }
+	for _, line := range h.drop(treatment, 1).rows() {
+		if strings.Contains(line, `"resourceType":"Patient"`) {
+			h.must(json.Unmarshal([]byte(line), &person))
+			break
+		}
+	}
+	for line := range strings.Lines(h.read("extract/fhir/Patient.ndjson")) {
+		if h.must(json.Unmarshal([]byte(line), &other)); other.ID != person.ID {
+			break
+		}
+	}
+	h.edit("extract/fhir/Patient.ndjson", `"id":"`+other.ID+`",`, `"id":"`+other.ID+`","link":[{"other":{"reference":"Patient/`+person.ID+`/_history/2"},"type":"seealso"}],`)
+	h.run(treatment, agent.RunOptions{})
+	if person.ID == "" || has(h.drop(treatment, 2), `"Patient/`+person.ID+`"`) {
+		t.Error("the person who is linked leaves")
+	}
+}

@@ -48,7 +48,8 @@ func (w *indexWorker) notePerson(c *clues, subject []byte) {
 		case own && path == "deceasedDateTime":
 			clue.death, _ = extract.ParseSpan(value)
 		case own && path == "link.other.reference":
-			c.links = append(c.links, [2][2]int{id, c.put(value[bytes.LastIndexByte(value, '/')+1:])})
+			other, _, _ := bytes.Cut(rec.Resolve(value), []byte("/_history/"))
+			c.links = append(c.links, [2][2]int{id, c.put(bytes.TrimPrefix(other[bytes.LastIndexByte(other, '/')+1:], []byte("urn:uuid:")))})
 		}
 		kind, ok := rosterKinds[class]
 		if path == "address.district" {
