@@ -147,10 +147,14 @@ type input struct {
 
 // inputFile lays the rows and resources of one protective input into a folder;
 // one that the case does not have is empty.
-func (c *Case) inputFile(dir, name string) (*input, error) {
+// Of a table, the case names the schema under the name of the input.
+func (c *Case) inputFile(dir, name string, schemas map[string]*extract.Schema) (*input, error) {
 	in := &input{name: name, kind: c.kind(name), table: filepath.Join(dir, name+".input.csv")}
-	if in.columns = slices.Clone(inputColumns[in.kind]); in.columns == nil {
-		return nil, fmt.Errorf("%s: kinds: say of which kind %s is: consents, restrictions, programs, roster or merges", c.File, name)
+	if in.columns = slices.Clone(inputColumns[in.kind]); in.kind == "table" && schemas[name] != nil {
+		in.columns = schemas[name].Names()
+	}
+	if in.columns == nil {
+		return nil, fmt.Errorf("%s: kinds: say of which kind %s is: consents, restrictions, programs, roster, merges, or table with its schema under schemas:", c.File, name)
 	}
 	var rows []strictyaml.Node
 	var resources []byte

@@ -33,6 +33,7 @@ type world struct {
 	files   []extract.File
 	records []source
 	tables  *consent.Tables
+	lookUps map[string]*build.Table
 }
 
 // outcome is what became of the records of a case, by place.
@@ -50,7 +51,7 @@ type row struct {
 
 // run lays out a case and runs it. What refuses it is the error.
 func (c *Case) run(ctx context.Context, scratch string) (*world, *outcome, error) {
-	w := &world{c: c, schemas: map[string]*extract.Schema{}}
+	w := &world{c: c, schemas: map[string]*extract.Schema{}, lookUps: map[string]*build.Table{}}
 	if err := w.load(scratch); err != nil {
 		return w, nil, err
 	}
@@ -126,14 +127,14 @@ func (w *world) inputs(ctx context.Context, scratch string) error {
 		Recipients: map[string]string{w.policy.Recipient: w.c.Recipient.Kind}, Demo: true}
 	read := func(of func(kind string) bool) error {
 		for _, name := range slices.Sorted(maps.Keys(named)) {
-			in, err := w.c.inputFile(scratch, name)
+			in, err := w.c.inputFile(scratch, name, w.schemas)
 			if err == nil && of(in.kind) {
 				err = w.read(ctx, in)
 			}
 			if err != nil {
 				return failure.New(failure.StaleInput, err, "", "protective input %s", name)
 			}
-			env.Inputs[name] = policies.InputInfo{Kind: in.kind, Columns: in.columns}
+			env.Inputs[name] = policies.InputInfo{Kind: in.kind, Columns: in.columns, Schema: w.schemas[name]}
 		}
 		return nil
 	}
@@ -171,6 +172,8 @@ func (w *world) read(ctx context.Context, in *input) error {
 		_, err = t.Restrictions.Load(in.table)
 	case "programs":
 		_, err = t.Programs.Load(in.table)
+	case "table":
+		w.lookUps[in.name], err = build.LoadTable(in.table, w.schemas[in.name])
 	default:
 		t.Rosters[in.name], err = consent.LoadRoster(in.table, t.People)
 	}
@@ -184,6 +187,9 @@ func (w *world) job(scratch string, drop build.Drop) (*build.Job, error) {
 	asOf := extract.DayOf(c.AsOf.Time())
 	policy := *w.policy
 	policy.Tolerate.Rejected = 1
+	if policy.Layout != nil { // a case says what leaves, by the names of the policy
+		policy.Layout, policy.Output.Layout = nil, "csv"
+	}
 	decider, err := consent.NewDecider(consent.Request{
 		Policy: &policy, RecipientKind: c.Recipient.Kind, DecidedAt: c.decidedAt(), AsOf: asOf, Period: extract.NoSpan,
 		Organizations: append([]string{policy.Recipient}, c.Recipient.Identifiers...), Self: c.Clinic, Others: c.Others,
@@ -193,7 +199,7 @@ func (w *world) job(scratch string, drop build.Drop) (*build.Job, error) {
 	}
 	return &build.Job{
 		Exchange: "case", Recipient: policy.Recipient, Number: 1, Policy: &policy, Schemas: w.schemas, Files: w.files,
-		Tables: w.tables, Decider: decider, AsOf: asOf, DecidedAt: c.decidedAt(),
+		Tables: w.tables, LookUps: w.lookUps, Decider: decider, AsOf: asOf, DecidedAt: c.decidedAt(),
 		Epoch: build.Epoch{Name: "case", Secret: keyring.NewSecret()}, Scratch: scratch, Drop: drop,
 		Workers: 1, Stages: &build.Stages{Exchange: "case"},
 	}, nil
