@@ -49,6 +49,7 @@ func stale(err error, remedy, what string, args ...any) error {
 // wrong with one of them stops the exchange. What closed a door at an earlier
 // reading is restored first, so that a row that vanished opens nothing.
 func (r *run) loadInputs(ctx context.Context) error {
+	r.tables.Directives.OwnServers(r.request().Self)
 	if err := r.loadMerges(ctx); err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ type Doubt struct {
 func (d *Directives) Doubts() (list []Doubt) {
 	for i := range d.list {
 		if n, from := &d.list[i], &d.sources[i]; n.unreadable() {
-			why := "the Consent cannot be understood, or has the id of another one of this patient"
+			why := "the Consent cannot be understood, has the id of another one of this patient, or names the patient by the address of a server that is not known as the clinic's own"
 			if from.origin == fromRegistry {
 				why = d.forms.values[n.form].names[0]
 			}

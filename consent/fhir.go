@@ -3,6 +3,7 @@ package consent
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/posternhealth/postern/extract"
@@ -21,7 +22,7 @@ func (d *Directives) AddConsent(file string, rec *extract.Record) error {
 	if rec.Dataset != "Consent" {
 		return nil
 	}
-	c := consentReader{root: node{raw: rec.Raw, doc: rec.Doc}}
+	c := consentReader{root: node{raw: rec.Raw, doc: rec.Doc}, servers: d.servers}
 	patient := c.patient(rec)
 	if patient == "" {
 		return &InputError{file, int(rec.Place.Line), "a Consent does not tell its patient; write the id of one Patient as Consent.patient.reference, in R5 as Consent.subject.reference"}
@@ -59,9 +60,32 @@ func (n *draft) endPermit() {
 
 // consentReader reads one Consent. What it does not understand makes it bad.
 type consentReader struct {
-	root node
-	r5   bool
-	bad  bool
+	root    node
+	servers []string // that are our own
+	r5      bool
+	bad     bool
+}
+
+// OwnServers tells the addresses of the clinic's own server, by those of its
+// names that are addresses: that of Organization/x there. A Consent whose patient
+// is told by an address elsewhere may be of somebody else who has the same id.
+func (d *Directives) OwnServers(names []string) {
+	for _, name := range names {
+		if server := serverOf(name); server != "" {
+			d.servers = append(d.servers, server)
+		}
+	}
+}
+
+// serverOf is what stands before Type/id in an address, "" of anything else.
+func serverOf(ref string) string {
+	if !strings.Contains(ref, "://") {
+		return ""
+	}
+	ref, _, _ = strings.Cut(ref, "/_history/")
+	rest, _, _ := cutLast(ref, "/")
+	server, _, _ := cutLast(rest, "/")
+	return server
 }
 
 // patient is the id of the one patient whom the Consent is of: R4 calls the
@@ -74,7 +98,11 @@ func (c *consentReader) patient(rec *extract.Record) (found string) {
 		if ref == "" {
 			continue
 		}
-		kind, id := splitReference(string(rec.Resolve([]byte(ref))))
+		ref = string(rec.Resolve([]byte(ref)))
+		if server := serverOf(ref); server != "" && !slices.Contains(c.servers, server) {
+			c.bad = true
+		}
+		kind, id := splitReference(ref)
 		if kind != "Patient" || !isPlainID([]byte(id)) || found != "" && id != found {
 			return ""
 		}

@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/posternhealth/postern/policies"
@@ -86,4 +87,21 @@ func TestLabelsWrittenOtherwise(t *testing.T) {
 	w := newWorld(t).registry("p1,general,deny,active,,,HIV")
 	w.expect(labelled(score("p1", "2026-03-02"), "PSY", "HIV"), "consent-denied")
 	w.expect(labelled(score("p1", "2026-03-02"), "PSY", "hiv"), "consent-denied")
+}
+
+// The Patient/p1 of another server may be anybody: what was decided there grounds
+// nothing here, and may be a denial.
+func TestConsentsOfAnotherServer(t *testing.T) {
+	for ref, reasons := range map[string]string{
+		"Patient/p1":                                     "",
+		"https://ehr.example/fhir/Patient/p1":            "",
+		"https://ehr.example/fhir/Patient/p1/_history/2": "",
+		"https://other.example/fhir/Patient/p1":          "consent-indeterminate",
+		"https://ehr.example/other/Patient/p1":           "consent-indeterminate",
+	} {
+		w := newWorld(t).general(policies.DenyWithout)
+		w.tables.Directives.OwnServers([]string{"clearview", "Organization/clearview", "https://ehr.example/fhir/Organization/clearview", "http://npi|1"})
+		w.consents(strings.Replace(fhir("c", "active", "OPTIN", ""), "Patient/p1", ref, 1))
+		w.expect(score("p1", "2026-03-02"), reasons)
+	}
 }

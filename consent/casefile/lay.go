@@ -34,6 +34,7 @@ func (c *Case) load(ctx context.Context, dir string) (*consent.Tables, error) {
 		People: people, Directives: consent.NewDirectives(people), Restrictions: consent.NewRestrictions(people),
 		Programs: consent.NewPrograms(), Rosters: map[string]*consent.Roster{},
 	}}
+	l.tables.Directives.OwnServers(c.Clinic.Identifiers)
 	for _, load := range []func(context.Context) error{l.consents, l.registry, l.restrictions, l.programs, l.coverage} {
 		if err := load(ctx); err != nil {
 			return nil, l.locate(err)
