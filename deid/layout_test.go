@@ -180,3 +180,23 @@ func TestLayoutsThatDoNotCompile(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkLaidRows lays a member's row out in fixed widths.
+func BenchmarkLaidRows(b *testing.B) {
+	l := policies.Layout{LineEnd: "\r\n", ASCII: true}
+	p := laidPolicy(&l, policies.Column{Text: "CLV001", Width: 6}, policies.Column{From: "birth_date", Date: "YYYYMMDD", Width: 8}, policies.Column{From: "instrument", Width: 10},
+		policies.Column{From: "total", Width: 3, Right: true, Zeros: true}, policies.Column{From: "sex", Codes: map[string]string{"female": "1"}, Others: other("2"), Width: 1}, policies.Column{From: "zip", Width: 5})
+	plan, err := Compile(p, "scores", Options{AsOf: asOf, Schema: scoresSchema()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	row := rowOf(strings.Split(laidRowText, "|")...)
+	engine, out := plan.Engine(), Output{}
+	b.SetBytes(int64(len(laidRowText) + 1))
+	b.ReportAllocs()
+	for b.Loop() {
+		if out.Reset(); engine.Apply(row, nil, &out) != nil {
+			b.Fatal("rejected")
+		}
+	}
+}
