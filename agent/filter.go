@@ -53,10 +53,6 @@ func (f *Filter) Run(ctx context.Context, out io.Writer) (*Filtered, error) {
 	if err != nil {
 		return nil, fail(PolicyRefused, err, "", "")
 	}
-	plan, err := deid.Compile(policy, f.Dataset, deid.Options{AsOf: f.AsOf, Schema: file.Rule.Schema})
-	if err != nil {
-		return nil, fail(PolicyRefused, err, "", "")
-	}
 	secret := keyring.NewSecret()
 	if f.Keys != "" {
 		master, err := keyring.LoadMaster("file:"+filepath.Join(f.Keys, "master.key"), ".")
@@ -64,6 +60,10 @@ func (f *Filter) Run(ctx context.Context, out io.Writer) (*Filtered, error) {
 			return nil, fail(KeyTrouble, err, "", "")
 		}
 		secret = master.Key("deid")
+	}
+	plan, err := deid.Compile(policy, f.Dataset, deid.Options{AsOf: f.AsOf, Schema: file.Rule.Schema, Secret: &secret})
+	if err != nil {
+		return nil, fail(PolicyRefused, err, "", "")
 	}
 	job := &build.Job{Policy: policy, Files: []extract.File{file}, AsOf: f.AsOf, Workers: max(f.Workers, 1)}
 	if policy.Cohort != nil && policy.Cohort.Dataset == f.Dataset {

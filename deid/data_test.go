@@ -113,6 +113,13 @@ func TestApplyDoesNotAllocate(t *testing.T) {
 		policies.Field{Name: "birth_date", Do: policies.Year}, policies.Field{Name: "age_years", Do: policies.AgeBand, Width: 5},
 		policies.Field{Name: "row", From: "record", Do: policies.Ordinal}, policies.Field{Name: "total", Do: policies.Round, Days: 5},
 		policies.Field{Name: "sex", Do: policies.Map, To: "groups"}, policies.Field{Name: "source", Do: policies.Constant, To: "clinic"})
+	keyed := rowPolicy(policies.ExpertDetermination, policies.Field{Name: "subject", Do: policies.Token}, policies.Field{Name: "record", Do: policies.Token}, policies.Field{Name: "service_date", Do: policies.ShiftDate, Days: 365})
+	keyedRows, err := Compile(keyed, "scores", Options{AsOf: asOf, Schema: scoresSchema()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	others := [2]Subject{UnknownSubject(), UnknownSubject()}
+	others[0].ID, others[1].ID = []byte("p1"), []byte("p2")
 	withMap(policy)
 	policy.Release[0].Only = []policies.Condition{{Path: "instrument", Codes: policies.Codes("x")}, {Path: "service_date", Period: "last-closed-year"}}
 	rows, err := Compile(policy, "scores", Options{AsOf: asOf, Schema: scoresSchema()})
@@ -122,11 +129,13 @@ func TestApplyDoesNotAllocate(t *testing.T) {
 	rec := recordOf([]byte(`{"resourceType":"Observation","status":"final","subject":{"reference":"Patient\/p1"},"performer":[{"reference":"Practitioner/x"}],"effectiveDateTime":"2025-02-03","note":[{"text":"x"}]}`))
 	row := rowOf("r1", "p1", "2025-03-24", "1980-02-03", "x", "1", "F", "02139", "n", "46", "May")
 	subject := Subject{Birth: span("1980-02-03"), Death: extract.NoSpan, Index: day("2025-01-01")}
-	engine, rowEngine, out := plan.Engine(), rows.Engine(), Output{}
+	engine, rowEngine, keyedEngine, out := plan.Engine(), rows.Engine(), keyedRows.Engine(), Output{}
 	if n := testing.AllocsPerRun(100, func() {
 		out.Reset()
 		_ = engine.Apply(rec, &subject, &out)
 		_ = rowEngine.Apply(row, &subject, &out)
+		_ = keyedEngine.Apply(row, &others[0], &out)
+		_ = keyedEngine.Apply(row, &others[1], &out)
 		if rows.InScope(row) != extract.NoReason || plan.InScope(rec) != extract.NoReason {
 			t.Fatal("out of scope")
 		}

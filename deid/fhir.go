@@ -19,19 +19,21 @@ type Engine struct {
 	rows   uint64
 
 	// of the record at hand
-	rec    *extract.Record
-	raw    []byte
-	doc    extract.Doc
-	facts  *extract.Facts
-	holes  []Hole
-	unsafe bool
-	plain  []byte // a string with its escapes undone
-	step   uint64 // what one value adds to a counter; -1 while a rejected record is taken back
+	rec     *extract.Record
+	subject *Subject
+	keyed   keyed
+	raw     []byte
+	doc     extract.Doc
+	facts   *extract.Facts
+	holes   []Hole
+	unsafe  bool
+	plain   []byte // a string with its escapes undone
+	step    uint64 // what one value adds to a counter; -1 while a rejected record is taken back
 }
 
 // Engine makes an engine for the plan.
 func (pl *Plan) Engine() *Engine {
-	return &Engine{plan: pl, counts: make([]tally, len(pl.paths)), step: 1}
+	return &Engine{plan: pl, counts: make([]tally, len(pl.paths)), step: 1, keyed: newKeyed(pl.secret)}
 }
 
 // Apply appends what may leave of the record to out: one line. On ErrUnsafe, and
@@ -45,6 +47,7 @@ func (e *Engine) Apply(rec *extract.Record, s *Subject, out *Output) error {
 		e.row(rec, s, out)
 		return nil
 	}
+	e.subject = s
 	start, holes := len(out.Bytes), len(out.Holes)
 	err := e.line(rec, s, out)
 	if err == nil {
@@ -249,6 +252,8 @@ func (e *Engine) transform(b []byte, c *node, t *extract.Token) []byte {
 			b = appendYear(b, year)
 			b = append(b, '"')
 		}
+	case shiftOf:
+		return e.shiftedTime(b, e.text(t), c.step)
 	case roundOf:
 		if t.Kind == extract.Numeral {
 			return appendRounded(b, e.raw[t.Start:t.End], c.step)

@@ -8,6 +8,7 @@ import (
 // Subject is what is known about the person of a record. Its zero value is
 // not "unknown" (day 0 is a date): start from UnknownSubject.
 type Subject struct {
+	ID           phi.Bytes // the person's id that stands; empty: the record's own
 	Birth, Death extract.Span
 	Index        extract.Day // the person's first day in the cohort; NoDay when none
 	Lookup       []phi.Bytes // values of Plan.Lookups, in that order; nil where there is none

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/keyring"
 	"github.com/posternhealth/postern/policies"
 )
 
@@ -15,6 +16,7 @@ type Plan struct {
 	rules   rules
 	scope   scope
 	cohort  *cohort
+	secret  keyring.Secret
 
 	root  *node    // FHIR: the tree of named members
 	start []byte   // FHIR: the opening of each line, up to the first member
@@ -31,6 +33,7 @@ type Plan struct {
 type Options struct {
 	AsOf   extract.Day     // fixes periods and ages
 	Schema *extract.Schema // of a delimited dataset; nil for FHIR
+	Secret *keyring.Secret // of the epoch, for tokens and shifts; nil draws one that no drop has
 }
 
 // Compile makes the plan of one dataset of the policy. The policy is taken as
@@ -42,6 +45,11 @@ func Compile(p *policies.Policy, dataset string, opt Options) (*Plan, error) {
 		return nil, err
 	}
 	plan := &Plan{dataset: dataset}
+	if opt.Secret != nil {
+		plan.secret = *opt.Secret
+	} else {
+		plan.secret = keyring.NewSecret()
+	}
 	if plan.rules, err = newRules(p, opt.AsOf); err != nil {
 		return nil, compileError(p, dataset, "", err)
 	}

@@ -147,13 +147,19 @@ func (pl *Plan) checkOptions(f *policies.Field) error {
 		}
 	case policies.Age: // a band of one year
 		f.Do, f.Width, f.Top = policies.AgeBand, 1, oldest
-	case policies.Round:
-		if f.Days < 1 {
-			return errors.New("round: the step must be at least 1")
-		}
-	case policies.Keep, policies.CodePerson, policies.Year, policies.ZIP3, policies.Ordinal, policies.Map, policies.Constant:
+	case policies.Round, policies.ShiftDate:
+		return checkDays(f)
+	case policies.Keep, policies.CodePerson, policies.Year, policies.ZIP3, policies.Token, policies.Ordinal, policies.Map, policies.Constant:
 	default:
 		return fmt.Errorf("do: %s is no transform of this version of Postern", f.Do)
+	}
+	return nil
+}
+
+// checkDays holds the step of a round, and the range of a shift, to what they mean.
+func checkDays(f *policies.Field) error {
+	if f.Days < 1 || f.Days > 36525 && f.Do == policies.ShiftDate {
+		return fmt.Errorf("%s: by %d is not possible", f.Do, f.Days)
 	}
 	return nil
 }
@@ -242,6 +248,18 @@ func (e *Engine) cell(b []byte, c *cell, rec *extract.Record, s *Subject, out *O
 		b = out.hole(b, Ordinal)
 		out.Holes[len(out.Holes)-1].Ref = RefHash(text)
 		return b, true
+	case f.Do == policies.ShiftDate:
+		if date, ok := c.span(text); ok {
+			b = e.shifted(b, date, rec, s, f.Days)
+		}
+		return b, true
+	case f.Do == policies.Token && c.column != nil && c.column.Role == extract.RoleSubject:
+		if id := personOf(rec, s); id != nil {
+			b = e.keyed.appendToken(b, ofPerson, id)
+		}
+		return b, true
+	case f.Do == policies.Token:
+		return e.keyed.appendToken(b, tokenKind(f.Class), text), true
 	}
 	return e.convert(b, text, s, c), true
 }

@@ -27,6 +27,7 @@ const (
 	zip3Of
 	roundOf
 	mapOf
+	shiftOf
 )
 
 // node is one member of the tree. Its name and prefix are constants of the
@@ -42,7 +43,7 @@ type node struct {
 	element  string // of a Reference.reference: the element that holds the Reference
 	counter  int32
 	codes    map[string][]byte // of mapOf: what each code becomes, as JSON has it
-	step     int               // of roundOf
+	step     int               // of roundOf; of shiftOf, by how many days at most
 
 	list       []*node
 	names      names
@@ -100,8 +101,10 @@ func (pl *Plan) leavesOf(p *policies.Policy, dataset string, f *policies.Field) 
 	switch {
 	case f.Do == policies.Map:
 		codes = mapped(p, f, asJSON)
-	case f.Do == policies.Round && f.Days < 1:
-		return nil, errors.New("round: the step must be at least 1")
+	case f.Do == policies.Round || f.Do == policies.ShiftDate:
+		if err := checkDays(f); err != nil {
+			return nil, err
+		}
 	}
 	leaves := make([]leaf, 0, len(f.Leaves))
 	for _, l := range f.Leaves {
@@ -155,10 +158,12 @@ func actionOf(do policies.Transform, link, subject bool) (action, error) {
 		return roundOf, nil
 	case policies.Map:
 		return mapOf, nil
+	case policies.ShiftDate:
+		return shiftOf, nil
 	case policies.AgeBand, policies.Age, policies.RelativeTime, policies.Constant:
 		return drop, fmt.Errorf("do: %s gives a value that no FHIR element can hold; use year, or release a delimited dataset", do)
 	}
-	return drop, fmt.Errorf("do: %s is no transform of this version of Postern; use keep, code, year, zip3, round or map", do)
+	return drop, fmt.Errorf("do: %s is no transform of this version of Postern; use keep, code, year, zip3, shift-date, round or map", do)
 }
 
 func asJSON(value string) []byte {

@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -103,6 +104,7 @@ func (c *checking) dates(path string, rel *Release, typ *extract.TypeDef, schema
 		c.closedCohort(path, rel, dated)
 	case c.Standard == ExpertDetermination && dated && c.Cohort == nil && !(c.Certificate != nil && c.Certificate.FineDates) && !c.broken["certificate.fine_dates"]:
 		c.coarseSteps(path, rel)
+		c.yearsBesideShifts(path, rel)
 	}
 }
 
@@ -147,38 +149,64 @@ func holdsEvent(leaves []Leaf) bool {
 	return slices.ContainsFunc(leaves, func(l Leaf) bool { return l.Class == extract.Date })
 }
 
-// coarseSteps refuses drops that each hold a shorter time than dates are shifted
-// by: the drop a row first stands in then tells its date better than the shift
-// hides it (DESIGN, De-identification and keys).
-func (c *checking) coarseSteps(path string, rel *Release) {
-	shift, step := 0, 0
-	c.eachField(func(_ string, f *Field) {
-		if f.Do == ShiftDate {
-			shift = max(shift, f.Days)
+// shiftsOnce refuses two ranges: intervals would be exact no more, and the
+// difference of two shifts of one person tells of both.
+func (p *Policy) shiftsOnce(say saying) {
+	first := p.shiftRange()
+	p.eachField(func(path string, f *Field) {
+		if f.Do == ShiftDate && f.Days != first {
+			say(path+".range", fmt.Sprintf("write range: %d days", first), "all dates of a person are shifted alike, so there is one range (45 CFR 164.514(b)(1))")
 		}
 	})
+}
+
+// shiftRange is by how many days dates are shifted at most; 0: none are.
+func (p *Policy) shiftRange() int {
+	days := 0
+	p.eachField(func(_ string, f *Field) {
+		if f.Do == ShiftDate && days == 0 {
+			days = f.Days
+		}
+	})
+	return days
+}
+
+// yearsBesideShifts refuses the true year of an event beside shifted dates: it is
+// a window of a year, for each row.
+func (c *checking) yearsBesideShifts(path string, rel *Release) {
+	for i := range rel.Fields {
+		f := &rel.Fields[i]
+		event := f.Class == extract.Date || f.Class == extract.DeathDate || holdsEvent(f.Leaves)
+		if c.shiftRange() > 0 && f.Do == Year && f.From != FromIndex && event {
+			c.add(strictyaml.Join(path+".fields", f.Name)+".do", "remove the field, or write fine_dates: yes if the certificate says so",
+				"the year of an event tells by how much the dates of its person are shifted (45 CFR 164.514(b)(1))")
+		}
+	}
+}
+
+// coarseSteps refuses drops of a time that moves, or is shorter than the shifts
+// lie apart: when a row first stands in a drop then tells its date better than
+// the shift hides it, as the attack in docs/transforms.md measures (DESIGN,
+// De-identification and keys).
+func (c *checking) coarseSteps(path string, rel *Release) {
+	shift, step := c.shiftRange(), 0
 	for _, o := range rel.Only {
 		step = max(step, c.lengthOf(o.Period))
 	}
 	if c.Output.Mode == "delta" {
 		step = 0
 	}
-	if step < shift {
-		c.add(path+".only", "write date: last-closed-year and mode: full, or fine_dates: true if the certificate says so",
-			"drops of %s hold less than the %d days that dates are shifted by, and tell them more finely (45 CFR 164.514(b)(1))", rel.Dataset, shift)
+	if step < 2*shift {
+		c.add(path+".only", fmt.Sprintf("write date: with two dates that are over, at least %d days apart, and mode: full, or fine_dates: yes if the certificate says so", 2*shift),
+			"drops of %s do not all hold one time of at least %d days, from one end of the shifts to the other, so they tell by how much dates are shifted (45 CFR 164.514(b)(1))", rel.Dataset, 2*shift)
 	}
 }
 
-// lengthOf is how many days a period has at least, that is over when it is
-// released; 0 for one that runs, and grows from drop to drop.
+// lengthOf is how many days a period has that is over and the same in every
+// drop; 0 of any other.
 func (c *checking) lengthOf(period string) int {
 	first, last, ok := ClosedRange(period)
-	switch {
-	case period == LastClosedYear:
-		return 365
-	case period == LastClosedMonth:
-		return 28
-	case ok && (c.env.Alone || last < c.env.Today):
+	if ok && (c.env.Alone || last < c.env.Today) {
 		return int(last-first) + 1
 	}
 	return 0

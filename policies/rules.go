@@ -26,6 +26,7 @@ var rules = []struct {
 	{[]Standard{SafeHarbor, Aggregate}, (*Policy).tellsWholeYears},
 	{[]Standard{SafeHarbor}, (*Policy).tellsOneYearBesideIntervals},
 	{[]Standard{SafeHarbor, ExpertDetermination}, (*Policy).namesNoDay},
+	{[]Standard{ExpertDetermination}, (*Policy).shiftsOnce},
 	{[]Standard{LimitedDataSet, SafeHarbor, ExpertDetermination}, (*Policy).looksNothingUp},
 	{[]Standard{ExpertDetermination, Aggregate}, (*Policy).isCertified},
 	{[]Standard{Aggregate}, (*Policy).standsOnGround},

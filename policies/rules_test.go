@@ -111,6 +111,22 @@ var broken = []struct {
 	{"steps within the shift", ExpertDetermination, func(p *Policy) {
 		p.Release[0].Fields, p.Release[0].Only[0].Period = []Field{field("service_date", ShiftDate)}, LastClosedMonth
 	}, "release.scores.only", "164.514(b)(1)"},
+	{"another year each year", ExpertDetermination, func(p *Policy) {
+		p.Release[0].Fields, p.Release[0].Only[0].Period = []Field{field("service_date", ShiftDate)}, LastClosedYear
+	}, "release.scores.only", "164.514(b)(1)"},
+	{"one year, as long as the shift", ExpertDetermination, func(p *Policy) {
+		p.Release[0].Fields, p.Release[0].Only[0].Period = []Field{field("service_date", ShiftDate)}, "2025-01-01..2025-12-31"
+	}, "release.scores.only", "at least 730 days"},
+	{"two ranges", ExpertDetermination, func(p *Policy) {
+		other := field("service_date", ShiftDate)
+		other.Name, other.Days = "again", 30
+		p.Release[0].Fields, p.Release[0].Only[0].Period = []Field{field("service_date", ShiftDate), other}, "2024-01-01..2025-12-31"
+	}, "release.scores.fields.again.range", "one range"},
+	{"the year beside a shifted date", ExpertDetermination, func(p *Policy) {
+		other := field("service_date", Year)
+		other.Name = "again"
+		p.Release[0].Fields, p.Release[0].Only[0].Period = []Field{field("service_date", ShiftDate), other}, "2024-01-01..2025-12-31"
+	}, "release.scores.fields.again.do", "the year of an event"},
 	{"steps of changes", ExpertDetermination, func(p *Policy) {
 		p.Release[0].Fields, p.Output.Mode = []Field{field("service_date", ShiftDate)}, "delta"
 	}, "release.scores.only", "164.514(b)(1)"},
@@ -194,7 +210,6 @@ func allowed() map[string]*Policy {
 	shifted := func(p *Policy) {
 		p.Release[0].Fields = []Field{field("service_date", ShiftDate), field("patient_id", Token), field("score_id", Ordinal)}
 	}
-	edit("shifted dates of whole years", ExpertDetermination, shifted)
 	edit("shifted dates of two years", ExpertDetermination, func(p *Policy) {
 		shifted(p)
 		p.Release[0].Only[0].Period = "2024-01-01..2025-12-31"

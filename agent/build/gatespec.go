@@ -118,6 +118,10 @@ func (r *Run) transformed(f *policies.Field) (gate.Grammar, error) {
 		return gate.Interval(-most, most), nil
 	case policies.CodePerson:
 		return gate.OwnCode(deid.CodeLen), nil
+	case policies.Token:
+		return gate.OwnCode(deid.CodeLen), nil
+	case policies.ShiftDate:
+		return gate.Day(len(f.Leaves) > 0), nil
 	case policies.Age:
 		return gate.AgeBand(1, 90), nil
 	case policies.Round:

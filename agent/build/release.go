@@ -129,6 +129,7 @@ func (w *releaseWorker) fillSubject(flow *flow, o *outcome) {
 	if len(w.rec.Facts.Subjects) == 1 {
 		if s, ok := w.run.index.people.Find(w.rec.Facts.Subjects[0]); ok {
 			o.subject = s
+			w.subject.ID = w.run.index.people.ID(s)
 			known := w.run.index.person(s)
 			w.subject.Birth, w.subject.Death, w.subject.Index = known.birth, known.death, known.index
 			w.seen = known.seen

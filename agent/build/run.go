@@ -188,7 +188,7 @@ func (r *Run) Execute(ctx context.Context) error {
 // compile makes the plan of each released dataset.
 func (r *Run) compile() error {
 	for _, release := range r.Policy.Release {
-		plan, err := deid.Compile(r.Policy, release.Dataset, deid.Options{AsOf: r.AsOf, Schema: r.Schemas[release.Dataset]})
+		plan, err := deid.Compile(r.Policy, release.Dataset, deid.Options{AsOf: r.AsOf, Schema: r.Schemas[release.Dataset], Secret: &r.Epoch.Secret})
 		if err != nil {
 			return failure.New(failure.PolicyRefused, err, "", "")
 		}

@@ -224,6 +224,14 @@ func Boolean() Grammar {
 // dates declare it.
 func Date() Grammar { return decided(func(v []byte) bool { return dateLength(v) == len(v) }) }
 
+// Day is YYYY-MM-DD, where timed also with a time and its zone. Only releases
+// whose days are not the true ones, or that may show those, declare it.
+func Day(timed bool) Grammar {
+	return decided(func(v []byte) bool {
+		return dateLength(v) == 10 && (len(v) == 10 || timed && isDateTime(v))
+	})
+}
+
 // DateTime is a Date, or one with a time and its zone (FHIR dateTime, instant),
 // or a time alone (FHIR time).
 func DateTime() Grammar { return decided(isDateTime) }

@@ -60,6 +60,9 @@ func (s Secret) derive(use string, parts ...string) Secret {
 	return Secret(key)
 }
 
+// Key derives the key for a use of the secret that label names.
+func (s Secret) Key(label string) Secret { return s.derive("key", label) }
+
 // unprintable is embedded in what holds a Secret: package fmt asks no
 // unexported field how it prints.
 type unprintable struct{}

@@ -1,0 +1,137 @@
+package deid
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/keyring"
+)
+
+// keyed makes tokens and shifts: by HMAC-SHA-256 (RFC 2104) under keys of their
+// own, each derived by HKDF from the epoch's secret, so that neither tells
+// anything of the other, of another recipient's, or of another person's.
+type keyed struct {
+	token, shift hash.Hash
+	sum          [sha256.Size]byte
+	days         int
+	whose        []byte // of days
+}
+
+func newKeyed(secret keyring.Secret) keyed {
+	token, shift := secret.Key("token"), secret.Key("shift")
+	return keyed{token: hmac.New(sha256.New, token[:]), shift: hmac.New(sha256.New, shift[:])}
+}
+
+// Kinds of things that have tokens. Things of two kinds never share one, though
+// a clinic may number both from one.
+var (
+	ofPerson   = []byte("person\x00")
+	ofProvider = []byte("provider\x00")
+	ofRecord   = []byte("record\x00")
+)
+
+func tokenKind(c extract.Class) []byte {
+	switch c {
+	case extract.SubjectKey:
+		return ofPerson
+	case extract.ProviderKey:
+		return ofProvider
+	}
+	return ofRecord
+}
+
+// crockford is the alphabet of codes: base32 without i, l, o, u.
+const crockford = "0123456789abcdefghjkmnpqrstvwxyz"
+
+// appendToken appends the token of a thing: CodeLen characters, 100 bits, so
+// that among 10^8 things two alike have odds of 4 in 10^15.
+func (k *keyed) appendToken(b, kind, id []byte) []byte {
+	k.token.Reset()
+	k.token.Write(kind)
+	k.token.Write(id)
+	for _, c := range k.token.Sum(k.sum[:0])[:CodeLen] {
+		b = append(b, crockford[c&31])
+	}
+	return b
+}
+
+// shiftOf is by how many days all dates of the person move: one of -most to -1
+// and 1 to most, each as likely as any other to within 2·most in 2^64.
+func (k *keyed) shiftOf(person []byte, most int) int {
+	if k.days != 0 && bytes.Equal(k.whose, person) {
+		return k.days
+	}
+	k.shift.Reset()
+	k.shift.Write(person)
+	n := int(binary.BigEndian.Uint64(k.shift.Sum(k.sum[:0])) % uint64(2*most))
+	if k.days = n - most; n >= most {
+		k.days++
+	}
+	k.whose = append(k.whose[:0], person...)
+	return k.days
+}
+
+// personOf is the id of the record's one person that stands, whichever of
+// theirs the record has; nil of a record about several people or nobody.
+func personOf(rec *extract.Record, s *Subject) []byte {
+	switch {
+	case len(rec.Facts.Subjects) != 1:
+		return nil
+	case len(s.ID) > 0:
+		return s.ID
+	}
+	return rec.Facts.Subjects[0]
+}
+
+// shifted appends the day, moved as all of the record's person are. A year or a
+// month cannot be moved by days, so it gives none; nor does a day by which, as
+// it was or as it would be shown, the person is over 89.
+func (e *Engine) shifted(b []byte, date extract.Span, rec *extract.Record, s *Subject, most int) []byte {
+	person := personOf(rec, s)
+	if person == nil || !date.Known() || date.From != date.To {
+		return b
+	}
+	day := date.From + extract.Day(e.keyed.shiftOf(person, most))
+	if min(date.From, day).Year() < max(e.plan.rules.firstYear, 1) || day.Year() > 9999 {
+		return b
+	}
+	return day.Time().AppendFormat(b, "2006-01-02")
+}
+
+// shiftedTime is shifted for a FHIR date, dateTime or instant, of which the time
+// of day and its zone stay: the instant moves by whole days, exactly.
+func (e *Engine) shiftedTime(b, text []byte, most int) []byte {
+	const day = len("2006-01-02")
+	date, ok := extract.ParseSpan(text)
+	if !ok || len(text) > day && !isTimeOfDay(text[day:]) {
+		return b
+	}
+	start := len(b)
+	if b = e.shifted(append(b, '"'), date, e.rec, e.subject, most); len(b) == start+1 {
+		return b[:start]
+	}
+	return append(append(b, text[day:]...), '"')
+}
+
+// isTimeOfDay tells of "Thh:mm[:ss[.fff]]" with a zone (FHIR R4 §2.24.0.1).
+func isTimeOfDay(v []byte) bool {
+	clock := func(v []byte, mark byte, most int) bool {
+		return len(v) >= 3 && v[0] == mark && v[1]-'0' < 10 && v[2]-'0' < 10 && int(v[1]-'0')*10+int(v[2]-'0') <= most
+	}
+	if !clock(v, 'T', 23) || !clock(v[3:], ':', 59) {
+		return false
+	}
+	if v = v[6:]; clock(v, ':', 60) {
+		v = v[3:]
+		if len(v) > 1 && v[0] == '.' {
+			for v = v[1:]; len(v) > 0 && v[0]-'0' < 10; v = v[1:] {
+			}
+		}
+	}
+	return len(v) == 1 && v[0] == 'Z' ||
+		len(v) == 6 && (clock(v, '+', 14) || clock(v, '-', 14)) && clock(v[3:], ':', 59)
+}
