@@ -100,7 +100,7 @@ func TestRefusals(t *testing.T) {
 	for _, c := range []struct{ from, to, why string }{
 		{"provider_npi: 1999000064, birth_date: 1990-05-01}\n    - {record_id: r2", "provider_npi: 078-05-1120, birth_date: 1990-05-01}\n    - {record_id: r2", "stopped by the gate"},
 		{"recipient: {kind: health-plan}", "recipient: {kind: registry}", "164.506(c)(4)"},
-		{"{subject: p1, kind: self-pay", "{subject: p1, kind: paid", "kind is none of"},
+		{"{subject: p1, kind: self-pay", "{subject: \"\", kind: self-pay", "subject is empty"},
 	} {
 		if r := altered(t, "members.yaml", c.from, c.to); r.Passed || !strings.Contains(r.Failed, c.why) {
 			t.Errorf("%q: %q", c.to, r.Failed)
