@@ -134,7 +134,8 @@ func (c *sharedClinic) open(t testing.TB, log io.Writer) {
 	c.agent = a
 }
 
-// receive does what the recipient does, and gives the plaintext of each part.
+// receive does what the recipient does, and gives the plaintext of each part of
+// records.
 func (c *sharedClinic) receive(t testing.TB, exchange string) (plain [][]byte, result transfer.Result) {
 	t.Helper()
 	keys, err := c.agent.PublicKeys()
@@ -158,10 +159,15 @@ func (c *sharedClinic) receive(t testing.TB, exchange string) (plain [][]byte, r
 		}
 		files, err := filepath.Glob(filepath.Join(result.Folder, "*.[0-9][0-9][0-9].*"))
 		must(t, err)
-		for _, file := range files {
+		if len(files) != len(result.Book.Parts) {
+			t.Fatalf("%d parts, the book says %d", len(files), len(result.Book.Parts))
+		}
+		for i, file := range files { // in the order of their numbers, as the book's
 			text, err := os.ReadFile(file)
 			must(t, err)
-			plain = append(plain, text)
+			if result.Book.Parts[i].Dataset != transfer.ScopeOfConsent {
+				plain = append(plain, text)
+			}
 		}
 		return plain, result
 	}

@@ -152,7 +152,6 @@ func TestTwoBooksCSV(t *testing.T) {
 	t.Parallel()
 	opt := agent.RunOptions{AsOf: day(wholeYear)}
 	base := build(t, synthetic.Options{Patients: 600, Mess: true})
-	base.tellScopes(scores)
 	person, npi := base.plainMember()
 	// The visit that this member paid for is restricted in both worlds.
 	base.add(restrictCSV, person+",self-pay,acme-health-plan,,E-paid,,,,,")
@@ -319,7 +318,6 @@ func TestTwoBooksFHIR(t *testing.T) {
 	t.Parallel()
 	opt := agent.RunOptions{}
 	base := build(t, synthetic.Options{Patients: 300, Mess: true})
-	base.tellScopes(treatment)
 	people := base.optedIn()
 	// One visit is restricted for a day, and what was found at it is written
 	// down three days later: the finding goes out, the visit does not.

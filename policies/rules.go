@@ -111,6 +111,10 @@ func (p *Policy) carriesNotice(say saying) {
 		say("notices.part2", "name the file with the officer's notice, or write output: {part2_rows: leave-out}",
 			"Part 2 records that leave with consent carry a notice (42 CFR 2.32)")
 	}
+	if p.ReleasesPart2() && len(p.People.AcceptForms) > 0 && p.Notices.ScopeOfConsent == "" {
+		say("notices.scope_of_consent", "write scope_of_consent: per-row, or output: {part2_rows: leave-out}",
+			"Part 2 records that leave with consent carry the scope of that consent (42 CFR 2.32(b))")
+	}
 }
 
 func (p *Policy) isAttested(say saying) {

@@ -57,7 +57,12 @@ var broken = []struct {
 	}, "people.relationship.roster", "164.506(c)(4) needs a relationship"},
 	{"a recipient the basis does not reach", Identified, func(p *Policy) { p.Basis, p.Purpose = "45 CFR 164.506(c)(2)", "TREAT" }, "basis", "nothing leaves to a recipient of kind registry"},
 	{"no rule without directive", LimitedDataSet, func(p *Policy) { p.People.General = "" }, "people.consent.general", "without a directive"},
-	{"no notice", LimitedDataSet, func(p *Policy) { p.People.AcceptForms, p.Output.Part2Rows = []string{"f"}, "own-file" }, "notices.part2", "42 CFR 2.32"},
+	{"no notice", LimitedDataSet, func(p *Policy) {
+		p.People.AcceptForms, p.Output.Part2Rows, p.Notices.ScopeOfConsent = []string{"f"}, "own-file", "per-row"
+	}, "notices.part2", "42 CFR 2.32"},
+	{"no scope of consent", LimitedDataSet, func(p *Policy) {
+		p.People.AcceptForms, p.Output.Part2Rows, p.Notices.Part2 = []string{"f"}, "own-file", "notice.txt"
+	}, "notices.scope_of_consent", "42 CFR 2.32(b)"},
 	{"no consents", LimitedDataSet, func(p *Policy) { p.Inputs = nil }, "inputs", "consents"},
 	{"no restrictions", LimitedDataSet, func(p *Policy) { p.Recipient = "acme-health-plan" }, "inputs", "164.522(a)(1)(vi)"},
 	{"opted out, and nobody knows", SafeHarbor, func(p *Policy) { p.Inputs, p.People.RegistryOptOut = nil, true }, "inputs", "opted out"},
@@ -227,7 +232,7 @@ func allowed() map[string]*Policy {
 	})
 	edit("a limited data set with Part 2", LimitedDataSet, func(p *Policy) {
 		p.People.AcceptForms, p.Output = []string{"tpo-2026"}, Output{Layout: "csv", Mode: "full", Part2Rows: "same-file", RowKey: true}
-		p.Notices.Part2 = "notice.txt"
+		p.Notices = Notices{"notice.txt", "per-row"}
 		p.Release[0].Fields = []Field{field("service_date", Keep), field("zip", Keep), field("birth_date", Age), field("provider_npi", Keep), field("race", Map)}
 	})
 	edit("an identified look-up", Identified, func(p *Policy) {

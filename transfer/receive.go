@@ -55,7 +55,7 @@ type Result struct {
 	Fault     *Fault // of a rejected drop
 	Folder    string // of the plaintext
 	Book      *Book
-	Rows      int64
+	Rows      int64   // of records; what they rest on is not counted
 	Withdrawn []int64 // accepted before, voided by this drop: take their data back
 	Receipt   string  // path of the receipt that was written
 }
@@ -235,7 +235,11 @@ func (r *Receiver) accept(mem *memory, exchange *exchangeMemory, m *Manifest, su
 	for _, p := range o.parts {
 		receipt.Rows += p.Rows
 	}
-	result.Rows = receipt.Rows
+	for _, p := range o.book.Parts {
+		if p.Dataset != ScopeOfConsent {
+			result.Rows += p.Rows
+		}
+	}
 	if err := r.answer(m.Base(), receipt, result); err != nil {
 		return err
 	}
