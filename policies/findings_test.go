@@ -58,6 +58,7 @@ func TestFindings(t *testing.T) {
 		{"rules of a step that does not bind", "acme-phq9-gad7", func(p *Policy, env *Env) {
 			p.Basis, p.People.Minors = "45 CFR 164.512(a)", "us-ca"
 		}, "dead-rule inputs.restrictions; dead-rule people.consent.general"},
+		{"rules for minors in de-identified data", "outcomes-registry", func(p *Policy, _ *Env) { p.People.Minors = "us-ca" }, "dead-rule people.consent.minors"},
 		{"no consent under an authorization", "acme-phq9-gad7", func(p *Policy, _ *Env) { p.Basis = "45 CFR 164.508" }, "gap people.consent.general"},
 		{"a basis that the table does not know", "acme-phq9-gad7", func(p *Policy, _ *Env) { p.Basis = "45 CFR 164.512(d)" },
 			"contradiction agreement; dead-rule inputs.consents; dead-rule inputs.restrictions; dead-rule people.consent.part2.accept_forms"},
