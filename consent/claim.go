@@ -118,9 +118,6 @@ var claims = [extract.Reasons]Claim{
 	extract.Presence:     {By: ByLaw, Law: "45 CFR 164.514(b)", Exception: forbidden, Says: "That somebody is in it could be told."},
 }
 
-// ClaimOf gives what stands behind a reason where the law asks for it.
-func ClaimOf(r extract.Reason) Claim { return claims[r] }
-
 // Claim gives what stands behind a reason in this disclosure. Where the law
 // does not ask for what the policy asks for, the clinic has chosen it.
 func (d *Decider) Claim(r extract.Reason) Claim {

@@ -14,7 +14,7 @@ import (
 
 func TestEveryReasonHasAClaim(t *testing.T) {
 	for r := extract.Reason(1); int(r) < extract.Reasons; r++ {
-		c := ClaimOf(r)
+		c := claims[r]
 		if !strings.HasSuffix(c.Says, ".") || c.Mend != "" && !strings.HasSuffix(c.Mend, ".") {
 			t.Errorf("%s is told in no whole sentences", r)
 		}
@@ -120,7 +120,7 @@ func TestClaimsInTheGuide(t *testing.T) {
 	}
 	want := "\n| reason | by | law | exception |\n| --- | --- | --- | --- |\n"
 	for r := extract.AgreementMissing; r <= extract.ClinicChoice; r++ {
-		c := ClaimOf(r)
+		c := claims[r]
 		want += fmt.Sprintf("| `%s` | %s | %s | %s |\n", r, c.By, c.Law, c.Exception)
 	}
 	want += "\n"

@@ -114,30 +114,11 @@ func (t *tally) says() Says {
 	return Nothing
 }
 
-// votes are the ballots of mostRecent, kept until all are cast.
-type votes []ballot
-
-func (v *votes) take(ds *Directives, number uint32, one *tally) {
-	n, file := &ds.list[number-1], ds.sources[number-1].file
-	b := find(*v, n.scope, file)
-	if b == nil && len(*v) < maxBallots {
-		*v = append(*v, ballot{scope: n.scope, file: file, permit: extract.NoDay, against: extract.NoDay})
-		b = &(*v)[len(*v)-1]
-	}
-	if b != nil && n.mayBeOvertaken() {
-		b.cast(n.signed, one.reasons, one)
-	}
-}
-
 // overtook tells whether a newer permit has overtaken what the directive denies.
-func (v votes) overtook(ds *Directives, number int) bool {
+func (v *votes) overtook(ds *Directives, number int) bool {
 	n := &ds.list[number]
-	b := find(v, n.scope, ds.sources[number].file)
+	b := v.find(n.scope, ds.sources[number].file)
 	return n.mayBeOvertaken() && b != nil && b.permit > b.against
-}
-
-func (d *directive) mayBeOvertaken() bool {
-	return !d.unreadable() && d.scope != stateLaw && d.scope != registryOptOut
 }
 
 // Paper is the head of a directive or a restriction, in words. It holds no
@@ -185,18 +166,12 @@ func (d *Decider) Directive(number int) Paper {
 	p.Decision, p.Excepts = [...]string{"permit", "deny"}[root.effect], len(tree) > 1
 	p.Here = slices.ContainsFunc(tree, func(v provision) bool { return d.who[v.who] != no })
 	if root.from != anytimeFrom {
-		p.From = dayOfSecond(root.from)
+		p.From = dayAt(root.from)
 	}
 	if root.to != anytimeTo {
-		p.To = dayOfSecond(root.to - 1)
+		p.To = dayAt(root.to - 1)
 	}
 	return p
-}
-
-// dayOfSecond is the day on which a second of provision.period lies.
-func dayOfSecond(s int64) extract.Day {
-	const day = 86400
-	return extract.Day((s - (s%day+day)%day) / day)
 }
 
 // RestrictionsOf are the numbers of a person's restrictions, in the order of their rows.

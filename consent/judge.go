@@ -169,26 +169,23 @@ func (j *judgement) labels(rule []string, e effect) match {
 	m, sensitive, rank := no, j.d.request.LabelsComplete, 0
 	for _, label := range j.f.Labels {
 		label = inCapitals(label)
-		r := confidentialityRank(string(label))
-		rank, sensitive = max(rank, r), sensitive || sensitivities[string(label)]
+		rank, sensitive = max(rank, confidentialityRank(string(label))), sensitive || sensitivities[string(label)]
+		for _, want := range rule {
+			if confidentialityRank(want) == 0 {
+				m = max(m, sensitivity(label, want))
+			}
+		}
 	}
 	for _, want := range rule {
-		if want == unclear {
+		switch w := confidentialityRank(want); {
+		case want == unclear:
 			m = max(m, unsure)
-			continue
-		}
-		if w := confidentialityRank(want); w > 0 {
+		case w > 0:
 			m = max(m, confidential(rank, w, e))
-			continue
-		}
-		switch {
 		case j.d.request.Classifier != nil:
 			m = max(m, j.d.request.Classifier.says(j.f, want))
 		case !sensitive:
 			m = max(m, unsure)
-		}
-		for _, label := range j.f.Labels {
-			m = max(m, sensitivity(inCapitals(label), want))
 		}
 	}
 	return m
@@ -222,7 +219,7 @@ var part2Label, substanceUse = phi.Bytes("42CFRPart2"), phi.Bytes("SUD")
 // sensitivity compares one label: the rule's own or one below it matches, one
 // above it may.
 func sensitivity(label phi.Bytes, want string) match {
-	if isLabel(label, "42CFRPart2") && want != "42CFRPart2" {
+	if string(label) == "42CFRPart2" && want != "42CFRPart2" {
 		label = substanceUse // it says that much, and not which
 	}
 	if string(label) == want {
@@ -286,30 +283,13 @@ func codes(rule []string, f *extract.Facts) match {
 var transactions = []string{"Account", "Claim", "ClaimResponse", "Encounter", "EpisodeOfCare", "ExplanationOfBenefit", "Invoice"}
 
 // alike tells whether a code may be the one that is wanted, or one below it,
-// but for capitals and points.
+// but for capitals and points. In ICD-10 a category has three characters, and
+// what is below it follows a point.
 func alike(want string, code phi.Bytes) bool {
-	fold := func(c byte) byte {
-		if 'a' <= c && c <= 'z' {
-			c -= 'a' - 'A'
-		}
-		return c
-	}
-	i := 0
-	for _, c := range code {
-		for i < len(want) && want[i] == '.' {
-			i++
-		}
-		switch {
-		case c == '.':
-		case i == len(want): // ICD-10: a category has three characters, what is below it follows a point
-			return i == 3 && want[0] > '9' && want[1] <= '9' || i > 3 && want[3] == '.'
-		case fold(c) != fold(want[i]):
-			return false
-		default:
-			i++
-		}
-	}
-	return i == len(want)
+	var room [2][64]byte // a longer code is made elsewhere
+	w, c := appendBare(room[0][:0], want), appendBare(room[1][:0], code)
+	category := len(want) == 3 && want[0] > '9' && want[1] <= '9' || len(want) > 3 && want[3] == '.'
+	return bytes.Equal(c, w) || category && bytes.HasPrefix(c, w)
 }
 
 // data compares references: the very resource always matches; what refers to it

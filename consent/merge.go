@@ -137,30 +137,38 @@ func (m *Merges) Settle() error {
 // resolve gives for each id that is given up the one that stands for it, and the
 // rows that say nothing certain.
 func (m *Merges) resolve() (into map[phi.Text]phi.Text, open []merge) {
+	targets := map[phi.Text][]phi.Text{}
+	for _, n := range m.inForce() {
+		if !n.unresolved && !slices.Contains(targets[n.from], n.into) {
+			targets[n.from] = append(targets[n.from], n.into)
+		}
+	}
 	into = map[phi.Text]phi.Text{}
-	contrary := map[phi.Text]bool{}
-	for _, n := range m.inForce() {
-		if known, met := into[n.from]; !n.unresolved {
-			contrary[n.from] = contrary[n.from] || met && known != n.into
-			into[n.from] = n.into
+	for from, list := range targets {
+		if len(list) == 1 && !leadsTo(targets, from, from, map[phi.Text]bool{}) {
+			into[from] = list[0]
 		}
 	}
-	for from := range into {
-		at, met := into[from], map[phi.Text]bool{}
-		for ; at != "" && at != from && !met[at]; at = into[at] {
-			met[at] = true
-		}
-		contrary[from] = contrary[from] || at == from
-	}
 	for _, n := range m.inForce() {
-		if n.unresolved || contrary[n.from] {
+		if into[n.from] == "" || n.unresolved {
 			open = append(open, n)
-		}
-		if contrary[n.from] {
-			delete(into, n.from)
 		}
 	}
 	return into, open
+}
+
+// leadsTo tells whether an id is given up for another, or through others for it.
+func leadsTo(targets map[phi.Text][]phi.Text, from, id phi.Text, met map[phi.Text]bool) bool {
+	return slices.ContainsFunc(targets[from], func(next phi.Text) bool {
+		if next == id {
+			return true
+		}
+		if met[next] {
+			return false
+		}
+		met[next] = true
+		return leadsTo(targets, next, id, met)
+	})
 }
 
 // Doubts are the rows and links that leave open whether two ids are one person.

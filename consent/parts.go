@@ -55,7 +55,7 @@ const maxNesting = 32
 // or one of which that is part.
 func (p Parts) covers(n *restriction, f *extract.Facts) match {
 	m := n.covers(f)
-	if n.encounter == "" || m == yes {
+	if n.encounter == "" || m == yes || len(p) == 0 {
 		return m
 	}
 	of := *f

@@ -16,35 +16,52 @@ type ballot struct {
 	reasons extract.ReasonSet // of those
 }
 
+// votes are the ballots of one person about one record.
+type votes struct {
+	cast [maxBallots]ballot
+	n    int
+}
+
+// take counts what directive number (1-based) says; false where it is to count
+// as ever: a newer permit overtakes no unreadable directive, no restriction of
+// state law and no opt-out.
+func (v *votes) take(ds *Directives, number uint32, one *tally) bool {
+	n, file := &ds.list[number-1], ds.sources[number-1].file
+	if !n.mayBeOvertaken() {
+		return false
+	}
+	b := v.find(n.scope, file)
+	if b == nil {
+		if v.n == maxBallots {
+			return false
+		}
+		b = &v.cast[v.n]
+		v.n++
+		*b = ballot{scope: n.scope, file: file, permit: extract.NoDay, against: extract.NoDay}
+	}
+	b.cast(n.signed, one.reasons, one)
+	return true
+}
+
+func (d *directive) mayBeOvertaken() bool {
+	return !d.unreadable() && d.scope != stateLaw && d.scope != registryOptOut
+}
+
 // mostRecent is take for all directives of a person, with the denials left out
 // that a newer permit of the same scope and source has overtaken. A tie, a
 // directive without a date and a newest one that cannot be evaluated overtake
-// nothing. An unreadable directive, a restriction of state law, an opt-out and
-// a revocation count as ever.
+// nothing. A revocation counts as ever.
 func (d *Decider) mostRecent(s Subject, f *extract.Facts, part2Record bool) (t tally) {
-	var ballots [maxBallots]ballot
-	used := 0
+	var cast votes
 	ds := d.tables.Directives
 	for i := ds.head(s); i != 0; i = ds.list[i-1].next {
-		n := &ds.list[i-1]
 		var one tally
 		d.take(&one, i, f, part2Record)
-		reasons := one.reasons
-		one.reasons = 0
-		t.join(&one)
-		b := find(ballots[:used], n.scope, ds.sources[i-1].file)
-		if b == nil && used < maxBallots {
-			b = &ballots[used]
-			*b = ballot{scope: n.scope, file: ds.sources[i-1].file, permit: extract.NoDay, against: extract.NoDay}
-			used++
+		if t.join(&one); !cast.take(ds, i, &one) {
+			t.reasons |= one.reasons
 		}
-		if b == nil || n.unreadable() || n.scope == stateLaw || n.scope == registryOptOut {
-			t.reasons |= reasons
-			continue
-		}
-		b.cast(n.signed, reasons, &one)
 	}
-	for _, b := range ballots[:used] {
+	for _, b := range cast.cast[:cast.n] {
 		if b.permit <= b.against {
 			t.reasons |= b.reasons
 		}
@@ -52,10 +69,10 @@ func (d *Decider) mostRecent(s Subject, f *extract.Facts, part2Record bool) (t t
 	return t
 }
 
-func find(ballots []ballot, s scope, file uint16) *ballot {
-	for i := range ballots {
-		if ballots[i].scope == s && ballots[i].file == file {
-			return &ballots[i]
+func (v *votes) find(s scope, file uint16) *ballot {
+	for i := range v.cast[:v.n] {
+		if b := &v.cast[i]; b.scope == s && b.file == file {
+			return b
 		}
 	}
 	return nil
@@ -74,7 +91,7 @@ func (b *ballot) cast(signed extract.Day, reasons extract.ReasonSet, one *tally)
 	}
 }
 
-// join adds the grounds of another tally.
+// join adds the grounds of another tally, and not its reasons.
 func (t *tally) join(o *tally) {
 	for _, g := range [...]struct{ to, from *ground }{{&t.general, &o.general}, {&t.part2, &o.part2}, {&t.revoked, &o.revoked}, {&t.patient, &o.patient}, {&t.guardian, &o.guardian}} {
 		if g.from.found {

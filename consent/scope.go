@@ -88,6 +88,7 @@ func orAll(things, some string) string {
 	return some
 }
 
+// dayAt is the day on which a second of provision.period lies.
 func dayAt(second int64) extract.Day { return extract.DayOf(time.Unix(second, 0).UTC()) }
 
 // permitting appends the provisions by which provision i permits: itself, and

@@ -151,8 +151,9 @@ func (d *Decider) take(t *tally, number uint32, f *extract.Facts, part2Record bo
 }
 
 // denial gives the reasons of a denial. One that matches only perhaps counts,
-// and says that it could not be evaluated. An opt-out of registries is the patient's own decision towards a registry, and
-// the clinic's choice where it is honoured towards others.
+// and says that it could not be evaluated. An opt-out of registries is the
+// patient's own decision towards a registry, and the clinic's choice where it is
+// honoured towards others.
 func (d *Decider) denial(s scope, said outcome) (r extract.ReasonSet) {
 	switch {
 	case s == stateLaw:

@@ -113,7 +113,7 @@ func TestRoundedIsNearest(t *testing.T) {
 		step := rapid.Int64Range(1, 1000).Draw(t, "step")
 		value, ok := new(big.Rat).SetString(text)
 		if !ok {
-			t.Skip()
+			t.Fatalf("%q is no number", text)
 		}
 		got := string(appendRounded(nil, []byte(text), int(step)))
 		if new(big.Rat).Abs(value).Cmp(big.NewRat(1e15, 1)) >= 0 {

@@ -28,7 +28,7 @@ func (f files) read() (texts [][]byte, err error) {
 }
 
 // approve shows what is to be signed, takes signatures in, or signs.
-func approve(k *call) (err error) {
+func approve(k *call) error {
 	var signatures files
 	k.flags.Var(&signatures, "signature", "a signed statement, `FILE`.sig; may stand several times")
 	out := k.flags.String("out", "", "write the statement to `FILE`, and what it is about to FILE.closure")
@@ -47,21 +47,18 @@ func approve(k *call) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	approval, err := a.Approve(k.ctx, k.arg(0), texts)
-	if err != nil {
-		return err
-	}
-	if *out != "" && !approval.Approved {
-		if err := errors.Join(writeNew(*out+".closure", approval.Text), writeNew(*out, approval.Statement+"\n")); err != nil {
+	return k.with(func(a *agent.Agent) error {
+		approval, err := a.Approve(k.ctx, k.arg(0), texts)
+		if err != nil {
 			return err
 		}
-	}
-	return k.showApproval(approval, *out)
+		if *out != "" && !approval.Approved {
+			if err := errors.Join(writeNew(*out+".closure", approval.Text), writeNew(*out, approval.Statement+"\n")); err != nil {
+				return err
+			}
+		}
+		return k.showApproval(approval, *out)
+	})
 }
 
 func writeNew(name, text string) error {
@@ -132,7 +129,7 @@ func (k *call) sign(file, key string) error {
 }
 
 // release lifts a hold, or shows what an approver signs to lift it.
-func release(k *call) (err error) {
+func release(k *call) error {
 	var signatures files
 	k.flags.Var(&signatures, "signature", "the signed statement, `FILE`.sig")
 	out := k.flags.String("out", "", "write the statement to `FILE`")
@@ -143,29 +140,26 @@ func release(k *call) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	statement, err := a.ReleaseStatement(k.ctx, k.arg(0))
-	if err != nil {
-		return err
-	}
-	if statement != "" && len(texts) == 0 {
-		return k.showRelease(statement, *out)
-	}
-	by := ""
-	for _, text := range texts {
-		if by, err = a.Release(k.ctx, k.arg(0), text); err != nil {
+	return k.with(func(a *agent.Agent) error {
+		statement, err := a.ReleaseStatement(k.ctx, k.arg(0))
+		if err != nil {
 			return err
 		}
-	}
-	if k.json {
-		return k.answer(map[string]any{"exchange": k.arg(0), "held": false, "by": by})
-	}
-	fmt.Fprintf(k.out, "%s is not on hold\n", k.arg(0))
-	return nil
+		if statement != "" && len(texts) == 0 {
+			return k.showRelease(statement, *out)
+		}
+		by := ""
+		for _, text := range texts {
+			if by, err = a.Release(k.ctx, k.arg(0), text); err != nil {
+				return err
+			}
+		}
+		if k.json {
+			return k.answer(map[string]any{"exchange": k.arg(0), "held": false, "by": by})
+		}
+		fmt.Fprintf(k.out, "%s is not on hold\n", k.arg(0))
+		return nil
+	})
 }
 
 func (k *call) showRelease(statement, file string) error {

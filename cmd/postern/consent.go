@@ -96,7 +96,7 @@ func (k *call) showConsentCase(r *casefile.Result) {
 }
 
 // consentDecide is `postern consent decide`: standard input to standard output.
-func consentDecide(k *call) (err error) {
+func consentDecide(k *call) error {
 	clocks := k.clocks(true)
 	if err := k.parse(1, 1); err != nil {
 		return err
@@ -105,45 +105,39 @@ func consentDecide(k *call) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	return a.Decide(k.ctx, k.arg(0), k.in, k.out, options)
+	return k.with(func(a *agent.Agent) error {
+		return a.Decide(k.ctx, k.arg(0), k.in, k.out, options)
+	})
 }
 
 // consentMend is `postern consent mend`: places and why, no values.
-func consentMend(k *call) (err error) {
+func consentMend(k *call) error {
 	if err := k.parse(1, 1); err != nil {
 		return err
 	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	doubts, err := a.Mend(k.ctx, k.arg(0))
-	if err != nil {
-		return err
-	}
-	if k.json {
-		return k.answer(append([]consent.Doubt{}, doubts...))
-	}
-	for _, d := range doubts {
-		at := fmt.Sprintf("%s:%d", d.File, d.Line)
-		switch {
-		case d.File == "":
-			at = "in no file any more"
-		case d.Earlier:
-			at += " of an earlier reading"
+	return k.with(func(a *agent.Agent) error {
+		doubts, err := a.Mend(k.ctx, k.arg(0))
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(k.out, "%s: %s\n", at, d.Why)
-	}
-	if len(doubts) == 0 {
-		fmt.Fprintln(k.out, "nothing to mend")
-	} else {
-		fmt.Fprintln(k.out, "\nmend each in its file; a row of an earlier reading by writing it again, right this time (docs/consent.md, Mending)")
-	}
-	return nil
+		if k.json {
+			return k.answer(append([]consent.Doubt{}, doubts...))
+		}
+		for _, d := range doubts {
+			at := fmt.Sprintf("%s:%d", d.File, d.Line)
+			switch {
+			case d.File == "":
+				at = "in no file any more"
+			case d.Earlier:
+				at += " of an earlier reading"
+			}
+			fmt.Fprintf(k.out, "%s: %s\n", at, d.Why)
+		}
+		if len(doubts) == 0 {
+			fmt.Fprintln(k.out, "nothing to mend")
+		} else {
+			fmt.Fprintln(k.out, "\nmend each in its file; a row of an earlier reading by writing it again, right this time (docs/consent.md, Mending)")
+		}
+		return nil
+	})
 }

@@ -13,14 +13,12 @@ func consentExplain(k *call) error {
 	subject := k.flags.String("subject", "", "the patient's `ID` in the extract and in the clinic's lists")
 	exchange := k.flags.String("exchange", "", "the `EXCHANGE` that is asked about")
 	to := k.page()
-	return k.dryRun(0, func(a *agent.Agent, options agent.RunOptions) error {
+	return dated(k, k.clocks(true), 0, func(a *agent.Agent, options agent.RunOptions) (*agent.PatientAnswer, error) {
 		if *subject == "" || *exchange == "" {
-			return usageFailure("explain was not told about whom or which exchange", "usage: postern %s %s", k.command.name, k.command.args)
+			return nil, usageFailure("explain was not told about whom or which exchange", "usage: postern %s %s", k.command.name, k.command.args)
 		}
-		answer, err := a.ExplainPatient(k.ctx, *exchange, *subject, options)
-		if err != nil {
-			return err
-		}
+		return a.ExplainPatient(k.ctx, *exchange, *subject, options)
+	}, func(_ *agent.Agent, answer *agent.PatientAnswer) error {
 		text := answer.Page()
 		if err := to.write(k, answer, text.Text, text.HTML); err != nil {
 			return err
@@ -34,10 +32,11 @@ func consentExplain(k *call) error {
 
 // consentWithheld is `postern consent withheld`.
 func consentWithheld(k *call) error {
-	return k.dryRun(1, func(a *agent.Agent, options agent.RunOptions) error {
-		report, err := a.Withheld(k.ctx, k.arg(0), options)
-		if err != nil || k.json {
-			return orAnswer(k, report, err)
+	return dated(k, k.clocks(true), 1, func(a *agent.Agent, options agent.RunOptions) (*agent.WithheldReport, error) {
+		return a.Withheld(k.ctx, k.arg(0), options)
+	}, func(_ *agent.Agent, report *agent.WithheldReport) error {
+		if k.json {
+			return k.answer(report)
 		}
 		fmt.Fprintf(k.out, "withheld in %s, as of %s (a dry run: nothing leaves)\n%d records of what is asked for would leave, %d would stay, %d cannot be used\n",
 			report.Exchange, report.AsOf, report.Released, report.Withheld, report.Rejected)
@@ -50,36 +49,8 @@ func consentWithheld(k *call) error {
 				}
 			}
 		}
-		_, err = fmt.Fprint(k.out, "\n", wording.Wrap("Each record is counted once, under what weighs most. An exception holds only if its own conditions are met: "+
+		_, err := fmt.Fprint(k.out, "\n", wording.Wrap("Each record is counted once, under what weighs most. An exception holds only if its own conditions are met: "+
 			"a written, consistent practice that asks for no more than is needed. Whether they are, and what is marked (check), is for the officer to settle.", "", ""))
 		return err
 	})
-}
-
-func orAnswer(k *call, v any, err error) error {
-	if err != nil {
-		return err
-	}
-	return k.answer(v)
-}
-
-// dryRun opens the agent for a question that a dry run answers.
-func (k *call) dryRun(args int, ask func(*agent.Agent, agent.RunOptions) error) (err error) {
-	c := k.clocks(true)
-	if err := k.parse(args, args); err != nil {
-		return err
-	}
-	options, err := c.options()
-	if err != nil {
-		return err
-	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	progress := k.progress()
-	defer progress.end()
-	options.Progress = progress.update
-	return ask(a, options)
 }

@@ -18,7 +18,7 @@ func now() time.Time { return time.Now() }
 
 // ledgerCommand looks at the log without trusting it: verify recomputes every
 // hash.
-func ledgerCommand(k *call) (err error) {
+func ledgerCommand(k *call) error {
 	if err := k.parse(1, 2); err != nil {
 		return err
 	}
@@ -32,24 +32,21 @@ func ledgerCommand(k *call) (err error) {
 		}
 		return k.verifyExport(k.arg(1))
 	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	switch {
-	case action == "verify":
-		tree, err := a.VerifyLedger(k.ctx)
-		if err != nil {
-			return err
+	return k.with(func(a *agent.Agent) error {
+		switch {
+		case action == "verify":
+			tree, err := a.VerifyLedger(k.ctx)
+			if err != nil {
+				return err
+			}
+			return k.sayTree(tree)
+		case action == "show" && k.json:
+			return k.answerEntries(a)
+		case action == "show":
+			return a.ShowLedger(k.ctx, k.out)
 		}
-		return k.sayTree(tree)
-	case action == "show" && k.json:
-		return k.answerEntries(a)
-	case action == "show":
-		return a.ShowLedger(k.ctx, k.out)
-	}
-	return a.ExportLedger(k.ctx, k.out)
+		return a.ExportLedger(k.ctx, k.out)
+	})
 }
 
 // answerEntries writes the ledger's entries as one JSON list.
@@ -85,27 +82,24 @@ func (k *call) sayTree(tree ledger.Tree) error {
 	return nil
 }
 
-func keysCommand(k *call) (err error) {
+func keysCommand(k *call) error {
 	if err := k.parse(1, 1); err != nil {
 		return err
 	}
 	if _, err := k.action("show"); err != nil {
 		return err
 	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	keys, err := a.PublicKeys()
-	if err != nil {
-		return err
-	}
-	if k.json {
-		return k.answer(keys)
-	}
-	fmt.Fprintf(k.out, "allowed signers line for recipients (drops):\n%s\n\ncheckpoint key for recipients (ledger):\n%s\n\narchive key:\n%s\n", keys.AllowedSigner, keys.CheckpointKey, keys.Archive)
-	return nil
+	return k.with(func(a *agent.Agent) error {
+		keys, err := a.PublicKeys()
+		if err != nil {
+			return err
+		}
+		if k.json {
+			return k.answer(keys)
+		}
+		fmt.Fprintf(k.out, "allowed signers line for recipients (drops):\n%s\n\ncheckpoint key for recipients (ledger):\n%s\n\narchive key:\n%s\n", keys.AllowedSigner, keys.CheckpointKey, keys.Archive)
+		return nil
+	})
 }
 
 func version(k *call) error {

@@ -20,8 +20,36 @@ func (k *call) open() (*agent.Agent, error) {
 	return agent.Open(k.ctx, k.config, log)
 }
 
-// closing closes the agent and joins the error of doing so.
-func closing(a *agent.Agent, err *error) { *err = errors.Join(*err, a.Close()) }
+// with opens the agent for what do does, and closes it.
+func (k *call) with(do func(*agent.Agent) error) error {
+	a, err := k.open()
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(a), a.Close())
+}
+
+// dated asks what takes the length of a run, by the clocks c, and shows the
+// answer when the line of progress has gone.
+func dated[T any](k *call, c clocks, args int, ask func(*agent.Agent, agent.RunOptions) (T, error), show func(*agent.Agent, T) error) error {
+	if err := k.parse(args, args); err != nil {
+		return err
+	}
+	options, err := c.options()
+	if err != nil {
+		return err
+	}
+	return k.with(func(a *agent.Agent) error {
+		progress := k.progress()
+		options.Progress = progress.update
+		answer, err := ask(a, options)
+		progress.end()
+		if err != nil {
+			return err
+		}
+		return show(a, answer)
+	})
+}
 
 func initialize(k *call) error {
 	var approvers files
@@ -130,47 +158,27 @@ func (c clocks) options() (agent.RunOptions, error) {
 	return o, nil
 }
 
-func plan(k *call) error {
-	c := k.clocks(true)
-	return k.execute(c, true)
-}
+func plan(k *call) error { return k.execute(true) }
 
-func runOnce(k *call) error {
-	c := k.clocks(false)
-	return k.execute(c, false)
-}
+func runOnce(k *call) error { return k.execute(false) }
 
-func (k *call) execute(c clocks, dry bool) (err error) {
+func (k *call) execute(dry bool) error {
 	workers := k.flags.Int("workers", 0, "goroutines that decide and transform (default 2)")
-	if err := k.parse(1, 1); err != nil {
-		return err
-	}
-	options, err := c.options()
-	if err != nil {
-		return err
-	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	progress := k.progress()
-	options.DryRun, options.Workers, options.Progress = dry, *workers, progress.update
-	outcome, err := a.Run(k.ctx, k.arg(0), options)
-	progress.end()
-	if err != nil {
-		return err
-	}
-	var undelivered error
-	if !dry {
-		start := time.Now()
-		outcome.State, undelivered = deliver(k, a, k.arg(0), outcome.Number)
-		outcome.Stages = append(outcome.Stages, agent.StageTime{Stage: "deliver", Seconds: time.Since(start).Seconds()})
-	}
-	if err := k.showOutcome(outcome); err != nil {
-		return err
-	}
-	return undelivered
+	return dated(k, k.clocks(dry), 1, func(a *agent.Agent, options agent.RunOptions) (*agent.Outcome, error) {
+		options.DryRun, options.Workers = dry, *workers
+		return a.Run(k.ctx, k.arg(0), options)
+	}, func(a *agent.Agent, outcome *agent.Outcome) error {
+		var undelivered error
+		if !dry {
+			start := time.Now()
+			outcome.State, undelivered = deliver(k, a, k.arg(0), outcome.Number)
+			outcome.Stages = append(outcome.Stages, agent.StageTime{Stage: "deliver", Seconds: time.Since(start).Seconds()})
+		}
+		if err := k.showOutcome(outcome); err != nil {
+			return err
+		}
+		return undelivered
+	})
 }
 
 // deliver sends what waits. A drop that could not be delivered stays in the
@@ -189,7 +197,7 @@ func deliver(k *call, a *agent.Agent, exchange string, number int64) (string, er
 	return state, err
 }
 
-func serve(k *call) (err error) {
+func serve(k *call) error {
 	level := k.flags.String("log", "info", "log `LEVEL`: debug, info, warn, error")
 	if err := k.parse(0, 0); err != nil {
 		return err
@@ -199,29 +207,25 @@ func serve(k *call) (err error) {
 	if err != nil {
 		return err
 	}
-	defer closing(a, &err)
-	return a.Serve(k.ctx)
+	return errors.Join(a.Serve(k.ctx), a.Close())
 }
 
 // hold puts an exchange on hold, at once and for anyone.
-func hold(k *call) (err error) {
+func hold(k *call) error {
 	by := k.flags.String("by", accountName(), "who holds it")
 	if err := k.parse(1, 1); err != nil {
 		return err
 	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	if err := a.Hold(k.ctx, k.arg(0), *by); err != nil {
-		return err
-	}
-	if k.json {
-		return k.answer(map[string]any{"exchange": k.arg(0), "held": true, "by": *by})
-	}
-	fmt.Fprintf(k.out, "%s is on hold: no run, no delivery, until an approver lifts it; `postern release %s` shows how\n", k.arg(0), k.arg(0))
-	return nil
+	return k.with(func(a *agent.Agent) error {
+		if err := a.Hold(k.ctx, k.arg(0), *by); err != nil {
+			return err
+		}
+		if k.json {
+			return k.answer(map[string]any{"exchange": k.arg(0), "held": true, "by": *by})
+		}
+		fmt.Fprintf(k.out, "%s is on hold: no run, no delivery, until an approver lifts it; `postern release %s` shows how\n", k.arg(0), k.arg(0))
+		return nil
+	})
 }
 
 func accountName() string {

@@ -102,13 +102,10 @@ func (k *call) approvalOf(exchange string) (approval *agent.Approval) {
 	if exchange == "" {
 		return nil
 	}
-	a, err := k.open()
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = a.Close() }() // nothing was written
-	approval, err = a.Approval(k.ctx, exchange)
-	if err != nil {
+	if k.with(func(a *agent.Agent) (err error) {
+		approval, err = a.Approval(k.ctx, exchange)
+		return err
+	}) != nil {
 		return nil
 	}
 	return approval
@@ -195,12 +192,11 @@ func (k *call) onData(was, is *agent.PolicyAt, folder string, c clocks) (found *
 	if err != nil {
 		return nil, err
 	}
-	a, err := k.open()
-	if err != nil {
-		return nil, err
-	}
-	defer closing(a, &err)
-	return a.CompareOnData(k.ctx, exchange, folder, was.Policy, is.Policy, options)
+	err = k.with(func(a *agent.Agent) (err error) {
+		found, err = a.CompareOnData(k.ctx, exchange, folder, was.Policy, is.Policy, options)
+		return err
+	})
+	return found, err
 }
 
 // page is where a text for people goes, and in which form.

@@ -73,7 +73,7 @@ func policyTest(k *call) error {
 }
 
 // draftCase writes a case that an officer is to read before it counts.
-func (k *call) draftCase(exchange, source, out string, c clocks) (err error) {
+func (k *call) draftCase(exchange, source, out string, c clocks) error {
 	options, err := c.options()
 	if err == nil && (out == "" || len(k.args) > 0) {
 		err = usageFailure("a draft is written to a file", "postern policy test --draft EXCHANGE --out FILE")
@@ -81,16 +81,13 @@ func (k *call) draftCase(exchange, source, out string, c clocks) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	if err := a.DraftCase(k.ctx, exchange, source, out, options); err != nil {
-		return err
-	}
-	fmt.Fprintf(k.err, "postern: %s is drafted: read what it expects, then keep it beside the policy\n", out)
-	return nil
+	return k.with(func(a *agent.Agent) error {
+		if err := a.DraftCase(k.ctx, exchange, source, out, options); err != nil {
+			return err
+		}
+		fmt.Fprintf(k.err, "postern: %s is drafted: read what it expects, then keep it beside the policy\n", out)
+		return nil
+	})
 }
 
 func share(text string) (float64, error) {

@@ -14,7 +14,7 @@ import (
 
 // consentRevocations is `postern consent revocations`. With --over it ends with
 // 4 when something is not in effect after that time.
-func consentRevocations(k *call) (err error) {
+func consentRevocations(k *call) error {
 	exchange := k.flags.String("exchange", "", "only how they took effect in this `EXCHANGE`")
 	since := k.flags.String("since", "", "only what was read on this `DATE` or later")
 	over := k.flags.String("over", "", "only what is not in effect after this `TIME`, such as 2d or 36h; exit 4 when there is any")
@@ -37,33 +37,31 @@ func consentRevocations(k *call) (err error) {
 	if *archive != "" && *subject == "" {
 		return usageFailure("--archive-key needs a --subject", "name the patient: --subject ID")
 	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	var answer struct {
-		*agent.RevocationReport
-		Sent     []agent.SentDrop `json:"sent,omitempty"`
-		Searched int              `json:"searched,omitempty"` // drops, for what was sent
-	}
-	if answer.RevocationReport, err = a.Revocations(k.ctx, query); err != nil {
-		return err
-	}
-	if *archive != "" {
-		if answer.Sent, answer.Searched, err = a.SentAbout(k.ctx, query.Subject, *archive); err != nil {
+	return k.with(func(a *agent.Agent) error {
+		var answer struct {
+			*agent.RevocationReport
+			Sent     []agent.SentDrop `json:"sent,omitempty"`
+			Searched int              `json:"searched,omitempty"` // drops, for what was sent
+		}
+		var err error
+		if answer.RevocationReport, err = a.Revocations(k.ctx, query); err != nil {
 			return err
 		}
-	}
-	if k.json {
-		err = k.answer(answer)
-	} else if err = k.showRevocations(answer.RevocationReport); err == nil && *archive != "" {
-		err = k.showSent(answer.Sent, answer.Searched)
-	}
-	if err == nil && answer.Late > 0 {
-		err = silent{agent.AnsweredNo}
-	}
-	return err
+		if *archive != "" {
+			if answer.Sent, answer.Searched, err = a.SentAbout(k.ctx, query.Subject, *archive); err != nil {
+				return err
+			}
+		}
+		if k.json {
+			err = k.answer(answer)
+		} else if err = k.showRevocations(answer.RevocationReport); err == nil && *archive != "" {
+			err = k.showSent(answer.Sent, answer.Searched)
+		}
+		if err == nil && answer.Late > 0 {
+			err = silent{agent.AnsweredNo}
+		}
+		return err
+	})
 }
 
 func (k *call) showRevocations(r *agent.RevocationReport) error {

@@ -9,28 +9,25 @@ import (
 	"github.com/posternhealth/postern/agent"
 )
 
-func status(k *call) (err error) {
+func status(k *call) error {
 	if err := k.parse(0, 0); err != nil {
 		return err
 	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	list, err := a.Status(k.ctx)
-	if err != nil {
-		return err
-	}
-	if err := k.showStatus(list); err != nil {
-		return err
-	}
-	for _, s := range list {
-		if s.Attention > 0 {
-			return silent{agent.Undelivered}
+	return k.with(func(a *agent.Agent) error {
+		list, err := a.Status(k.ctx)
+		if err != nil {
+			return err
 		}
-	}
-	return nil
+		if err := k.showStatus(list); err != nil {
+			return err
+		}
+		for _, s := range list {
+			if s.Attention > 0 {
+				return silent{agent.Undelivered}
+			}
+		}
+		return nil
+	})
 }
 
 func (k *call) showStatus(list []agent.ExchangeStatus) error {
@@ -60,7 +57,7 @@ func (k *call) showStatus(list []agent.ExchangeStatus) error {
 }
 
 // drops lists them, shows one, or sends those of an exchange that wait.
-func drops(k *call) (err error) {
+func drops(k *call) error {
 	if err := k.parse(1, 3); err != nil {
 		return err
 	}
@@ -77,15 +74,12 @@ func drops(k *call) (err error) {
 	case action == "deliver" && exchange == "", k.arg(2) != "":
 		return usageFailure("drops "+action+" was not told one exchange", "postern drops %s EXCHANGE", action)
 	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	if action == "deliver" {
-		return k.deliverWaiting(a, exchange)
-	}
-	return k.listDrops(a, exchange, number)
+	return k.with(func(a *agent.Agent) error {
+		if action == "deliver" {
+			return k.deliverWaiting(a, exchange)
+		}
+		return k.listDrops(a, exchange, number)
+	})
 }
 
 func (k *call) listDrops(a *agent.Agent, exchange string, number int64) error {
@@ -188,42 +182,39 @@ func schedule(k *call) error {
 	return k.table([]string{"exchange", "local time", "time zone"}, rows)
 }
 
-func reconcile(k *call) (err error) {
+func reconcile(k *call) error {
 	if err := k.parse(0, 1); err != nil {
 		return err
 	}
-	a, err := k.open()
-	if err != nil {
-		return err
-	}
-	defer closing(a, &err)
-	names := k.args
-	if len(names) == 0 {
-		for _, e := range a.Config.Exchanges {
-			names = append(names, e.Key)
+	return k.with(func(a *agent.Agent) error {
+		names := k.args
+		if len(names) == 0 {
+			for _, e := range a.Config.Exchanges {
+				names = append(names, e.Key)
+			}
 		}
-	}
-	list := []agent.Reconciled{}
-	var failures []error
-	for _, name := range names {
-		done, err := a.Reconcile(k.ctx, name)
-		list = append(list, done...)
-		if err != nil {
-			failures = append(failures, err)
+		list := []agent.Reconciled{}
+		var failures []error
+		for _, name := range names {
+			done, err := a.Reconcile(k.ctx, name)
+			list = append(list, done...)
+			if err != nil {
+				failures = append(failures, err)
+			}
 		}
-	}
-	if err := k.showReconciled(list); err != nil {
-		return err
-	}
-	if len(failures) > 0 {
-		return errors.Join(failures...)
-	}
-	for _, r := range list {
-		if agent.NeedsAttention(r.Outcome) {
-			return silent{agent.Undelivered}
+		if err := k.showReconciled(list); err != nil {
+			return err
 		}
-	}
-	return nil
+		if len(failures) > 0 {
+			return errors.Join(failures...)
+		}
+		for _, r := range list {
+			if agent.NeedsAttention(r.Outcome) {
+				return silent{agent.Undelivered}
+			}
+		}
+		return nil
+	})
 }
 
 func (k *call) showReconciled(list []agent.Reconciled) error {

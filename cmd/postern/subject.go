@@ -16,26 +16,23 @@ func subject(k *call) error { return k.among(subjectCommands) }
 
 // subjectMerge writes down what the clinic has found about two ids. The answer
 // does not repeat them.
-func subjectMerge(k *call) (err error) {
+func subjectMerge(k *call) error {
 	input := k.flags.String("input", "", "the `NAME` of the list under inputs, where there are several")
 	unresolved := k.flags.Bool("unresolved", false, "they may be one person: both are withheld until somebody has decided")
 	endedBy := k.flags.String("ended-by", "", "`NAME` of who found that they are two people after all")
 	if err := k.parse(2, 2); err != nil {
 		return err
 	}
-	a, err := k.open()
-	if err != nil {
+	return k.with(func(a *agent.Agent) error {
+		merge := agent.Merge{From: k.arg(0), Into: k.arg(1), Unresolved: *unresolved, EndedBy: *endedBy}
+		path, err := a.MergeSubjects(*input, merge)
+		if err != nil {
+			return err
+		}
+		if k.json {
+			return k.answer(map[string]string{"written": path})
+		}
+		_, err = fmt.Fprintf(k.out, "written to %s; it holds from the next decision on\n", path)
 		return err
-	}
-	defer closing(a, &err)
-	merge := agent.Merge{From: k.arg(0), Into: k.arg(1), Unresolved: *unresolved, EndedBy: *endedBy}
-	path, err := a.MergeSubjects(*input, merge)
-	if err != nil {
-		return err
-	}
-	if k.json {
-		return k.answer(map[string]string{"written": path})
-	}
-	_, err = fmt.Fprintf(k.out, "written to %s; it holds from the next decision on\n", path)
-	return err
+	})
 }
