@@ -101,6 +101,26 @@ type Gate struct {
 	inner    [deepest][]byte // what was encoded in a string
 	text     text
 	memo     [memoSize]remembered
+	judged   Counts
+	open     bool // the value at hand is searched
+}
+
+// Counts are what a gate has judged so far.
+type Counts struct {
+	Rows     uint64 `json:"rows"`     // lines; header and trailer are none
+	Values   uint64 `json:"values"`   // at declared positions; an empty cell is none
+	Searched uint64 `json:"searched"` // values that their grammar leaves open: searched for identifiers and people
+}
+
+// Counts tells what this gate has judged so far, a row that it stopped
+// included, up to the hit.
+func (g *Gate) Counts() Counts { return g.judged }
+
+// Add adds the counts of another gate.
+func (c *Counts) Add(other Counts) {
+	c.Rows += other.Rows
+	c.Values += other.Values
+	c.Searched += other.Searched
 }
 
 // New compiles a specification. The roster must be frozen: a gate without one
@@ -175,6 +195,7 @@ var newline = []byte{'\n'}
 func (g *Gate) Row(line []byte, subjects []uint32) *Hit {
 	g.line, g.at, g.subjects = bytes.TrimSuffix(line, newline), 0, subjects
 	g.found = Hit{}
+	g.judged.Rows++
 	clean := false
 	if g.laid != nil {
 		clean = g.readLaid(line, g.columns)

@@ -72,6 +72,29 @@ func newGate(t testing.TB, spec Spec, r *Roster) *Gate {
 
 const cleanObservation = `{"resourceType":"Observation","id":"0123456789ab","extension":[{"extension":[{"url":"ombCategory","valueCoding":{"code":"2106-3"}}],"url":"http://example.org/race"},{"url":"http://example.org/age","valueString":"85-89"}],"status":"final","category":[{"text":"survey"}],"code":{"coding":[{"system":"http://loinc.org","code":"44261-6"},{"system":"http://snomed.info/sct","code":"313182004"}],"text":"Patient Health Questionnaire 9 item total score"},"subject":{"reference":"Patient/abcdefghjkmn"},"effectiveDateTime":"2025","valueQuantity":{"value":12.5},"component":[{"code":{"coding":[{"code":"44250-9"}]},"valueInteger":3}]}`
 
+// What a grammar decides alone is judged; what it leaves open is also searched,
+// met for the first time or again.
+func TestGateCountsWhatItJudges(t *testing.T) {
+	r := people(t)
+	g := newGate(t, rowSpec(), r)
+	for range 3 {
+		if hit := g.Row([]byte("abcdefghjkmn,44261-6,White,,5\n"), []uint32{1}); hit != nil {
+			t.Fatal(hit)
+		}
+	}
+	one := g.Counts()
+	if want := (Counts{Rows: 3, Values: 12, Searched: 6}); one != want { // the instrument, the race
+		t.Errorf("counts %+v, not %+v", one, want)
+	}
+	if hit := g.Row([]byte("abcdefghjkmn,44261-6,White,quenby.l@mail.example,5\n"), []uint32{1}); hit == nil {
+		t.Fatal("an address passed")
+	}
+	one.Add(g.Counts())
+	if want := (Counts{Rows: 7, Values: 28, Searched: 15}); one != want {
+		t.Errorf("counts %+v, not %+v", one, want)
+	}
+}
+
 func TestCleanRowsPass(t *testing.T) {
 	r := people(t)
 	g := newGate(t, observationSpec(), r)

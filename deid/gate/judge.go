@@ -13,6 +13,7 @@ type site struct {
 	last    [40]byte
 	size    uint8
 	bound   bool // admitted for this subject only
+	open    bool // its grammar had it searched
 	subject uint32
 }
 
@@ -23,11 +24,19 @@ func (s *site) admittedLast(v []byte, subjects []uint32) bool {
 
 // admit says by which rule a value may not stand there; "" means that it may.
 func (g *Gate) admit(s *site, v []byte) string {
+	g.judged.Values++
 	if s.admittedLast(v, g.subjects) {
+		if s.open {
+			g.judged.Searched++
+		}
 		return ""
 	}
-	g.text.matched = false
-	if rule := s.judge(g, v); rule != "" {
+	g.text.matched, g.open = false, false
+	rule := s.judge(g, v)
+	if s.open = g.open; s.open {
+		g.judged.Searched++
+	}
+	if rule != "" {
 		return rule
 	}
 	if s.bound = g.text.matched; len(v) <= len(s.last) && (!s.bound || len(g.subjects) == 1) {

@@ -26,6 +26,7 @@ const (
 
 // scan looks at a string that its grammar does not fully decide; "" is clean.
 func (g *Gate) scan(v []byte, m mode) string {
+	g.open = true
 	if m == codes && matchesForm(v, uuidForm) {
 		return g.scanUUID(v)
 	}
