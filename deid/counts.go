@@ -35,3 +35,32 @@ func (c Counts) Add(other Counts) {
 		c[i].Out += other[i].Out
 	}
 }
+
+// Tallies are counts apart from those of their plan: they are of one record,
+// and count only if it leaves.
+type Tallies []oneTally
+
+type oneTally struct {
+	path    int32
+	in, out uint32
+}
+
+// Take gives what this engine has counted, and forgets it.
+func (e *Engine) Take() (taken Tallies) {
+	for i, c := range e.Counts() {
+		if c.In > 0 {
+			taken = append(taken, oneTally{int32(i), uint32(c.In), uint32(c.Out)})
+		}
+	}
+	clear(e.counts)
+	e.rows = 0
+	return taken
+}
+
+// AddTallies adds what an engine of the same plan has counted of one record.
+func (c Counts) AddTallies(taken Tallies) {
+	for _, t := range taken {
+		c[t.path].In += uint64(t.in)
+		c[t.path].Out += uint64(t.out)
+	}
+}

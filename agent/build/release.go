@@ -29,8 +29,9 @@ type outcome struct {
 	holes   [2]int // in the batch's holes
 	several [2]int // in the batch's people, of a record about more than one
 	part2   bool
-	rests   string // on what it rests, under Part 2
-	facts   [2]int // in the batch's arena: for the decision index; of the engine alone, the person's id
+	rests   string       // on what it rests, under Part 2
+	tallies deid.Tallies // of a record that goes out only if a released one refers to it
+	facts   [2]int       // in the batch's arena: for the decision index; of the engine alone, the person's id
 }
 
 // batch is the work done on one chunk. It is reused for later chunks.
@@ -49,6 +50,7 @@ type releaseWorker struct {
 	scanner *extract.Scanner
 	rec     extract.Record
 	engines map[string]*deid.Engine
+	apart   map[string]*deid.Engine // for records of which it is not known yet whether they leave
 	out     deid.Output
 	subject deid.Subject
 	seen    extract.Day // start.seen of the subject
@@ -148,10 +150,15 @@ func (w *releaseWorker) fillSubject(flow *flow, o *outcome) {
 }
 
 func (w *releaseWorker) transform(b *batch, o *outcome, flow *flow, part2 bool) error {
-	engine := w.engines[flow.dataset]
+	o.only = len(w.rec.Facts.Subjects) == 0 && !w.run.engine
+	engines := w.engines
+	if o.only {
+		engines = w.apart
+	}
+	engine := engines[flow.dataset]
 	if engine == nil {
 		engine = flow.plan.Engine()
-		w.engines[flow.dataset] = engine
+		engines[flow.dataset] = engine
 	}
 	w.out.Bytes, w.out.Holes = b.arena, w.out.Holes[:0]
 	start := len(b.arena)
@@ -184,7 +191,9 @@ func (w *releaseWorker) transform(b *batch, o *outcome, flow *flow, part2 bool) 
 		return nil
 	}
 	o.part, o.part2 = flow.part(part2), part2
-	o.only = len(w.rec.Facts.Subjects) == 0
+	if o.only {
+		o.tallies = engine.Take()
+	}
 	if part2 && w.run.scopes != nil && !o.only {
 		o.rests = w.run.Decider.RestsOn(&w.rec.Facts)
 	}
@@ -266,16 +275,19 @@ func (r *Run) readRelease(ctx context.Context, settle func(*extract.Chunk, *batc
 	var workers []*releaseWorker
 	sums, err := pass(ctx, r.Files, r.Workers,
 		func() func(*extract.Chunk, *batch) (*batch, error) {
-			w := &releaseWorker{run: r, scanner: extract.NewScanner(), engines: map[string]*deid.Engine{}}
+			w := &releaseWorker{run: r, scanner: extract.NewScanner(), engines: map[string]*deid.Engine{}, apart: map[string]*deid.Engine{}}
 			mu.Lock()
 			defer mu.Unlock()
 			workers = append(workers, w)
 			return w.work
 		}, settle)
 	counts := pathCounts{}
+	for _, f := range r.ordered {
+		counts[f.dataset] = f.plan.Engine().Counts()
+	}
 	for _, w := range workers {
 		for dataset, engine := range w.engines {
-			counts.merge(dataset, engine.Counts())
+			counts[dataset].Add(engine.Counts())
 		}
 	}
 	return sums, counts, err
@@ -400,10 +412,11 @@ type postponed struct {
 	dataset string
 	part    int
 	row     row
+	tallies deid.Tallies
 }
 
 func (r *Run) postpone(b *batch, o *outcome) error {
-	p := postponed{dataset: o.dataset, part: o.part, row: row{subject: consent.NoSubject, place: o.place, self: o.self, only: true}}
+	p := postponed{dataset: o.dataset, part: o.part, tallies: o.tallies, row: row{subject: consent.NoSubject, place: o.place, self: o.self, only: true}}
 	p.row.bytes = append([]byte(nil), b.arena[o.bytes[0]:o.bytes[1]]...)
 	p.row.holes = append([]deid.Hole(nil), b.holes[o.holes[0]:o.holes[1]]...)
 	r.postponed = append(r.postponed, p)
@@ -439,6 +452,7 @@ func (r *Run) settleConditional() error {
 			return err
 		}
 		if taken[i] {
+			r.counts[p.dataset].AddTallies(p.tallies)
 			if err := r.spoolRow(p.part, &p.row); err != nil {
 				return err
 			}

@@ -45,13 +45,5 @@ func (r *ranks) of(s consent.Subject) uint64 {
 	return rank
 }
 
-// pathCounts sums what the engines did to each path of each dataset.
+// pathCounts are what was done to each path of each released dataset.
 type pathCounts map[string]deid.Counts
-
-func (p pathCounts) merge(dataset string, counts deid.Counts) {
-	if p[dataset] == nil {
-		p[dataset] = counts
-		return
-	}
-	p[dataset].Add(counts)
-}
