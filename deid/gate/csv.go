@@ -22,7 +22,7 @@ func (g *Gate) addColumn(p *Position) error {
 	if len(g.columns) > 0 {
 		g.header = append(g.header, ',')
 	}
-	g.columns = append(g.columns, column{name: p.Path, site: site{judge: p.Grammar.judge}})
+	g.columns = append(g.columns, column{name: p.Path, site: site{path: p.Path, judge: p.Grammar.judge}})
 	if strings.ContainsAny(p.Path, "\",\r\n") {
 		g.header = append(g.header, '"')
 		g.header = append(g.header, strings.ReplaceAll(p.Path, `"`, `""`)...)

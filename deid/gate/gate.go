@@ -103,6 +103,7 @@ type Gate struct {
 	memo     [memoSize]remembered
 	judged   Counts
 	open     bool // the value at hand is searched
+	passing  passing
 }
 
 // Counts are what a gate has judged so far.

@@ -61,7 +61,7 @@ func (g *Gate) addPath(p *Position) error {
 	if len(last.children) > 0 {
 		return fmt.Errorf("%s is both a value and a parent of values", p.Path)
 	}
-	last.site = &site{judge: p.Grammar.judge}
+	last.site = &site{path: last.path, judge: p.Grammar.judge}
 	return nil
 }
 

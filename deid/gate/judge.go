@@ -9,6 +9,7 @@ import (
 // site is a position at work: its judge and the value it admitted last,
 // because the rows of one person follow one another and codes repeat.
 type site struct {
+	path    string
 	judge   func(g *Gate, v []byte) string
 	last    [40]byte
 	size    uint8
@@ -32,12 +33,16 @@ func (g *Gate) admit(s *site, v []byte) string {
 		return ""
 	}
 	g.text.matched, g.open = false, false
+	g.passing.place = s.path
 	rule := s.judge(g, v)
 	if s.open = g.open; s.open {
 		g.judged.Searched++
 	}
 	if rule != "" {
 		return rule
+	}
+	if g.passing.hits != nil {
+		return ""
 	}
 	if s.bound = g.text.matched; len(v) <= len(s.last) && (!s.bound || len(g.subjects) == 1) {
 		if s.size = uint8(copy(s.last[:], v)); s.bound {

@@ -47,7 +47,7 @@ func (g *Gate) addLayout(l *Layout) {
 }
 
 func columnOf(p *Position) column {
-	return column{name: p.Path, width: p.Grammar.width, always: p.Grammar.always, site: site{judge: p.Grammar.judge}}
+	return column{name: p.Path, width: p.Grammar.width, always: p.Grammar.always, site: site{path: p.Path, judge: p.Grammar.judge}}
 }
 
 // headOf judges what stands before the rows: the mark and the header, as far as

@@ -24,14 +24,14 @@ const (
 
 func (g *Gate) findPatterns(v []byte, m mode) string {
 	seen := g.text.seen
-	if seen&isAt != 0 && hasMailbox(v) {
+	if seen&isAt != 0 && hasMailbox(v) && !g.passes(ruleEmail) {
 		return ruleEmail
 	}
 	if seen&(isColon|isDot) != 0 {
-		if g.hasWebAddress(v, m) {
+		if g.hasWebAddress(v, m) && !g.passes(ruleWeb) {
 			return ruleWeb
 		}
-		if seen&isColon != 0 && hasIPv6(v) {
+		if seen&isColon != 0 && hasIPv6(v) && !g.passes(ruleNetwork) {
 			return ruleNetwork
 		}
 	}
@@ -40,10 +40,10 @@ func (g *Gate) findPatterns(v []byte, m mode) string {
 	}
 	for i := range g.text.tokens {
 		if !g.text.tokens[i].digits {
-			if rule := g.datedWord(i, m); rule != "" {
+			if rule := g.datedWord(i, m); rule != "" && !g.passes(rule) {
 				return rule
 			}
-		} else if rule := g.numberAt(v, i, m); rule != "" {
+		} else if rule := g.numberAt(v, i, m); rule != "" && !g.passes(rule) {
 			return rule
 		}
 	}

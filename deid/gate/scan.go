@@ -35,7 +35,7 @@ func (g *Gate) scan(v []byte, m mode) string {
 		return ""
 	}
 	rule := g.scanAt(v, m, 0)
-	if rule == "" && !g.text.matched {
+	if rule == "" && !g.text.matched && g.passing.hits == nil {
 		memo.set(v, m)
 	}
 	return rule
@@ -147,7 +147,7 @@ func (g *Gate) match(part []byte, whole bool, m mode) string {
 		return ""
 	}
 	g.text.matched = true
-	if !g.counts(part, h, kind, whole, m) {
+	if !g.counts(part, h, kind, whole, m) || g.passes(rosterRules[kind]) {
 		return ""
 	}
 	return rosterRules[kind]
