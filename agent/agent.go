@@ -78,7 +78,7 @@ func (a *Agent) Close() error { return a.db.Close() }
 func (a *Agent) openKeys() error {
 	keys := a.Config.Keys
 	var err error
-	if a.master, err = keyring.LoadMaster(keys.Master, a.Config.Dir); err != nil {
+	if a.master, err = keyring.LoadMaster(keys.Master, keys.Passphrase, a.Config.Dir); err != nil {
 		return fail(KeyTrouble, err, ifLost(err), "master key")
 	}
 	text, err := keyring.Resolve(keys.DropSigning, a.Config.Dir)

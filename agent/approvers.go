@@ -145,7 +145,7 @@ func ConfirmApprovers(ctx context.Context, configFile string, fingerprints []str
 	if config == nil || config.State == "" || config.Keys.Master == "" {
 		return err
 	}
-	master, err := keyring.LoadMaster(config.Keys.Master, config.Dir)
+	master, err := keyring.LoadMaster(config.Keys.Master, config.Keys.Passphrase, config.Dir)
 	if err != nil {
 		return fail(KeyTrouble, err, ifLost(err), "master key")
 	}

@@ -53,6 +53,7 @@ type Organization struct {
 // private half is never on the agent.
 type KeyRefs struct {
 	Master      string `yaml:"master,required"`
+	Passphrase  string `yaml:"passphrase"` // of a master key that `age -p` encrypted; "": asked for at the terminal
 	DropSigning string `yaml:"drop_signing,required"`
 	Checkpoint  string `yaml:"checkpoint,required"`
 	Archive     string `yaml:"archive,required"`

@@ -55,7 +55,7 @@ func (f *Filter) Run(ctx context.Context, out io.Writer) (*Filtered, error) {
 	}
 	secret := keyring.NewSecret()
 	if f.Keys != "" {
-		master, err := keyring.LoadMaster("file:"+filepath.Join(f.Keys, "master.key"), ".")
+		master, err := keyring.LoadMaster("file:"+filepath.Join(f.Keys, "master.key"), "", ".")
 		if err != nil {
 			return nil, fail(KeyTrouble, err, "", "")
 		}

@@ -33,7 +33,7 @@ func NewKeys(dir, archiveDir string) (*Keys, error) {
 	if err := durable.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
-	if err := keyring.NewMasterFile(filepath.Join(folder, "master.key")); err != nil {
+	if err := keyring.NewMasterFile(filepath.Join(folder, "master.key"), ""); err != nil {
 		return nil, err
 	}
 	k := &Keys{ArchiveIdentity: filepath.Join(archiveDir, "archive-identity.txt")}

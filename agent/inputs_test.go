@@ -38,10 +38,10 @@ func TestEveryFileOfAKindCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if err := keyring.NewMasterFile(filepath.Join(dir, "master.key")); err != nil {
+	if err := keyring.NewMasterFile(filepath.Join(dir, "master.key"), ""); err != nil {
 		t.Fatal(err)
 	}
-	master, err := keyring.LoadMaster("file:master.key", dir)
+	master, err := keyring.LoadMaster("file:master.key", "", dir)
 	if err != nil {
 		t.Fatal(err)
 	}

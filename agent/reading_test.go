@@ -31,8 +31,8 @@ func readingAgent(t *testing.T) (a *Agent, deny func(rows string)) {
 	a.db, err = openDatabase(context.Background(), config.StateDir())
 	must(err)
 	t.Cleanup(func() { must(a.db.Close()) })
-	must(keyring.NewMasterFile(filepath.Join(dir, "master.key")))
-	a.master, err = keyring.LoadMaster("file:master.key", dir)
+	must(keyring.NewMasterFile(filepath.Join(dir, "master.key"), ""))
+	a.master, err = keyring.LoadMaster("file:master.key", "", dir)
 	must(err)
 	return a, func(rows string) {
 		t.Helper()

@@ -81,20 +81,33 @@ type Master struct {
 const masterPrefix = "postern-master-key-v1 "
 
 // NewMasterFile draws a master key and writes it to a new file that only its
-// owner can read. It never overwrites one.
-func NewMasterFile(path string) error {
+// owner can read; unless passphrase is empty, as `age -p` would encrypt it to
+// that (age v1, scrypt). It never overwrites a file.
+func NewMasterFile(path, passphrase string) error {
 	key := NewSecret()
-	line := masterPrefix + base64.StdEncoding.EncodeToString(key[:]) + "\n"
-	if err := durable.WriteFile(path, []byte(line), 0o600); err != nil {
+	data := []byte(masterPrefix + base64.StdEncoding.EncodeToString(key[:]) + "\n")
+	var err error
+	if passphrase != "" {
+		data, err = seal(data, passphrase)
+	}
+	if err == nil {
+		err = durable.WriteFile(path, data, 0o600)
+	}
+	if err != nil {
 		return fmt.Errorf("write a new master key: %w", err)
 	}
 	return nil
 }
 
 // LoadMaster reads the master key that ref points to; base is the folder that
-// relative paths are relative to.
-func LoadMaster(ref, base string) (*Master, error) {
+// relative paths are relative to. A key under a passphrase is opened by the one
+// that the reference passphrase points to or, when that is "", by one that is
+// asked for at the terminal.
+func LoadMaster(ref, passphrase, base string) (*Master, error) {
 	data, err := Resolve(ref, base)
+	if err == nil {
+		data, err = unseal(data, ref, passphrase, base)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the master key: %w", err)
 	}
@@ -105,6 +118,13 @@ func LoadMaster(ref, base string) (*Master, error) {
 			"restore the file from its backup", ref)
 	}
 	return &Master{secret: Secret(key)}, nil
+}
+
+// Fingerprint tells one master key from another, and nothing of it: HKDF-SHA256
+// of the key for this use alone, written as OpenSSH writes fingerprints.
+func (m *Master) Fingerprint() string {
+	sum := m.secret.derive("fingerprint")
+	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
 }
 
 // Key derives the key for a use that label names.

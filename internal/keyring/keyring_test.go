@@ -18,10 +18,10 @@ import (
 func master(t *testing.T) *Master {
 	t.Helper()
 	dir := t.TempDir()
-	if err := NewMasterFile(filepath.Join(dir, "master.key")); err != nil {
+	if err := NewMasterFile(filepath.Join(dir, "master.key"), ""); err != nil {
 		t.Fatal(err)
 	}
-	m, err := LoadMaster("file:master.key", dir)
+	m, err := LoadMaster("file:master.key", "", dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,24 +31,24 @@ func master(t *testing.T) *Master {
 func TestMasterFileIsNeverOverwritten(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "master.key")
-	if err := NewMasterFile(path); err != nil {
+	if err := NewMasterFile(path, ""); err != nil {
 		t.Fatal(err)
 	}
-	first, err := LoadMaster("file:"+path, "")
+	first, err := LoadMaster("file:"+path, "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := NewMasterFile(path); !errors.Is(err, os.ErrExist) {
+	if err := NewMasterFile(path, ""); !errors.Is(err, os.ErrExist) {
 		t.Fatalf("a second key gave %v", err)
 	}
-	again, err := LoadMaster("file:"+path, "")
+	again, err := LoadMaster("file:"+path, "", "")
 	if err != nil || again.secret != first.secret {
 		t.Fatalf("the key changed: %v", err)
 	}
 	if err := os.WriteFile(path, []byte("postern-master-key-v1 c2hvcnQ=\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadMaster("file:"+path, ""); err == nil || strings.Contains(err.Error(), "c2hvcnQ") {
+	if _, err := LoadMaster("file:"+path, "", ""); err == nil || strings.Contains(err.Error(), "c2hvcnQ") {
 		t.Fatalf("a short key gave %v", err)
 	}
 }
@@ -92,6 +92,9 @@ func TestDerivationsAreFixed(t *testing.T) {
 	key := m.Key("archive")
 	if got, want := hex.EncodeToString(key[:]), "849cd2f65a2e6eaa754a24db16f1ab86014715ef3bebd0f17dc0bb8558138efe"; got != want {
 		t.Errorf("key is %s; want %s", got, want)
+	}
+	if got, want := m.Fingerprint(), "SHA256:qhz38n4PfRpHHSXcYg2EZZa4gqONBZBdzr1kZYEFXzQ"; got != want {
+		t.Errorf("fingerprint is %s; want %s", got, want)
 	}
 	stream := make([]byte, 80)
 	_, _ = NewStream(secret, "codes", "42").Read(stream)
