@@ -28,7 +28,20 @@ func DayOf(t time.Time) Day {
 func (d Day) Time() time.Time { return time.Unix(int64(d)*86400, 0).UTC() }
 
 // Year is the calendar year of the day.
-func (d Day) Year() int { return d.Time().Year() }
+func (d Day) Year() int {
+	z := int(d) + 719468 // days since 0000-03-01
+	era := z / 146097
+	if z < 0 {
+		era = (z - 146096) / 146097
+	}
+	doe := z - era*146097
+	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
+	y := yoe + era*400
+	if doe-(365*yoe+yoe/4-yoe/100) >= 306 { // January and February
+		y++
+	}
+	return y
+}
 
 func (d Day) String() string {
 	if d == NoDay {
@@ -42,45 +55,44 @@ func (d Day) String() string {
 // and zone are ignored: the civil date as written is the date of the event.
 // ok is false when value is none of these.
 func ParseSpan(value []byte) (s Span, ok bool) {
-	y, rest, ok := digits(value, 4)
-	if !ok || y == 0 {
+	if len(value) < 4 {
 		return NoSpan, false
 	}
-	if len(rest) == 0 {
+	y := 100*two(value[0], value[1]) + two(value[2], value[3])
+	switch {
+	case y <= 0:
+		return NoSpan, false
+	case len(value) == len("2006"):
 		return Span{civil(y, 1, 1), civil(y, 12, 31)}, true
-	}
-	if rest[0] != '-' {
+	case len(value) < len("2006-01") || value[4] != '-':
 		return NoSpan, false
 	}
-	m, rest, ok := digits(rest[1:], 2)
-	if !ok || m < 1 || m > 12 {
+	m := two(value[5], value[6])
+	switch {
+	case m < 1 || m > 12:
 		return NoSpan, false
-	}
-	if len(rest) == 0 {
+	case len(value) == len("2006-01"):
 		return Span{civil(y, m, 1), civil(y, m, daysIn(y, m))}, true
-	}
-	if rest[0] != '-' {
+	case len(value) < len("2006-01-02") || value[7] != '-':
 		return NoSpan, false
 	}
-	d, rest, ok := digits(rest[1:], 2)
-	if !ok || d < 1 || d > 28 && d > daysIn(y, m) || len(rest) > 0 && rest[0] != 'T' && rest[0] != ' ' {
+	d := two(value[8], value[9])
+	if d < 1 || d > 28 && d > daysIn(y, m) || len(value) > 10 && value[10] != 'T' && value[10] != ' ' {
 		return NoSpan, false
 	}
 	day := civil(y, m, d)
 	return Span{day, day}, true
 }
 
-func digits(b []byte, n int) (v int, rest []byte, ok bool) {
-	if len(b) < n {
-		return 0, nil, false
+// two is the number of two digits; far below zero when one is none.
+func two(tens, units byte) int {
+	if tens -= '0'; tens > 9 {
+		return -1e6
 	}
-	for _, c := range b[:n] {
-		if c < '0' || c > '9' {
-			return 0, nil, false
-		}
-		v = v*10 + int(c-'0')
+	if units -= '0'; units > 9 {
+		return -1e6
 	}
-	return v, b[n:], true
+	return 10*int(tens) + int(units)
 }
 
 func daysIn(y, m int) int { return int(civil(y, m+1, 1) - civil(y, m, 1)) }

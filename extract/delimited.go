@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -82,14 +83,41 @@ func chomp(b []byte) []byte {
 // rowReader reads the rows of a chunk. Its buffer is kept from row to row.
 type rowReader struct {
 	schema  *Schema
+	watched []watched
 	utf8    bool // the whole chunk is well-formed
 	plain   bool // the whole chunk is without quotes: every line is a row
 	scratch []byte
 }
 
 func (r *rowReader) begin(c *Chunk) {
-	r.schema, r.utf8 = c.file.Rule.Schema, utf8.Valid(c.data)
+	r.utf8 = utf8.Valid(c.data)
+	r.follow(c.file.Rule.Schema)
 	r.plain = r.schema.Quote == 0 || bytes.IndexByte(c.data, r.schema.Quote) < 0
+}
+
+// watched is a column whose cells are looked at, for what the schema asks of
+// them or for what they tell.
+type watched struct {
+	at    int
+	field *Field
+	asks  bool
+	take  func(*Facts, phi.Bytes, Span) // nil: the column tells nothing
+}
+
+// follow makes ready for rows of a schema.
+func (r *rowReader) follow(s *Schema) {
+	if r.schema == s && s != nil {
+		return
+	}
+	r.schema, r.watched = s, nil
+	marks := slices.ContainsFunc(s.Missing, func(mark string) bool { return mark != "" })
+	for i := range s.Fields {
+		f := &s.Fields[i]
+		c := watched{i, f, f.Type != TypeString || !f.rules.none(), takers[f.Role]}
+		if c.asks || c.take != nil || marks {
+			r.watched = append(r.watched, c)
+		}
+	}
 }
 
 // length gives the length of the row that data begins with, its line end
@@ -142,18 +170,24 @@ func (r *rowReader) read(rec *Record) {
 		rec.reject(SchemaMismatch, fmt.Sprintf("has %d columns, the schema %d", len(rec.Row), len(r.schema.Fields)))
 		return
 	}
-	for i := range r.schema.Fields {
-		f := &r.schema.Fields[i]
-		if r.schema.missing(rec.Row[i]) {
-			rec.Row[i] = rec.Row[i][:0]
+	for i := range r.watched {
+		c := &r.watched[i]
+		cell, span := rec.Row[c.at], NoSpan
+		if r.schema.missing(cell) {
+			cell = cell[:0]
+			rec.Row[c.at] = cell
 		}
-		span, problem := f.check(rec.Row[i])
-		if problem != "" {
-			rec.reject(SchemaMismatch, fmt.Sprintf("column %q %s", f.Name, problem))
-			return
+		if c.asks {
+			if span, problem = c.field.check(cell); problem != "" {
+				rec.reject(SchemaMismatch, fmt.Sprintf("column %q %s", c.field.Name, problem))
+				return
+			}
 		}
-		if f.Role != RoleNone {
-			rec.Facts.take(f.Role, rec.Row[i], span)
+		if c.take == nil {
+			continue
+		}
+		if cell = unpadded(cell); len(cell) > 0 {
+			c.take(&rec.Facts, cell, span)
 		}
 	}
 	if r.schema.concernsPatients && len(rec.Facts.Subjects) == 0 {
@@ -161,31 +195,20 @@ func (r *rowReader) read(rec *Record) {
 	}
 }
 
-// take adds what a cell tells by the role of its column. Padding is no part of
+// takers add what a cell tells by the role of its column. Padding is no part of
 // an id or a code, nor is the type before an id or the system before a code: a
 // list of restrictions, which is read in the same way, may not have them.
-func (f *Facts) take(role Role, cell phi.Bytes, span Span) {
-	if cell = unpadded(cell); len(cell) == 0 {
-		return
-	}
-	switch role {
-	case RoleSubject:
-		f.Subjects = addOnce(f.Subjects, bareID(cell, "Patient"))
-	case RoleRecord:
-		f.ID = cell
-	case RoleDate:
-		f.Date = span
-	case RoleEncounter:
-		f.Encounter = bareID(cell, "Encounter")
-	case RoleProvider:
-		f.Providers = addOnce(f.Providers, cell)
-	case RoleCode:
+var takers = map[Role]func(f *Facts, cell phi.Bytes, span Span){
+	RoleSubject:   func(f *Facts, cell phi.Bytes, _ Span) { f.Subjects = addOnce(f.Subjects, bareID(cell, "Patient")) },
+	RoleRecord:    func(f *Facts, cell phi.Bytes, _ Span) { f.ID = cell },
+	RoleDate:      func(f *Facts, _ phi.Bytes, span Span) { f.Date = span },
+	RoleEncounter: func(f *Facts, cell phi.Bytes, _ Span) { f.Encounter = bareID(cell, "Encounter") },
+	RoleProvider:  func(f *Facts, cell phi.Bytes, _ Span) { f.Providers = addOnce(f.Providers, cell) },
+	RoleCode: func(f *Facts, cell phi.Bytes, _ Span) {
 		f.Codes = append(f.Codes, cell[bytes.LastIndexByte(cell, '|')+1:])
-	case RoleStatus:
-		f.Status = cell
-	case RoleDerived:
-		f.Evidence = addOnce(f.Evidence, cell)
-	}
+	},
+	RoleStatus:  func(f *Facts, cell phi.Bytes, _ Span) { f.Status = cell },
+	RoleDerived: func(f *Facts, cell phi.Bytes, _ Span) { f.Evidence = addOnce(f.Evidence, cell) },
 }
 
 // unpadded is a cell without the white space and byte order marks around it.
@@ -199,7 +222,7 @@ func unpadded(cell phi.Bytes) phi.Bytes {
 // bareID is the id in a cell that may be written as a reference to a resource of
 // that type; any other cell is an id as it is.
 func bareID(cell phi.Bytes, kind string) phi.Bytes {
-	if bytes.IndexByte(cell, '/') < 0 && bytes.IndexByte(cell, ':') < 0 {
+	if !slices.ContainsFunc(cell, isMark) {
 		return cell
 	}
 	if id, ok := bytes.CutPrefix(cell, uuid); ok && len(id) > 0 {
@@ -210,6 +233,9 @@ func bareID(cell phi.Bytes, kind string) phi.Bytes {
 	}
 	return cell
 }
+
+// isMark tells of a byte that a reference has.
+func isMark(c byte) bool { return c == '/' || c == ':' }
 
 // isBare tells of a byte that no padding begins or ends with.
 func isBare(c byte) bool { return c > ' ' && c < utf8.RuneSelf }

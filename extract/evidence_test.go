@@ -52,12 +52,15 @@ func TestEvidenceOfARow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var f Facts
-	for i, cell := range []string{"c1", " s1 ", "scores/s2"} {
-		f.take(schema.Fields[i].Role, []byte(cell), NoSpan)
+	var r rowReader
+	var rec Record
+	r.follow(schema)
+	for _, raw := range []string{"c0,,", "c1, s1 ,scores/s2"} {
+		rec.clear()
+		rec.Raw = []byte(raw)
+		r.read(&rec)
 	}
-	f.take(RoleDerived, nil, NoSpan)
-	if got := words(f.Evidence); got != "s1 scores/s2" {
+	if got := words(rec.Facts.Evidence); rec.Reject != NoReason || got != "s1 scores/s2" {
 		t.Errorf("evidence %q", got)
 	}
 }

@@ -23,7 +23,8 @@ func TestPaddedCellsMeetTheLists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := rowReader{schema: s, utf8: true}
+	r := rowReader{utf8: true}
+	r.follow(s)
 	var rec Record
 	rec.clear()
 	rec.Raw = []byte("p1 ,\te9,90834\u00a0,\ufeffsud ")

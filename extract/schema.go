@@ -133,6 +133,11 @@ func (f *Field) check(cell []byte) (Span, string) {
 	return span, f.rules.check(cell)
 }
 
+// none tells that a cell may hold anything.
+func (c *constraints) none() bool {
+	return !c.Required && c.MinLength == 0 && c.MaxLength == 0 && c.Pattern == nil && c.Enum == nil && c.Minimum == nil && c.Maximum == nil
+}
+
 func (c *constraints) check(cell []byte) string {
 	if c.MinLength > 0 || c.MaxLength > 0 {
 		if n := utf8.RuneCount(cell); n < c.MinLength || c.MaxLength > 0 && n > c.MaxLength {
@@ -146,12 +151,25 @@ func (c *constraints) check(cell []byte) string {
 		return "is none of the values the schema lists"
 	}
 	if c.Minimum != nil || c.Maximum != nil {
-		n, err := strconv.ParseFloat(string(cell), 64)
-		if err != nil || c.Minimum != nil && n < *c.Minimum || c.Maximum != nil && n > *c.Maximum {
+		n, ok := number(cell)
+		if !ok || c.Minimum != nil && n < *c.Minimum || c.Maximum != nil && n > *c.Maximum {
 			return "is outside the range the schema allows"
 		}
 	}
 	return ""
+}
+
+// number is the value of a cell that isNumber takes. Most are small and whole.
+func number(cell []byte) (float64, bool) {
+	if len(cell) > 15 || scanDigits(cell, 0) != len(cell) {
+		n, err := strconv.ParseFloat(string(cell), 64)
+		return n, err == nil
+	}
+	n := int64(0)
+	for _, c := range cell {
+		n = 10*n + int64(c-'0')
+	}
+	return float64(n), true
 }
 
 func isInteger(b []byte) bool {

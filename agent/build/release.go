@@ -162,15 +162,8 @@ func (w *releaseWorker) transform(b *batch, o *outcome, flow *flow, part2 bool) 
 	}
 	w.out.Bytes, w.out.Holes = b.arena, w.out.Holes[:0]
 	start := len(b.arena)
-	unfit := (*deid.LayoutError)(nil)
-	if err := engine.Apply(&w.rec, &w.subject, &w.out); errors.Is(err, deid.ErrUnsafe) {
-		o.reasons, o.detail = o.reasons.With(extract.Unsafe), "it has a modifier extension, which may change what the record means"
-		return nil
-	} else if errors.As(err, &unfit) {
-		o.reasons, o.detail = o.reasons.With(extract.SchemaMismatch), unfit.Error()
-		return nil
-	} else if err != nil {
-		return err
+	if err := engine.Apply(&w.rec, &w.subject, &w.out); err != nil {
+		return o.reject(err)
 	}
 	b.arena = w.out.Bytes
 	o.bytes = [2]int{start, len(b.arena)}
@@ -203,6 +196,20 @@ func (w *releaseWorker) transform(b *batch, o *outcome, flow *flow, part2 bool) 
 		start = len(b.arena)
 		b.arena = consent.AppendFacts(b.arena, &w.rec.Facts, w.run.index.people)
 		o.facts = [2]int{start, len(b.arena)}
+	}
+	return nil
+}
+
+// reject makes an error of the engine the record's outcome, where it is one.
+func (o *outcome) reject(err error) error {
+	var unfit *deid.LayoutError
+	switch {
+	case errors.Is(err, deid.ErrUnsafe):
+		o.reasons, o.detail = o.reasons.With(extract.Unsafe), "it has a modifier extension, which may change what the record means"
+	case errors.As(err, &unfit):
+		o.reasons, o.detail = o.reasons.With(extract.SchemaMismatch), unfit.Error()
+	default:
+		return err
 	}
 	return nil
 }
