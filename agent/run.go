@@ -143,7 +143,7 @@ func (r *run) prepare(ctx context.Context) error {
 	if err != nil {
 		return fail(PolicyRefused, err, "", "policy %s", r.policy.Name)
 	}
-	if r.memory, err = r.agent.openMemory(ctx, r.x.epoch(), r.x.name); err != nil {
+	if r.memory, err = r.agent.openMemory(ctx, r.x, r.opt.DryRun); err != nil {
 		return err
 	}
 	job := &build.Job{

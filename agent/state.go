@@ -65,20 +65,38 @@ CREATE TABLE IF NOT EXISTS occurrence (
 	PRIMARY KEY (exchange, civil)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS epoch (
-	name    TEXT PRIMARY KEY,                -- recipient/purpose/epoch
-	wrapped BLOB NOT NULL
+	id        INTEGER PRIMARY KEY,
+	family    TEXT NOT NULL,                 -- recipient/purpose, and the exchange of a de-identified one
+	number    INTEGER NOT NULL,              -- from 1; runs draw from the highest
+	wrapped   BLOB,                          -- its secret; NULL once destroyed
+	form      TEXT NOT NULL DEFAULT '',      -- what of the policy it was used with, see exchange.form
+	overlap   INTEGER NOT NULL DEFAULT 0,    -- 1: its drops map codes of the one before
+	made      INTEGER NOT NULL,              -- Unix milliseconds
+	made_by   TEXT NOT NULL DEFAULT '',      -- empty: the first run that needed it
+	because   TEXT NOT NULL DEFAULT '',
+	destroyed INTEGER NOT NULL DEFAULT 0,    -- Unix milliseconds
+	UNIQUE (family, number)
+) STRICT;
+CREATE TABLE IF NOT EXISTS drawn (
+	id       INTEGER PRIMARY KEY,
+	epoch    INTEGER NOT NULL,
+	exchange TEXT NOT NULL,                  -- of a drop that drew from the epoch
+	number   INTEGER NOT NULL,
+	UNIQUE (exchange, number)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS code (
-	epoch  TEXT NOT NULL,
+	epoch  INTEGER NOT NULL,
 	person BLOB NOT NULL,                    -- keyed hash of the person's id
 	sealed BLOB NOT NULL,
+	drawn  INTEGER NOT NULL,                 -- the first drop that gave it and was not voided
 	PRIMARY KEY (epoch, person)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS row_key (
+	epoch    INTEGER NOT NULL,
 	exchange TEXT NOT NULL,
 	record   BLOB NOT NULL,                  -- keyed hash of dataset and record id
 	key      TEXT NOT NULL,
-	PRIMARY KEY (exchange, record)
+	PRIMARY KEY (epoch, exchange, record)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS input (
 	name   TEXT PRIMARY KEY,

@@ -51,6 +51,13 @@ type Total struct {
 // 42 CFR Part 2 rests, and begins the kind of the notices that explain it.
 const ScopeOfConsent = "scope-of-consent"
 
+// Overlap is the dataset of the part that maps people's codes of the epoch
+// before to those of this one, after `postern keys rotate --overlap`.
+const Overlap = "overlap"
+
+// rowsOfRecords tells whether the rows of the part are rows of records.
+func (p *BookPart) rowsOfRecords() bool { return p.Dataset != ScopeOfConsent && p.Dataset != Overlap }
+
 // Notice is a text that must travel with the data (42 CFR 2.32), or the scope
 // of the consent it rests on.
 type Notice struct {

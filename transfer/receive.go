@@ -236,7 +236,7 @@ func (r *Receiver) accept(mem *memory, exchange *exchangeMemory, m *Manifest, su
 		receipt.Rows += p.Rows
 	}
 	for _, p := range o.book.Parts {
-		if p.Dataset != ScopeOfConsent {
+		if p.rowsOfRecords() {
 			result.Rows += p.Rows
 		}
 	}

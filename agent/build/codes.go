@@ -19,6 +19,7 @@ import (
 type Epoch struct {
 	Name   string
 	Secret keyring.Secret
+	Before *Epoch // whose codes the drop maps to those of this one; nil: none are told
 }
 
 // stream is what a drop draws its new values of one use from. Drops are
@@ -44,10 +45,19 @@ func (e *Epoch) keyed(domain string, id []byte) (find [16]byte, pad [deid.CodeLe
 
 // Memory is what earlier drops have given out.
 type Memory interface {
-	// Codes gives the sealed codes of an epoch by the keyed hash of the person.
-	Codes(context.Context) (map[[16]byte][deid.CodeLen]byte, error)
+	// Codes gives the codes of the epoch by the keyed hash of the person.
+	Codes(context.Context) (map[[16]byte]KnownCode, error)
+	// CodesBefore puts into known the sealed codes of people in the epoch before
+	// this one, as far as the recipient has been sent them.
+	CodesBefore(ctx context.Context, people [][16]byte, known map[[16]byte][deid.CodeLen]byte) error
 	// RowKeys puts into known the keys that records of the exchange have.
 	RowKeys(ctx context.Context, records [][16]byte, known map[[16]byte]string) error
+}
+
+// KnownCode is a code that a person has.
+type KnownCode struct {
+	Sealed [deid.CodeLen]byte
+	Unsent bool // the drop that gave it first was voided
 }
 
 // NewCode is a code that a run was the first to give a person, to be kept.
@@ -56,14 +66,14 @@ type NewCode struct {
 	Sealed [deid.CodeLen]byte
 }
 
-// NewCodes are the codes that the commit is to keep.
+// NewCodes are the codes that the commit is to keep, as this drop's.
 func (r *Run) NewCodes() []NewCode { return r.crosswalk.added }
 
 // crosswalk gives people their codes. What was given in earlier drops is read
 // once; what is new waits for the commit.
 type crosswalk struct {
 	epoch  *Epoch
-	known  map[[16]byte][deid.CodeLen]byte // sealed
+	known  map[[16]byte]KnownCode
 	codes  map[consent.Subject][deid.CodeLen]byte
 	added  []NewCode
 	stream *keyring.Stream
@@ -81,35 +91,35 @@ func (r *Run) openCrosswalk(ctx context.Context) (*crosswalk, error) {
 // code is the person's code: the one of earlier drops, under whichever id, or a
 // new one, of the id that stands. New codes are drawn in the order in which
 // people are first asked for.
-func (c *crosswalk) code(s consent.Subject, people *consent.People) [deid.CodeLen]byte {
+func (c *crosswalk) code(s consent.Subject, people *consent.People) (code [deid.CodeLen]byte) {
 	if code, ok := c.codes[s]; ok {
 		return code
 	}
 	ids := people.IDs(s)
+	for _, id := range ids {
+		person, pad := c.epoch.keyed("person", id)
+		known, ok := c.known[person]
+		if !ok {
+			continue
+		}
+		if known.Unsent {
+			c.added = append(c.added, NewCode{person, known.Sealed})
+		}
+		c.codes[s] = flip(known.Sealed, pad)
+		return c.codes[s]
+	}
 	person, pad := c.epoch.keyed("person", ids[0])
-	code, known := c.known[person]
-	for _, id := range ids[1:] {
-		if known {
-			break
-		}
-		merged, itsPad := c.epoch.keyed("person", id)
-		if code, known = c.known[merged]; known {
-			pad = itsPad
-		}
-	}
-	if !known {
-		copy(code[:], c.stream.Code(deid.CodeLen)) // 80 random bits: a repeat among 10^8 people has odds of 10^-8, and is refused at the commit
-	}
-	other := code // sealed of an open one, and the other way round
-	for i := range other {
-		other[i] ^= pad[i]
-	}
-	if known {
-		code = other
-	} else {
-		c.added = append(c.added, NewCode{person, other})
-	}
+	copy(code[:], c.stream.Code(deid.CodeLen)) // 100 random bits: a repeat among 10^8 people has odds of 4 in 10^15
+	c.added = append(c.added, NewCode{person, flip(code, pad)})
 	c.codes[s] = code
+	return code
+}
+
+// flip gives the open code of a sealed one, and the other way round.
+func flip(code, pad [deid.CodeLen]byte) [deid.CodeLen]byte {
+	for i := range code {
+		code[i] ^= pad[i]
+	}
 	return code
 }
 

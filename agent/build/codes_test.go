@@ -18,7 +18,7 @@ func TestAMergedPersonKeepsTheCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	epoch := Epoch{Name: "e", Secret: keyring.NewSecret()}
-	drop := func(number int64, merged bool, known map[[16]byte][deid.CodeLen]byte, ids ...string) (codes []string, kept map[[16]byte][deid.CodeLen]byte) {
+	drop := func(number int64, merged bool, known map[[16]byte]KnownCode, ids ...string) (codes []string, kept map[[16]byte]KnownCode) {
 		people := consent.NewPeople()
 		if merged {
 			m := consent.NewMerges(people)
@@ -34,9 +34,9 @@ func TestAMergedPersonKeepsTheCode(t *testing.T) {
 			code := c.code(people.Intern([]byte(id)), people)
 			codes = append(codes, string(code[:]))
 		}
-		kept = map[[16]byte][deid.CodeLen]byte{}
+		kept = map[[16]byte]KnownCode{}
 		for _, added := range c.added {
-			kept[added.Person] = added.Sealed
+			kept[added.Person] = KnownCode{Sealed: added.Sealed}
 		}
 		return codes, kept
 	}

@@ -73,7 +73,7 @@ func (s *scopes) row(part int, line int64, row *row) error {
 	return s.lines.add(&told)
 }
 
-// sealScopes seals the part, each line through a gate like all that leaves.
+// sealScopes seals the part.
 func (r *Run) sealScopes() error {
 	const most = 1e15
 	spec := gate.Spec{Format: gate.CSV, Positions: []gate.Position{
@@ -83,12 +83,18 @@ func (r *Run) sealScopes() error {
 		spec.Positions = append(spec.Positions, gate.Position{Path: "row_key", Grammar: gate.RowKey(deid.CodeLen)})
 	}
 	info := transfer.PartInfo{Dataset: transfer.ScopeOfConsent, Part2: true, Format: transfer.CSV}
+	return r.sealBeside(info, spec, r.scopes.lines, r.scopes.rows, r.scopes.people.n)
+}
+
+// sealBeside seals a part that the agent makes itself, each line through a gate
+// like all that leaves.
+func (r *Run) sealBeside(info transfer.PartInfo, spec gate.Spec, lines *partSpool, rows, people int64) error {
 	for _, p := range spec.Positions {
 		info.Columns = append(info.Columns, p.Path)
 	}
 	guard, err := gate.New(spec, r.index.roster)
 	if err != nil {
-		return failure.New(failure.PolicyRefused, err, "", "the scope of consent cannot be judged by the gate")
+		return failure.New(failure.PolicyRefused, err, "", "the part %s cannot be judged by the gate", info.Dataset)
 	}
 	part, err := r.Drop.Part(info)
 	if err != nil {
@@ -100,7 +106,7 @@ func (r *Run) sealScopes() error {
 	}
 	out := bufio.NewWriter(part)
 	out.Write(header)
-	next, batch := r.scopes.lines.reader(), new(rowBatch)
+	next, batch := lines.reader(), new(rowBatch)
 	for err = next(batch); err == nil; err = next(batch) {
 		for i := range batch.rows {
 			row := &batch.rows[i]
@@ -116,7 +122,7 @@ func (r *Run) sealScopes() error {
 	if err := out.Flush(); err != nil {
 		return err
 	}
-	return part.Close(r.scopes.rows, r.scopes.people.n)
+	return part.Close(rows, people)
 }
 
 // explanations are those of the rows in the drop, in their order.

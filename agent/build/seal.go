@@ -25,6 +25,11 @@ func (r *Run) seal(ctx context.Context) error {
 			return err
 		}
 	}
+	if r.tellsOverlap() {
+		if err := r.sealOverlap(ctx); err != nil {
+			return err
+		}
+	}
 	if r.scopes != nil {
 		if err := r.sealScopes(); err != nil {
 			return err
