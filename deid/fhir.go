@@ -182,8 +182,13 @@ func (e *Engine) single(b []byte, c *node, at int32) []byte {
 	return b
 }
 
+// copy appends a value as it is; of an empty string, which FHIR does not know
+// (R4 §2.6.2), nothing.
 func (e *Engine) copy(b []byte, t *extract.Token) []byte {
 	if t.Kind == extract.String {
+		if t.Start == t.End {
+			return b
+		}
 		return append(b, e.raw[t.Start-1:t.End+1]...)
 	}
 	return append(b, e.raw[t.Start:t.End]...)

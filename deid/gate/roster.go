@@ -58,8 +58,8 @@ func NewRoster(people int) *Roster {
 var ErrFrozen = errors.New("the gate's roster is frozen: add every person before making gates")
 
 // Add notes that the subject has the value. Case, accents, punctuation and
-// spaces do not count; a value of fewer than two letters or digits is no
-// identifier and is left out.
+// spaces do not count; a value of fewer than two letters or digits, such as a
+// middle initial, may leave as the subject's own and is searched for nowhere.
 func (r *Roster) Add(subject uint32, kind Kind, value []byte) error {
 	if r.frozen {
 		return ErrFrozen
@@ -69,6 +69,7 @@ func (r *Roster) Add(subject uint32, kind Kind, value []byte) error {
 	}
 	plain := r.text.normalize(value)
 	if len(plain) < 2 {
+		r.owned.put(ownedHash(r.hash(plain), subject, kind), 0)
 		return nil
 	}
 	r.note(subject, kind, plain)
