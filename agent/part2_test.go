@@ -96,3 +96,22 @@ func TestScopeOfConsentPerRow(t *testing.T) {
 		t.Errorf("received %+v", r)
 	}
 }
+
+// Rows of Part 2 programs have a part of their own, which is there when it is
+// empty too, where the policy lets them leave; elsewhere there is none.
+func TestPart2PartsWhereTheyCanBe(t *testing.T) {
+	t.Parallel()
+	for from, parts := range map[string]int{"part2_rows: own-file": 2, "part2_rows: leave-out": 1} {
+		h := build(t, synthetic.Options{Patients: 20})
+		h.edit("policies/acme-scores.yaml", "part2_rows: own-file", from)
+		out, found := h.run(scores, agent.RunOptions{AsOf: day(wholeYear)}), 0
+		for _, p := range h.drop(scores, out.Number).book["parts"].([]any) {
+			if p.(map[string]any)["dataset"] == "scores" {
+				found++
+			}
+		}
+		if found != parts {
+			t.Errorf("%s: %d parts of scores", from, found)
+		}
+	}
+}

@@ -257,6 +257,11 @@ func (e *Engine) transform(b []byte, c *node, t *extract.Token) []byte {
 			b = appendYear(b, year)
 			b = append(b, '"')
 		}
+	case tokenOf, ordinalOf:
+		if c.class == extract.Link {
+			return e.link(b, c, t)
+		}
+		return e.codedID(b, c, e.text(t))
 	case shiftOf:
 		return e.shiftedTime(b, e.text(t), c.step)
 	case roundOf:

@@ -32,6 +32,7 @@ var (
 	ofPerson   = []byte("person\x00")
 	ofProvider = []byte("provider\x00")
 	ofRecord   = []byte("record\x00")
+	ofNumber   = []byte("number\x00")
 )
 
 func tokenKind(c extract.Class) []byte {
@@ -40,6 +41,8 @@ func tokenKind(c extract.Class) []byte {
 		return ofPerson
 	case extract.ProviderKey:
 		return ofProvider
+	case extract.OtherUnique:
+		return ofNumber
 	}
 	return ofRecord
 }
@@ -57,6 +60,40 @@ func (k *keyed) appendToken(b, kind, id []byte) []byte {
 		b = append(b, crockford[c&31])
 	}
 	return b
+}
+
+// coded appends the token of a thing, or leaves a hole for its ordinal. id may
+// lie behind b in the same array.
+func (e *Engine) coded(b []byte, do action, kind, id []byte) []byte {
+	if do == tokenOf {
+		return e.keyed.appendToken(b, kind, id)
+	}
+	ref := RefHash(id)
+	b = append(b, unfilled[:OrdinalLen]...)
+	e.holes = append(e.holes, Hole{Kind: Ordinal, Start: uint32(len(b) - OrdinalLen), End: uint32(len(b)), Ref: ref})
+	return b
+}
+
+// codedID appends the token or ordinal of the value of a FHIR id or identifier.
+// An id of a record is known by "Type/id", as references to it are; of a patient
+// the person is known, by the id that stands.
+func (e *Engine) codedID(b []byte, c *node, id []byte) []byte {
+	b = append(b, '"')
+	at := len(b)
+	switch c.class {
+	case extract.SubjectKey:
+		person := personOf(e.rec, e.subject)
+		if person == nil || !bytes.Equal(id, e.facts.Subjects[0]) {
+			return b[:at-1]
+		}
+		b = e.coded(b, c.action, ofPerson, person)
+	case extract.RecordKey:
+		b = append(append(append(b, e.plan.dataset...), '/'), id...)
+		b = e.coded(b[:at], c.action, ofRecord, b[at:])
+	default:
+		b = e.coded(b, c.action, tokenKind(c.class), id)
+	}
+	return append(b, '"')
 }
 
 // shiftOf is by how many days all dates of the person move: one of -most to -1

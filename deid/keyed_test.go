@@ -195,6 +195,22 @@ func TestShiftedDatesKeepIntervals(t *testing.T) {
 	}
 }
 
+// tokenOracle makes a token by another implementation of the alphabet.
+func tokenOracle(secret byte, what string) string {
+	key := secretOf(secret).Key("token")
+	mac := hmac.New(sha256.New, key[:])
+	mac.Write([]byte(what))
+	var bits [CodeLen * 5 / 8 * 2]byte // the low five bits of each byte, packed
+	at := 0
+	for _, c := range mac.Sum(nil)[:CodeLen] {
+		for bit := 4; bit >= 0; bit-- {
+			bits[at/8] |= c >> bit & 1 << (7 - at%8)
+			at++
+		}
+	}
+	return base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding).EncodeToString(bits[:])[:CodeLen]
+}
+
 // A token is the HMAC of what it stands for, by another implementation of its
 // alphabet; a merged person has one, and no two kinds of things or secrets share any.
 func TestTokens(t *testing.T) {
@@ -214,20 +230,7 @@ func TestTokens(t *testing.T) {
 		}
 		return strings.Split(strings.TrimSpace(string(out.Bytes)), ",")
 	}
-	oracle := func(secret byte, what string) string {
-		key := secretOf(secret).Key("token")
-		mac := hmac.New(sha256.New, key[:])
-		mac.Write([]byte(what))
-		var bits [CodeLen * 5 / 8 * 2]byte // the low five bits of each byte, packed
-		at := 0
-		for _, c := range mac.Sum(nil)[:CodeLen] {
-			for bit := 4; bit >= 0; bit-- {
-				bits[at/8] |= c >> bit & 1 << (7 - at%8)
-				at++
-			}
-		}
-		return base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding).EncodeToString(bits[:])[:CodeLen]
-	}
+	oracle := tokenOracle
 	rec := rowOf("7", "7-old", "")
 	got := token(1, rec, "7")
 	if want := []string{oracle(1, "person\x007"), oracle(1, "record\x007")}; !slices.Equal(got, want) {

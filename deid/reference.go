@@ -13,29 +13,48 @@ var refSeed = maphash.MakeSeed()
 // it points to. Its key lives as long as the process: it is never stored.
 func RefHash(typeAndID []byte) uint64 { return maphash.Bytes(refSeed, typeAndID) }
 
-// link appends a reference in its normal form, "Type/id". A reference to the
+// link appends a reference in its normal form, "Type/id", or with the token or
+// ordinal of the record that it names in place of the id. A reference to the
 // record's own patient stays. Any other is a Reference hole: it stays only if
 // its target is in the drop. One that cannot be brought to Type/id (a search,
-// a contained resource, a urn that nothing in its Bundle resolves) is dropped.
+// a contained resource, a urn that nothing in its Bundle resolves) is dropped;
+// so is one to another patient, unless it is kept: which person that is, is not
+// known here.
 func (e *Engine) link(b []byte, c *node, t *extract.Token) []byte {
 	text := e.rec.Resolve(e.text(t))
 	if own := e.ownPatient(c, text); own != nil {
-		return appendReference(b, patientType, own)
+		if c.action == keepLink {
+			return appendReference(b, patientType, own)
+		}
+		return e.patientLink(b, c.action)
 	}
 	typ, id, ok := splitReference(text)
 	if !ok && c.element == "encounter" && isURN(text) && plainID(e.facts.Encounter) {
 		typ, id, ok = encounterType, e.facts.Encounter, true // the Bundle's fullUrl map resolved it
 	}
-	if !ok {
+	if !ok || c.action != keepLink && bytes.Equal(typ, patientType) {
 		return b
 	}
 	start := len(b)
 	b = appendReference(b, typ, id)
-	e.holes = append(e.holes, Hole{
-		Kind: Reference, Start: uint32(start), End: uint32(len(b)),
-		Ref: RefHash(b[start+1 : len(b)-1]),
-	})
+	name := b[start+1 : len(b)-1]
+	e.holes = append(e.holes, Hole{Kind: Reference, Start: uint32(start), Ref: RefHash(name)})
+	hole := len(e.holes) - 1
+	if c.action != keepLink {
+		b = append(e.coded(b[:start+1+len(typ)+1], c.action, ofRecord, name), '"')
+	}
+	e.holes[hole].End = uint32(len(b))
 	return b
+}
+
+// patientLink appends a reference to the record's one patient by token. An
+// ordinal numbers records, not people.
+func (e *Engine) patientLink(b []byte, do action) []byte {
+	person := personOf(e.rec, e.subject)
+	if person == nil || do != tokenOf {
+		return b
+	}
+	return append(e.coded(append(b, `"Patient/`...), do, ofPerson, person), '"')
 }
 
 // codedLink appends a reference to the record's own patient with a hole for
@@ -76,14 +95,20 @@ func (e *Engine) idOfEntry(b []byte) []byte {
 		return b
 	}
 	e.counts[n.counter].in += e.step
-	e.counts[n.counter].out += e.step
-	b = append(append(b, n.prefix...), '"')
-	if n.action == codeSubject {
-		b = e.codeHole(b)
-	} else {
-		b = append(b, e.facts.ID...)
+	full := len(b) + len(n.prefix)
+	switch b = append(b, n.prefix...); n.action {
+	case codeSubject:
+		b = append(e.codeHole(append(b, '"')), '"')
+	case tokenOf, ordinalOf:
+		b = e.codedID(b, n, e.facts.ID)
+	default:
+		b = append(append(append(b, '"'), e.facts.ID...), '"')
 	}
-	return append(b, '"', ',')
+	if len(b) == full {
+		return b[:full-len(n.prefix)]
+	}
+	e.counts[n.counter].out += e.step
+	return append(b, ',')
 }
 
 // ownPatient gives the id of the patient that the reference names, if it is a

@@ -28,6 +28,8 @@ const (
 	roundOf
 	mapOf
 	shiftOf
+	tokenOf   // an id, or Reference.reference
+	ordinalOf // the same
 )
 
 // node is one member of the tree. Its name and prefix are constants of the
@@ -160,10 +162,14 @@ func actionOf(do policies.Transform, link, subject bool) (action, error) {
 		return mapOf, nil
 	case policies.ShiftDate:
 		return shiftOf, nil
+	case policies.Token:
+		return tokenOf, nil
+	case policies.Ordinal:
+		return ordinalOf, nil
 	case policies.AgeBand, policies.Age, policies.RelativeTime, policies.Constant:
 		return drop, fmt.Errorf("do: %s gives a value that no FHIR element can hold; use year, or release a delimited dataset", do)
 	}
-	return drop, fmt.Errorf("do: %s is no transform of this version of Postern; use keep, code, year, zip3, shift-date, round or map", do)
+	return drop, fmt.Errorf("do: %s is no transform of this version of Postern; see docs/transforms.md", do)
 }
 
 func asJSON(value string) []byte {

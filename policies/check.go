@@ -102,6 +102,7 @@ func (c *checking) everything() {
 	}
 	c.dimensions()
 	c.ages()
+	c.links()
 	c.laidOut()
 	if !c.env.Alone && !slices.ContainsFunc(c.errs.List, wrong) {
 		contradictions(c.Policy, c.env, c.add)

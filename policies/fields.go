@@ -113,6 +113,10 @@ func (r *reading) fhirField(path, resource string, f *Field) {
 	if !whole {
 		f.Class = found[0].Class
 	}
+	if f.Do == Ordinal && slices.ContainsFunc(found, isPatient) {
+		r.add(path+".do", "write do: code", "an ordinal numbers records, and this names the patient")
+		return
+	}
 	std := r.policy.Standard
 	for _, l := range found {
 		why, instead := refusal(std, l.Class, f.Do)
@@ -148,6 +152,12 @@ func pointsToPatient(resource string, l Leaf) bool {
 		return resource == "Patient" && len(l.Path) == 1
 	}
 	return len(l.Path) > 1 && slices.Contains(extract.Compartment(resource), strings.Join(l.Path[:len(l.Path)-1], "."))
+}
+
+// isPatient tells whether a leaf lies in the one element that names whom a record
+// is about.
+func isPatient(l Leaf) bool {
+	return len(l.Path) == 2 && slices.Contains([]string{"subject", "patient", "beneficiary"}, l.Path[0])
 }
 
 func patientElements(resource string) []string {

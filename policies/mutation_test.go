@@ -160,7 +160,7 @@ func TestMutatedColumns(t *testing.T) {
 // paragraphOf is what a refusal names: of tokens and shifted dates it is the
 // paragraph that speaks of them.
 func paragraphOf(paragraph string, std policies.Standard, class extract.Class, do policies.Transform) string {
-	numbered := slices.Contains([]extract.Class{extract.SubjectKey, extract.RecordKey, extract.Link, extract.ProviderKey}, class)
+	numbered := slices.Contains([]extract.Class{extract.SubjectKey, extract.RecordKey, extract.Link, extract.ProviderKey, extract.OtherUnique}, class)
 	switch {
 	case do == policies.Token && numbered && std == policies.SafeHarbor:
 		return "164.514(c)"

@@ -40,7 +40,7 @@ web-address      k           -        -       -
 network-address  k           -        -       -
 biometric        k           -        -       -
 photograph       k           -        -       -
-other-unique     k           -        -       -
+other-unique     ko          ot       o       ot
 subject-key      kc          ct       c       ct
 record-key       ko          ot       o       ot
 link             kco         cot      co      cot

@@ -40,6 +40,11 @@ func field(name string, do Transform) Field {
 	return Field{Name: name, From: name, Do: do, Because: "a test", Width: 5, Top: 90, Days: 365, Unit: "weeks"}
 }
 
+// element is the release of one leaf of a resource.
+func element(resource, path string, do Transform, class extract.Class) Release {
+	return Release{Dataset: resource, Fields: []Field{{Name: path, From: path, Do: do, Because: "a test", Leaves: []Leaf{{strings.Split(path, "."), class}}}}}
+}
+
 // what each standard asks, broken once: one edit, one mistake at its place.
 var broken = []struct {
 	name       string
@@ -105,6 +110,13 @@ var broken = []struct {
 	{"counted by token", LimitedDataSet, func(p *Policy) {
 		p.Release[0].Fields, p.Totals = []Field{field("patient_id", Token)}, []Total{{"rows-by", "patient_id"}}
 	}, "totals[0]", "list people"},
+
+	{"ids and references in two forms", LimitedDataSet, func(p *Policy) {
+		p.Release = []Release{element("Encounter", "id", Token, extract.RecordKey), element("Observation", "encounter.reference", Ordinal, extract.Link)}
+	}, `release.Observation.fields."encounter.reference".do`, "of records and references"},
+	{"patients in two forms", LimitedDataSet, func(p *Policy) {
+		p.Release = []Release{element("Patient", "id", CodePerson, extract.SubjectKey), element("Observation", "subject.reference", Token, extract.Link)}
+	}, `release.Observation.fields."subject.reference".do`, "of patients and references"},
 
 	{"no certificate", ExpertDetermination, func(p *Policy) { p.Certificate = nil }, "certificate", "164.514(b)(1)"},
 	{"a certificate without expert", ExpertDetermination, func(p *Policy) { p.Certificate.Expert = "" }, "certificate.expert", "164.514(b)(1)"},
@@ -234,6 +246,10 @@ func allowed() map[string]*Policy {
 		p.People.AcceptForms, p.Output = []string{"tpo-2026"}, Output{Layout: "csv", Mode: "full", Part2Rows: "same-file", RowKey: true}
 		p.Notices = Notices{"notice.txt", "per-row"}
 		p.Release[0].Fields = []Field{field("service_date", Keep), field("zip", Keep), field("birth_date", Age), field("provider_npi", Keep), field("race", Map)}
+	})
+	edit("references that lead to their records", LimitedDataSet, func(p *Policy) {
+		p.Release = []Release{element("Patient", "id", CodePerson, extract.SubjectKey), element("Encounter", "id", Ordinal, extract.RecordKey),
+			element("Observation", "subject.reference", CodePerson, extract.Link), element("Condition", "encounter.reference", Ordinal, extract.Link), element("Procedure", "asserter.reference", CodePerson, extract.Link)}
 	})
 	edit("an identified look-up", Identified, func(p *Policy) {
 		p.People.Roster, p.Inputs = "acme-roster", map[string]Guard{"acme-roster": {}, "consents": {}}

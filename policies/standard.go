@@ -39,6 +39,8 @@ var harborPermits = map[extract.Class][]Transform{
 	extract.SubjectKey: {CodePerson},
 	extract.RecordKey:  {Ordinal},
 	extract.Link:       {CodePerson, Ordinal},
+
+	extract.OtherUnique: {Ordinal},
 }
 
 var expertPermits = map[extract.Class][]Transform{
@@ -51,12 +53,15 @@ var expertPermits = map[extract.Class][]Transform{
 	extract.RecordKey:   {Ordinal, Token},
 	extract.Link:        {CodePerson, Ordinal, Token},
 	extract.ProviderKey: {Token},
+	extract.OtherUnique: {Ordinal, Token},
 }
 
 var limitedPermits = map[extract.Class][]Transform{
 	extract.SubjectKey: {CodePerson, Token},
 	extract.RecordKey:  {Ordinal, Token},
 	extract.Link:       {CodePerson, Ordinal, Token},
+
+	extract.OtherUnique: {Ordinal, Token},
 }
 
 const leaveOut = "leave the field out"
@@ -93,8 +98,8 @@ var transforms = []Transform{Keep, CodePerson, Year, AgeBand, Age, ZIP3, Relativ
 // can be kept, and a constant is taken from none.
 var sources = map[Transform][]extract.Class{
 	CodePerson:   {extract.SubjectKey, extract.Link},
-	Token:        {extract.SubjectKey, extract.RecordKey, extract.Link, extract.ProviderKey},
-	Ordinal:      {extract.RecordKey, extract.Link},
+	Token:        {extract.SubjectKey, extract.RecordKey, extract.Link, extract.ProviderKey, extract.OtherUnique},
+	Ordinal:      {extract.RecordKey, extract.Link, extract.OtherUnique},
 	Year:         {extract.Date, extract.BirthDate, extract.DeathDate},
 	ShiftDate:    {extract.Date, extract.DeathDate},
 	RelativeTime: {extract.Date},

@@ -36,7 +36,6 @@ func (p *Policy) Unbuilt() []strictyaml.Mistake {
 	say(p.Output.Mode == "delta", "output.mode", "a drop of changes", "use mode: full")
 	say(p.Output.Part2Rows == "same-file", "output.part2_rows", "Part 2 rows beside others", "use part2_rows: own-file")
 	p.eachField(func(path string, f *Field) {
-		say((f.Do == Ordinal || f.Do == Token) && len(f.Leaves) > 0, path+".do", fmt.Sprintf("do: %s of a FHIR element", f.Do), "leave the field out, or release a delimited dataset")
 		say(f.Do != "" && !slices.Contains(built, f.Do), path+".do", fmt.Sprintf("do: %s", f.Do), "use another transform, or leave the field out")
 	})
 	return u.errs.List

@@ -254,9 +254,12 @@ func isPatientID(release *policies.Release, leaf *policies.Leaf) bool {
 func (r *Run) leafGrammar(release *policies.Release, f *policies.Field, leaf *policies.Leaf) (gate.Grammar, error) {
 	switch {
 	case f.Do == policies.CodePerson && isLink(leaf):
-		return gate.CodeReference("Patient", deid.CodeLen), nil
+		return gate.ReferenceTo(gate.OwnCode(deid.CodeLen), "Patient"), nil
 	case f.Do == policies.CodePerson:
 		return gate.OwnCode(deid.CodeLen), nil
+	case isLink(leaf) && f.Do != policies.Keep:
+		id, err := r.transformed(f)
+		return gate.ReferenceTo(id, extract.ResourceTypes()...), err
 	case f.Do != policies.Keep:
 		return r.transformed(f)
 	case isPatientID(release, leaf):

@@ -25,10 +25,16 @@ func (o ordinals) fill(row []byte, h deid.Hole) {
 }
 
 // number fills the ordinals of the batch, whose rows stand in the drop's order.
-func (b *rowBatch) number(o ordinals) {
+// One within a reference that will be cut is not counted: a number that is
+// missing would tell of the record that is not there.
+func (b *rowBatch) number(o ordinals, released *refSet) {
 	for i := range b.rows {
+		cut := uint32(0)
 		for _, h := range b.rows[i].holes {
-			if h.Kind == deid.Ordinal {
+			switch {
+			case h.Kind == deid.Reference && !released.has(h.Ref):
+				cut = h.End
+			case h.Kind == deid.Ordinal && h.Start >= cut:
 				o.fill(b.rows[i].bytes, h)
 			}
 		}

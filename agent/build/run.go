@@ -213,13 +213,6 @@ func (r *Run) add(f *flow) {
 	}
 }
 
-// carriesPart2 tells whether rows of a Part 2 program may be in this drop. If
-// so, parts of their own are always there, empty or not, so that their absence
-// says nothing.
-func (r *Run) carriesPart2() bool {
-	return !r.Policy.People.Part2LeaveOut && r.Policy.StaysProtected()
-}
-
 // openOutputs opens codes, spool and books.
 func (r *Run) openOutputs(ctx context.Context) error {
 	var err error
@@ -236,7 +229,7 @@ func (r *Run) openOutputs(ctx context.Context) error {
 	for _, f := range r.ordered {
 		for i, part2 := range []bool{false, true} {
 			f.parts[i] = f.parts[0]
-			if !part2 || r.carriesPart2() {
+			if !part2 || r.Policy.ReleasesPart2() { // empty or not, so that its absence says nothing
 				f.parts[i] = len(r.parts)
 				r.parts = append(r.parts, newPartSpool(f.dataset, part2, f.plan, r.spill, r.ranks != nil))
 			}

@@ -90,7 +90,7 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 			if err := next(&b.rowBatch); err != nil {
 				return err
 			}
-			b.number(r.ordinals)
+			b.number(r.ordinals, &r.releasedRefs)
 			return nil
 		}
 	}(), func() func(*sealBatch) error {
@@ -223,7 +223,7 @@ func (r *Run) quarantined(dataset string, line int64, hit *gate.Hit) error {
 // book is the recipient's book: what is in the drop and nothing else.
 func (r *Run) book(ctx context.Context, totals *totals) (*transfer.Book, error) {
 	book := &transfer.Book{Standard: string(r.Policy.Standard), People: r.people.n, Totals: totals.list(r.people.n)}
-	if r.carriesPart2() {
+	if r.Policy.ReleasesPart2() {
 		texts, err := r.notices()
 		if err != nil {
 			return nil, err

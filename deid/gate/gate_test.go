@@ -44,7 +44,7 @@ func observationSpec() Spec {
 		{"Observation.code.coding.code", CodeToken()},
 		{"Observation.code.text", Any()},
 		{"Observation.category.text", Term()},
-		{"Observation.subject.reference", CodeReference("Patient", 12)},
+		{"Observation.subject.reference", ReferenceTo(OwnCode(12), "Patient")},
 		{"Observation.effectiveDateTime", Year(2020, 2026)},
 		{"Observation.valueQuantity.value", Number(0, 1000, false)},
 		{"Observation.valueInteger", Number(0, 30, true)},

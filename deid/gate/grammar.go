@@ -206,15 +206,6 @@ func OwnCode(length int) Grammar {
 // RowKey has the form of OwnCode.
 func RowKey(length int) Grammar { return OwnCode(length) }
 
-// CodeReference is "TYPE/CODE" with a code as OwnCode has it.
-func CodeReference(resourceType string, length int) Grammar {
-	prefix := []byte(resourceType + "/")
-	return decided(func(v []byte) bool {
-		code, found := bytes.CutPrefix(v, prefix)
-		return found && len(code) == length && madeOf(code, inOwnCode)
-	})
-}
-
 // Boolean is true or false.
 func Boolean() Grammar {
 	return decided(func(v []byte) bool { return string(v) == "true" || string(v) == "false" })
@@ -286,13 +277,24 @@ func ownIf(part func(v []byte) ([]byte, bool), as ...Kind) Grammar {
 
 // Reference is "TYPE/ID" of one of these types, the id scanned like a code.
 func Reference(resourceTypes ...string) Grammar {
-	listed := among(resourceTypes)
-	return Grammar{judge: func(g *Gate, v []byte) string {
-		kind, id, _ := bytes.Cut(v, slash)
-		if !listed(kind) || !isID(id) {
+	return ReferenceTo(Grammar{judge: func(g *Gate, id []byte) string {
+		if !isID(id) {
 			return RuleGrammar
 		}
 		return g.scan(id, codes)
+	}}, resourceTypes...)
+}
+
+// ReferenceTo is "TYPE/ID" of one of these types, with an id as its own grammar
+// has it.
+func ReferenceTo(id Grammar, resourceTypes ...string) Grammar {
+	listed := among(resourceTypes)
+	return Grammar{judge: func(g *Gate, v []byte) string {
+		kind, rest, _ := bytes.Cut(v, slash)
+		if !listed(kind) {
+			return RuleGrammar
+		}
+		return id.judge(g, rest)
 	}}
 }
 
