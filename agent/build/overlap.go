@@ -34,7 +34,7 @@ func GivesCodes(p *policies.Policy) bool {
 // extract's. Where rows under 42 CFR Part 2 may be in the drop, the part is one
 // of those that hold them: a code that no other part has would tell of them.
 func (r *Run) sealOverlap(ctx context.Context) error {
-	lines := newPartSpool(transfer.Overlap, r.carriesPart2(), nil, r.spill, true)
+	lines := newPartSpool(transfer.Overlap, r.Policy.ReleasesPart2(), nil, r.spill, true)
 	n := int64(0)
 	for some := range slices.Chunk(slices.Sorted(maps.Keys(r.crosswalk.codes)), askedTogether) {
 		before, err := r.codesBefore(ctx, some)
