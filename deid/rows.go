@@ -326,8 +326,16 @@ func (o *Output) hole(b []byte, kind HoleKind) []byte {
 	return b
 }
 
-// quoted are the bytes that RFC 4180 §2 allows in a quoted cell only.
-var quoted = [256]bool{',': true, '"': true, '\r': true, '\n': true}
+// quoted are the bytes that RFC 4180 §2 allows in a quoted cell only, or, as
+// control characters other than the tab, nowhere: the gate passes those in
+// quotes alone.
+var quoted = func() (t [256]bool) {
+	for c := range ' ' {
+		t[c] = c != '\t'
+	}
+	t[','], t['"'] = true, true
+	return t
+}()
 
 // appendCell writes a value, in quotes only where it must be.
 func appendCell(b, value []byte) []byte {
