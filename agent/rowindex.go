@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -38,13 +39,9 @@ type SentDrop struct {
 // were merged, and tells how many drops it looked through. The archive's
 // private key opens the row indexes; it is only read, and kept nowhere.
 func (a *Agent) SentAbout(ctx context.Context, subject phi.Bytes, archiveKey string) (sent []SentDrop, searched int, err error) {
-	text, err := os.ReadFile(archiveKey)
-	var identities []age.Identity
-	if err == nil {
-		identities, err = transfer.ParseIdentities(text)
-	}
+	identities, err := archiveIdentities(archiveKey)
 	if err != nil {
-		return nil, 0, fail(KeyTrouble, err, "name the file of the archive's private key, which `postern init` had put into a safe", "archive key")
+		return nil, 0, err
 	}
 	ids, err := a.allIDs(ctx, subject)
 	if err != nil {
@@ -61,10 +58,12 @@ func (a *Agent) SentAbout(ctx context.Context, subject phi.Bytes, archiveKey str
 	for _, d := range drops {
 		commit := commits[d.manifest]
 		rows := map[string]int64{}
-		err := a.readRowIndex(ctx, d.dir, commit, identities, func(dataset string, about phi.Text) {
-			if slices.Contains(ids, about) {
-				rows[dataset]++
-			}
+		err := a.readPrivate(d.dir, "row-index", commit, identities, func(plain io.Reader) error {
+			return rowIndexLines(ctx, plain, func(dataset string, about phi.Text) {
+				if slices.Contains(ids, about) {
+					rows[dataset]++
+				}
+			})
 		})
 		if err != nil {
 			return nil, 0, err
@@ -74,6 +73,18 @@ func (a *Agent) SentAbout(ctx context.Context, subject phi.Bytes, archiveKey str
 		}
 	}
 	return sent, len(drops), nil
+}
+
+// archiveIdentities reads the archive's private key.
+func archiveIdentities(file string) (identities []age.Identity, err error) {
+	text, err := os.ReadFile(file)
+	if err == nil {
+		identities, err = transfer.ParseIdentities(text)
+	}
+	if err != nil {
+		return nil, fail(KeyTrouble, err, "name the file of the archive's private key, which `postern init` had put into a safe", "archive key")
+	}
+	return identities, nil
 }
 
 // allIDs are the ids of a subject, merged ones included, by what the clinic
@@ -154,13 +165,14 @@ func (a *Agent) committedDrops(ctx context.Context) (map[string]committedDrop, e
 	return commits, nil
 }
 
-// readRowIndex reads the row index of a drop as a stream, a line at a time, to
+// readPrivate reads one of the books of a drop that stay here, as a stream to
 // its authenticated end, and holds its SHA-256 against the ledger's.
-func (a *Agent) readRowIndex(ctx context.Context, dir string, commit committedDrop, identities []age.Identity, visit func(dataset string, about phi.Text)) (err error) {
+func (a *Agent) readPrivate(dir, book string, commit committedDrop, identities []age.Identity, read func(plain io.Reader) error) error {
+	words := strings.ReplaceAll(book, "-", " ")
 	altered := func(err error) error {
-		return fail(Altered, err, "restore the state from its backup", "row index of %s", dir)
+		return fail(Altered, err, "restore the state from its backup", "%s of %s", words, dir)
 	}
-	found, err := filepath.Glob(filepath.Join(a.dropsDir(), dir, transfer.PrivateFolder, "*.row-index.*"))
+	found, err := filepath.Glob(filepath.Join(a.dropsDir(), dir, transfer.PrivateFolder, "*."+book+".*"))
 	if err != nil || len(found) != 1 {
 		return altered(errors.New("it is not there"))
 	}
@@ -172,7 +184,7 @@ func (a *Agent) readRowIndex(ctx context.Context, dir string, commit committedDr
 	digest := sha256.New()
 	sealed, err := age.Decrypt(io.TeeReader(file, digest), identities...)
 	if errors.As(err, new(*age.NoIdentityMatchError)) {
-		return fail(KeyTrouble, nil, "name the private half of the archive key that `postern keys show` prints, or of the one before it", "the archive key does not open the row index of %s", dir)
+		return fail(KeyTrouble, nil, "name the private half of the archive key that `postern keys show` prints, or of the one before it", "the archive key does not open the %s of %s", words, dir)
 	}
 	if err != nil {
 		return altered(err)
@@ -182,8 +194,10 @@ func (a *Agent) readRowIndex(ctx context.Context, dir string, commit committedDr
 		return altered(err)
 	}
 	defer plain.Close()
-	if err := rowIndexLines(ctx, plain, visit); err != nil {
-		return errors.Join(ctx.Err(), altered(err))
+	if err := read(plain); errors.Is(err, context.Canceled) {
+		return err
+	} else if err != nil {
+		return altered(err)
 	}
 	if hex.EncodeToString(digest.Sum(nil)) != commit.Private[filepath.Base(found[0])] {
 		return altered(errors.New("it is not the one that the ledger names"))

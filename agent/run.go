@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"filippo.io/age"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/posternhealth/postern/agent/build"
 	"github.com/posternhealth/postern/consent"
@@ -27,6 +29,7 @@ type RunOptions struct {
 	Occurrence string      // civil time of the scheduled occurrence that this run settles; "" by hand
 	DryRun     bool        // count every disposition, seal nothing
 	Progress   func(stage string, bytes int64)
+	Book       func(*ClinicBook) // unless nil, is told the account of a run that has ended well
 }
 
 // What a run did, as package build tells it.
@@ -91,6 +94,9 @@ func (a *Agent) Run(ctx context.Context, name string, opt RunOptions) (*Outcome,
 	}
 	outcome := r.built.Outcome()
 	outcome.ToMend = len(r.doubts())
+	if opt.Book != nil {
+		opt.Book(&ClinicBook{r.built.ClinicBook()})
+	}
 	return outcome, nil
 }
 
@@ -150,7 +156,7 @@ func (r *run) prepare(ctx context.Context) error {
 		Exchange: r.x.name, Recipient: r.x.config.Recipient, Policy: r.policy, Schemas: r.x.schemas, Files: files,
 		Tables: r.tables, LookUps: r.lookUps, Decider: decider, AsOf: r.opt.AsOf, DecidedAt: r.opt.DecidedAt,
 		Epoch: r.memory.epoch, Memory: r.memory, Scratch: r.scratchDir,
-		Workers: r.opt.Workers, Stages: r.stages, Progress: r.opt.Progress, Observe: r.observe, Inspect: r.inspect,
+		Account: r.account(), Workers: r.opt.Workers, Stages: r.stages, Progress: r.opt.Progress, Observe: r.observe, Inspect: r.inspect,
 	}
 	if !r.opt.DryRun {
 		if err := r.openDrop(ctx, job); err != nil {
@@ -210,11 +216,22 @@ func (r *run) openDrop(ctx context.Context, job *build.Job) error {
 		return err
 	}
 	job.Drop, job.Archive, job.Indexed, job.Ledger = drop{r.builder}, r.agent.archive.Key, r.indexKey.Recipient(), r.ledgerBefore
-	job.Account = map[string]any{
-		"applies": policies.Applies(r.x.recipient.Kind, r.policy.Basis, r.policy.Standard),
-		"inputs":  r.inputs,
-	}
 	return nil
+}
+
+// account is what the clinic's book tells of what the run stands on.
+func (r *run) account() build.Account {
+	a := build.Account{
+		Closure: r.agent.closure(r.x).SHA256(), Applies: policies.Applies(r.x.recipient.Kind, r.policy.Basis, r.policy.Standard),
+		Keys: build.Keys{Epoch: r.memory.epoch.Name, Signing: ssh.FingerprintSHA256(r.agent.signer.PublicKey()), Archive: transfer.Fingerprint(r.agent.Config.Keys.Archive)},
+	}
+	for _, in := range r.inputs {
+		a.Inputs = append(a.Inputs, build.Input{Digest: build.Digest{Name: in.Name, SHA256: in.SHA256}, Kind: in.Kind, Rows: in.Rows})
+	}
+	for _, line := range r.x.recipient.EncryptTo {
+		a.Keys.Recipients = append(a.Keys.Recipients, transfer.Fingerprint(strings.TrimSpace(line)))
+	}
+	return a
 }
 
 // drop is a builder as package build sees it.

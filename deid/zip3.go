@@ -1,7 +1,9 @@
 package deid
 
 import (
+	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +30,15 @@ var zip3Census2020 string
 const zip3RestrictedCensus2000 = "036 059 063 102 203 556 692 790 821 823 830 831 878 879 884 890 893"
 
 const zip3Least = 20_000
+
+// ZIP3Vintages are the counts under each of which a prefix must pass.
+const ZIP3Vintages = "Census 2020, and Census 2000 as in the HHS guidance of 2012"
+
+// ZIP3SHA256 names both: hex, of the table of 2020 and the list of 2000.
+func ZIP3SHA256() string {
+	sum := sha256.Sum256([]byte(zip3Census2020 + zip3RestrictedCensus2000))
+	return hex.EncodeToString(sum[:])
+}
 
 // zip3Open tells, by the number of a prefix, whether it may stay.
 var zip3Open = sync.OnceValue(func() *[1000]bool {

@@ -1,7 +1,9 @@
 package extract
 
 import (
+	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"strings"
 	"sync"
 )
@@ -14,6 +16,12 @@ import (
 //
 //go:embed elements.txt
 var elementsText string
+
+// ElementsSHA256 names the table of FHIR R4 elements: hex, of its bytes.
+func ElementsSHA256() string {
+	sum := sha256.Sum256([]byte(elementsText))
+	return hex.EncodeToString(sum[:])
+}
 
 // TypeDef is a resource type, a data type, or what stands at a backbone
 // element, which has a type of its own, named by its path:

@@ -50,7 +50,7 @@ type Job struct {
 	Archive age.Recipient
 	Indexed age.Recipient                                  // to whom the decision index is encrypted
 	Ledger  func(context.Context) (transfer.Ledger, error) // what the recipient's book says of it
-	Account map[string]any                                 // what else the clinic's book says
+	Account Account                                        // what else the clinic's book says
 
 	Workers  int
 	Stages   *Stages
@@ -86,7 +86,7 @@ type Outcome struct {
 	DecidedAt time.Time   `json:"decided_at"`
 	Source    int64       `json:"source_records"`
 	Bytes     int64       `json:"source_bytes"`
-	Balances  []*Balance  `json:"balances"`
+	Balances  []*Balance  `json:"balances,omitempty"`
 	People    int64       `json:"people"`
 	Released  int64       `json:"released"`
 	Withheld  int64       `json:"withheld"`
@@ -142,7 +142,7 @@ type Run struct {
 	referred         map[uint64]bool // of records about no patient: whether a released row refers to it
 	releasedRefs     refSet          // records that are in the drop
 	postponed        []postponed
-	cutReferences    int64
+	sealed           map[string]*SealedRows // by dataset
 
 	stage string
 	done  int64
@@ -152,7 +152,7 @@ func newRun(job *Job) *Run {
 	return &Run{
 		Job: *job, sheet: newSheet(), flows: map[string]*flow{}, rowClues: map[string][]rowClue{},
 		index: &index{people: job.Tables.People, roster: gate.NewRoster(0)}, referred: map[uint64]bool{},
-		ordinals: ordinals{}, lineage: lineage{sorter: newSorter(job.Scratch)},
+		ordinals: ordinals{}, sealed: map[string]*SealedRows{}, lineage: lineage{sorter: newSorter(job.Scratch)},
 	}
 }
 

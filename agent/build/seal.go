@@ -3,7 +3,6 @@ package build
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/posternhealth/postern/internal/failure"
 	"github.com/posternhealth/postern/policies"
 	"github.com/posternhealth/postern/transfer"
-	"maps"
 )
 
 // seal is one pass over the very bytes to be sent: references are settled, the
@@ -39,7 +37,7 @@ func (r *Run) seal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.books.close(r.clinicBook()); err != nil {
+	if err := r.books.close(r.ClinicBook()); err != nil {
 		return err
 	}
 	r.Sealed, err = r.Drop.Seal(book)
@@ -52,13 +50,14 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 	if err != nil {
 		return failure.New(failure.PolicyRefused, err, "", "dataset %s cannot be judged by the gate", part.dataset)
 	}
-	guards := newQueue[*gate.Gate](r.Workers + 1) // one of each worker, and one of the trailer
+	guards, all := newQueue[*gate.Gate](r.Workers+1), []*gate.Gate{} // one of each worker, and one of the trailer
 	for range r.Workers + 1 {
 		guard, err := gate.New(spec, r.index.roster)
 		if err != nil {
 			return failure.New(failure.PolicyRefused, err, "", "dataset %s cannot be judged by the gate", part.dataset)
 		}
 		guards <- guard
+		all = append(all, guard)
 	}
 	header := part.plan.Header()
 	info := transfer.PartInfo{Dataset: part.dataset, Part2: part.part2}
@@ -102,6 +101,9 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 	}
 	if err := s.end(<-guards); err != nil {
 		return err
+	}
+	for _, guard := range all {
+		r.sealedRows(part.dataset).Judged.Add(guard.Counts())
 	}
 	return w.Close(s.lines, s.people.n)
 }
@@ -176,7 +178,7 @@ func (s *sealer) batch(b *sealBatch) error {
 	if b.hit != nil {
 		return s.run.quarantined(s.spool.dataset, s.lines+int64(b.stopped)+1, b.hit)
 	}
-	s.run.cutReferences += b.cut
+	s.run.sealedRows(s.spool.dataset).ReferencesCut += b.cut
 	size := 0
 	for i := range b.rows {
 		if err := s.row(&b.rows[i]); err != nil {
@@ -252,28 +254,4 @@ func (r *Run) notices() ([]transfer.Notice, error) {
 		return nil, failure.New(failure.PolicyRefused, err, "", "notice of 42 CFR 2.32")
 	}
 	return []transfer.Notice{{Kind: "42 CFR 2.32", Text: string(text)}}, nil
-}
-
-// clinicBook is the summary of the clinic's book.
-func (r *Run) clinicBook() any {
-	type source struct {
-		File   string `json:"file"`
-		SHA256 string `json:"sha256"`
-	}
-	var sources []source
-	for _, s := range r.index.sums {
-		sources = append(sources, source{s.Name, s.SHA256})
-	}
-	book := map[string]any{
-		"outcome":           r.Outcome(),
-		"policy_sha256":     r.Policy.Digest(),
-		"source":            sources,
-		"paths":             r.counts,
-		"references_cut":    r.cutReferences,
-		"gate":              "clean",
-		"decision_index_to": "destroyed when delivery ends",
-		"epoch":             fmt.Sprintf("%s (code and row key length %d)", r.Epoch.Name, deid.CodeLen),
-	}
-	maps.Copy(book, r.Account)
-	return book
 }

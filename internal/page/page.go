@@ -23,7 +23,7 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin: 1.8rem 0 .4rem; }
 p { margin: .5rem 0; } ul { margin: .5rem 0; padding-left: 1.3rem; } li { margin: .25rem 0; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { border: 1px solid #767676; padding: .3rem .5rem; text-align: left; vertical-align: top; }
-thead th { background: #eee; }
+thead th { background: #eee; } caption { text-align: left; padding: .3rem 0; } td.number { text-align: right; }
 pre { white-space: pre-wrap; background: #eee; padding: .4rem; }
 .digest, pre { font: .85rem/1.4 ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 @media print { body { font-size: 10.5pt; margin: 0; max-width: none; } h2 { break-after: avoid; } li, tr, p { break-inside: avoid; } thead { display: table-header-group; } }
