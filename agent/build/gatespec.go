@@ -272,7 +272,29 @@ func (r *Run) leafGrammar(release *policies.Release, f *policies.Field, leaf *po
 	if values := wanted(release, strings.Join(leaf.Path, ".")); len(values) > 0 {
 		return gate.Closed(values...), nil
 	}
+	if leaf.Class == extract.Date { // all of a Timing is: the counts and codes in it, too
+		switch primitiveOf(release.Dataset, leaf.Path) {
+		case "decimal", "positiveInt", "unsignedInt":
+			return r.keptGrammar(extract.Number, false)
+		case "code":
+			return r.keptGrammar(extract.Code, false)
+		}
+	}
 	return r.keptGrammar(leaf.Class, false)
+}
+
+// primitiveOf is the FHIR type of the leaf at a path; "" when it is in an
+// extension.
+func primitiveOf(dataset string, path []string) string {
+	name := dataset
+	for _, step := range path {
+		typ := extract.TypeOf(name)
+		if typ == nil || typ.Element(step) == nil {
+			return ""
+		}
+		name = typ.Element(step).Type
+	}
+	return name
 }
 
 // isSubject tells whether a reference stands where R4's patient compartment

@@ -149,3 +149,34 @@ func TestCellsOfRosterAndDates(t *testing.T) {
 		}
 	}
 }
+
+// Of a Timing all is a date by its class; the counts, lengths and codes in it
+// leave where dates may, and are what their types say.
+func TestTimings(t *testing.T) {
+	roster := gate.NewRoster(0)
+	roster.Freeze()
+	for leaf, values := range map[string]map[string]bool{
+		"dosageInstruction.timing.repeat.frequency":  {`2`: true, `"x y"`: false},
+		"dosageInstruction.timing.repeat.period":     {`1.5`: true, `"2026-01-30"`: false},
+		"dosageInstruction.timing.repeat.periodUnit": {`"d"`: true, `"617-555-0134"`: false},
+		"dosageInstruction.timing.event":             {`"2026-01-30"`: true, `"d"`: false},
+		"authoredOn":                                 {`"2026-01-30"`: true, `2`: false},
+	} {
+		path := strings.Split(leaf, ".")
+		release := policies.Release{Dataset: "MedicationRequest", Fields: []policies.Field{{Name: leaf, Do: policies.Keep, Leaves: []policies.Leaf{{Path: path, Class: extract.Date}}}}}
+		spec, err := (&Run{Job: Job{Policy: &policies.Policy{Standard: policies.LimitedDataSet}}}).gateSpec(&release)
+		if err != nil {
+			t.Fatal(err)
+		}
+		guard, err := gate.New(spec, roster)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for value, passes := range values {
+			line := `{"resourceType":"MedicationRequest","` + strings.Join(path, `":{"`) + `":` + value + strings.Repeat("}", len(path))
+			if hit := guard.Row([]byte(line+"\n"), nil); (hit == nil) != passes {
+				t.Errorf("%s: %v", line, hit)
+			}
+		}
+	}
+}
