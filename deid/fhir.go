@@ -265,15 +265,22 @@ func (e *Engine) transform(b []byte, c *node, t *extract.Token) []byte {
 	case shiftOf:
 		return e.shiftedTime(b, e.text(t), c.step)
 	case roundOf:
-		if t.Kind == extract.Numeral {
+		if t.Kind == extract.Numeral && !e.bounded(t) {
 			return appendRounded(b, e.raw[t.Start:t.End], c.step)
+		}
+	case keepExact:
+		if !e.bounded(t) {
+			return e.copy(b, t)
 		}
 	case mapOf:
 		if t.Kind == extract.String {
 			return append(b, c.codes[string(e.text(t))]...)
 		}
 	case zip3Of:
-		zip := ZIP3(e.text(t))
+		zip := [3]byte{'0', '0', '0'}
+		if !e.abroad(t) {
+			zip = ZIP3(e.text(t))
+		}
 		b = append(b, '"')
 		b = append(b, zip[:]...)
 		b = append(b, '"')

@@ -30,6 +30,7 @@ const (
 	shiftOf
 	tokenOf   // an id, or Reference.reference
 	ordinalOf // the same
+	keepExact // the value of a Quantity whose comparator does not leave
 )
 
 // node is one member of the tree. Its name and prefix are constants of the
@@ -274,6 +275,7 @@ func (pl *Plan) finish(n *node, path, typ string) error {
 		n.child("url", written)
 	}
 	n.know(inside)
+	n.exact(inside)
 	n.unknown, n.primitives = pl.count(path+".(unknown)"), pl.count(path+".(primitive extension)")
 	for _, c := range n.list {
 		below, err := c.meet(inside)

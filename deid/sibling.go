@@ -1,0 +1,58 @@
+package deid
+
+import (
+	"bytes"
+	"sort"
+
+	"github.com/posternhealth/postern/extract"
+)
+
+// sibling is the value that stands under a name beside the value t, in the object
+// that t is a member of; nil when there is none.
+func (e *Engine) sibling(t *extract.Token, name string) *extract.Token {
+	at := sort.Search(len(e.doc), func(i int) bool { return e.doc[i].Start >= t.Start })
+	for holder := at - 1; holder >= 0; holder-- {
+		if e.doc[holder].Kind != extract.Object || int(e.doc[holder].Next) <= at {
+			continue
+		}
+		for i := int32(holder) + 1; i < e.doc[holder].Next; i = e.doc[i].Next {
+			if string(e.raw[e.doc[i].Start:e.doc[i].End]) == name {
+				return &e.doc[i+1]
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
+// bounded tells of the value of a Quantity with a comparator: of "less than 10"
+// nobody knows which number it is (FHIR R4 §2.24.0.9), so alone, rounded or
+// grouped it would say what the record does not.
+func (e *Engine) bounded(t *extract.Token) bool { return e.sibling(t, "comparator") != nil }
+
+// abroad tells whether the address that holds t names a country that is not the
+// United States: its postal code is no ZIP code, and its state none of theirs.
+func (e *Engine) abroad(t *extract.Token) bool {
+	country := e.sibling(t, "country")
+	if country == nil || country.Kind != extract.String {
+		return false
+	}
+	text := e.text(country)
+	for _, name := range []string{"", "US", "USA", "U.S.", "U.S.A.", "United States", "United States of America"} {
+		if bytes.EqualFold(text, []byte(name)) {
+			return false
+		}
+	}
+	return true
+}
+
+// exact has the value of a Quantity leave only without a comparator, unless the
+// comparator leaves beside it.
+func (n *node) exact(inside *extract.TypeDef) {
+	if inside == nil || inside.Element("comparator") == nil {
+		return
+	}
+	if value := n.child("value", drop); value.action == keep && n.child("comparator", drop).action != keep {
+		value.action = keepExact
+	}
+}
