@@ -82,26 +82,6 @@ func (k *call) sayTree(tree ledger.Tree) error {
 	return nil
 }
 
-func keysCommand(k *call) error {
-	if err := k.parse(1, 1); err != nil {
-		return err
-	}
-	if _, err := k.action("show"); err != nil {
-		return err
-	}
-	return k.with(func(a *agent.Agent) error {
-		keys, err := a.PublicKeys()
-		if err != nil {
-			return err
-		}
-		if k.json {
-			return k.answer(keys)
-		}
-		fmt.Fprintf(k.out, "allowed signers line for recipients (drops):\n%s\n\ncheckpoint key for recipients (ledger):\n%s\n\narchive key:\n%s\n", keys.AllowedSigner, keys.CheckpointKey, keys.Archive)
-		return nil
-	})
-}
-
 func version(k *call) error {
 	if err := k.parse(0, 0); err != nil {
 		return err

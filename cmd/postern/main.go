@@ -74,7 +74,7 @@ var commands = []command{
 	{"reconcile", "[EXCHANGE]", "take receipts back and compare", reconcile, false},
 	{"deid", "--policy P --dataset D", "the engine as a filter; its output is no release", filter, true},
 	{"ledger", "verify [EXPORT] | show | export", "the tamper-evident log", ledgerCommand, false},
-	{"keys", "show", "the clinic's public keys", keysCommand, false},
+	{"keys", "show | new | rotate | destroy", "the clinic's keys: fingerprints and epochs; a new master; new codes for a recipient; the end of old ones", keysCommand, true},
 	{"version", "", "what this is", version, true},
 }
 

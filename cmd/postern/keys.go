@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/internal/keyring"
+)
+
+var keysCommands = []command{
+	{"keys show", "[--allowed-signers]", "what recipients need of the clinic's keys, fingerprints, and the epochs; no secrets", keysShow, false},
+	{"keys new", "master FILE [--passphrase]", "make a master key; never overwrites", keysNew, true},
+	{"keys rotate", "EXCHANGE… --by NAME --because WHY [--overlap]", "begin a new epoch: new codes, tokens, moved dates and row keys for the recipient", keysRotate, false},
+	{"keys destroy", "EXCHANGE | --epoch NAME --by NAME --because WHY", "delete the secret and the crosswalk of an epoch, for good", keysDestroy, false},
+}
+
+// keysCommand hands over to the word that follows.
+func keysCommand(k *call) error { return k.among(keysCommands) }
+
+func keysShow(k *call) error {
+	signers := k.flags.Bool("allowed-signers", false, "only the line by which recipients check signatures (ssh-keygen -Y verify)")
+	if err := k.parse(0, 0); err != nil {
+		return err
+	}
+	return k.with(func(a *agent.Agent) error {
+		keys, err := a.PublicKeys()
+		if err != nil {
+			return err
+		}
+		epochs, err := a.Epochs(k.ctx)
+		switch {
+		case err != nil:
+			return err
+		case k.json:
+			return k.answer(struct {
+				*agent.PublicKeys
+				Epochs []agent.Epoch `json:"epochs"`
+			}{keys, epochs})
+		case *signers:
+			fmt.Fprintln(k.out, keys.AllowedSigner)
+			return nil
+		}
+		fmt.Fprintf(k.out, "allowed signers line for recipients (drops):\n%s\n\ncheckpoint key for recipients (ledger):\n%s\n\narchive key:\n%s\n\nfingerprints:\n", keys.AllowedSigner, keys.CheckpointKey, keys.Archive)
+		for _, use := range slices.Sorted(maps.Keys(keys.Fingerprints)) {
+			fmt.Fprintf(k.out, "  %-12s  %s\n", use, keys.Fingerprints[use])
+		}
+		if len(epochs) == 0 {
+			fmt.Fprintln(k.out, "\nno epoch yet: the first run of an exchange makes one")
+			return nil
+		}
+		fmt.Fprintln(k.out)
+		return k.table([]string{"epoch", "state", "made", "by", "because", "exchanges", "drops", "people with codes"}, epochRows(epochs))
+	})
+}
+
+func epochRows(epochs []agent.Epoch) (rows [][]string) {
+	for _, e := range epochs {
+		state := "out of use"
+		if e.Current {
+			state = "current"
+		}
+		if e.Overlap {
+			state += ", overlap"
+		}
+		if e.Destroyed != "" {
+			state = "destroyed " + e.Destroyed
+		}
+		rows = append(rows, []string{e.Name, state, e.Made, cmp.Or(e.MadeBy, "a run"), e.Because, strings.Join(e.Exchanges, ", "), fmt.Sprint(e.Drops), fmt.Sprint(e.People)})
+	}
+	return rows
+}
+
+func keysNew(k *call) error {
+	under := k.flags.Bool("passphrase", false, "encrypt it to a passphrase, as `age -p` does; it is asked for twice")
+	if err := k.parse(2, 2); err != nil {
+		return err
+	}
+	if _, err := k.action("master"); err != nil {
+		return err
+	}
+	words := ""
+	if *under {
+		again, err := "", error(nil)
+		if words, err = keyring.AskPassphrase("passphrase for the new master key: "); err == nil {
+			again, err = keyring.AskPassphrase("the same once more: ")
+		}
+		if err == nil && words != again {
+			err = errors.New("the two are not the same")
+		}
+		if err != nil {
+			return &agent.Failure{Class: agent.Usage, What: "no key was made", Err: err, Remedy: "run it at a terminal, or make one without --passphrase and encrypt it with `age -p`"}
+		}
+	}
+	if err := keyring.NewMasterFile(k.arg(1), words); err != nil {
+		return &agent.Failure{Class: agent.KeyTrouble, What: "no key was made", Err: err, Remedy: "name a file that is not there yet"}
+	}
+	if k.json {
+		return k.answer(map[string]string{"file": k.arg(1)})
+	}
+	fmt.Fprintf(k.out, "made %s; keep a copy of it in a safe: what this master key has wrapped, no other opens\n", k.arg(1))
+	return nil
+}
+
+// answerable declares who answers for a change of keys, and why.
+func (k *call) answerable() (by, because *string) {
+	return k.flags.String("by", "", "the `NAME` of who decided it; stands in the ledger"), k.flags.String("because", "", "`WHY`, in a few words; stands in the ledger")
+}
+
+func (k *call) answered(by, because *string) error {
+	if strings.TrimSpace(*by) == "" || strings.TrimSpace(*because) == "" {
+		return usageFailure("who decided it, and why, is missing", "add --by NAME --because WHY; no patient's name")
+	}
+	return nil
+}
+
+func keysRotate(k *call) error {
+	by, because := k.answerable()
+	overlap := k.flags.Bool("overlap", false, "each later drop tells of the people in it the old code beside the new one")
+	if err := k.parse(1, -1); err != nil {
+		return err
+	}
+	if err := k.answered(by, because); err != nil {
+		return err
+	}
+	return k.with(func(a *agent.Agent) error {
+		r, err := a.Rotate(k.ctx, k.args, *by, *because, *overlap)
+		if err != nil {
+			return err
+		}
+		if k.json {
+			return k.answer(r)
+		}
+		fmt.Fprintf(k.out, "the next drops of %s draw from %s; %s is out of use and still opens what was sent\n\ntell the recipient:\n", strings.Join(r.Exchanges, ", "), r.New, r.Old)
+		for _, text := range r.Changes {
+			fmt.Fprintf(k.out, "  %s\n", text)
+		}
+		return nil
+	})
+}
+
+func keysDestroy(k *call) error {
+	by, because := k.answerable()
+	epoch := k.flags.String("epoch", "", "the epoch's `NAME`, as `postern keys show` has it")
+	current := k.flags.Bool("current", false, "destroy the epoch that runs draw from; the next run begins another")
+	yes := k.flags.Bool("yes", false, "do not ask for the epoch's name")
+	if err := k.parse(0, 1); err != nil {
+		return err
+	}
+	if (k.arg(0) == "") == (*epoch == "") {
+		return usageFailure("what is to be destroyed is not clear", "name an exchange, or an epoch with --epoch NAME")
+	}
+	if err := k.answered(by, because); err != nil {
+		return err
+	}
+	return k.with(func(a *agent.Agent) error {
+		doomed, err := a.Doomed(k.ctx, k.arg(0), *epoch, *current)
+		if err != nil {
+			return err
+		}
+		if !*yes {
+			if err := k.confirmDestruction(doomed); err != nil {
+				return err
+			}
+		}
+		if err := a.Destroy(k.ctx, doomed, *by, *because, *current); err != nil {
+			return err
+		}
+		if k.json {
+			return k.answer(map[string]any{"destroyed": doomed.Name, "people": doomed.People})
+		}
+		fmt.Fprintf(k.out, "%s is destroyed: its secret and the codes of %d people are deleted here; backups made before still hold them, until their declared end\n", doomed.Name, doomed.People)
+		return nil
+	})
+}
+
+// confirmDestruction says what is about to happen and waits for the name.
+func (k *call) confirmDestruction(e *agent.Epoch) error {
+	fmt.Fprintf(k.err, `This destroys %s: its secret, the codes of %d people, and the row keys of %d drops (%s).
+Nobody can ever again say whom a code or token of it stands for, nor make the same anew or move dates the same way.
+Copies in backups made earlier end only with those backups. What was sent is with the recipient and stays readable there.
+To go on, type the epoch's name: `, e.Name, e.People, e.Drops, strings.Join(e.Exchanges, ", "))
+	line, _ := bufio.NewReader(k.in).ReadString('\n')
+	if strings.TrimSpace(line) != e.Name {
+		return usageFailure("nothing was destroyed", "type %s, or add --yes", e.Name)
+	}
+	return nil
+}
