@@ -35,7 +35,7 @@ func (w *indexWorker) notePerson(c *clues, subject []byte) {
 		w.noteRow(c, subject, columns)
 		return
 	}
-	if rec.Dataset != "Patient" && rec.Dataset != "RelatedPerson" {
+	if rec.Dataset != "Patient" && rec.Dataset != "RelatedPerson" && rec.Dataset != "Coverage" {
 		return
 	}
 	id := c.put(subject)
@@ -52,8 +52,11 @@ func (w *indexWorker) notePerson(c *clues, subject []byte) {
 			c.links = append(c.links, [2][2]int{id, c.put(bytes.TrimPrefix(other[bytes.LastIndexByte(other, '/')+1:], []byte("urn:uuid:")))})
 		}
 		kind, ok := rosterKinds[class]
-		if path == "address.district" {
+		switch {
+		case path == "address.district" || path == "contact.address.district":
 			kind = gate.City
+		case path == "extension.valueString" && string(w.leaves.url) == maidenName:
+			kind, ok = gate.Name, true
 		}
 		if ok && len(value) > 0 {
 			c.values = append(c.values, valueClue{id: id, value: c.put(value), kind: kind})
@@ -99,9 +102,13 @@ type rowClue struct {
 	field *extract.Field
 }
 
-// leafWalk visits the leaves of a resource that the element table knows, and
-// the strings of extensions (a mother's maiden name stands in one).
+// maidenName is the extension in which a Patient has a name of a relative.
+const maidenName = "http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName"
+
+// leafWalk visits the leaves of a resource that the element table knows, those
+// of extensions among them.
 type leafWalk struct {
+	url   []byte // of the extension of whose leaves one is visited
 	path  []byte
 	plain []byte
 	visit func(path string, class extract.Class, value []byte)
@@ -118,6 +125,12 @@ func (l *leafWalk) walk(rec *extract.Record, visit func(string, extract.Class, [
 func (l *leafWalk) object(at int32, typ *extract.TypeDef) {
 	doc := l.rec.Doc
 	depth := len(l.path)
+	l.url = l.url[:0]
+	for i := at + 1; i < doc[at].Next && typ.Name == "Extension"; i = doc[i].Next {
+		if string(l.rec.Raw[doc[i].Start:doc[i].End]) == "url" {
+			l.url = append(l.url, l.rec.Raw[doc[i+1].Start:doc[i+1].End]...)
+		}
+	}
 	for i := at + 1; i < doc[at].Next; i = doc[i].Next {
 		name := l.rec.Raw[doc[i].Start:doc[i].End]
 		element := typ.Element(string(name))

@@ -37,6 +37,9 @@ type Spec struct {
 	// (identified, limited data set). It governs scanned text only: a position
 	// that holds dates says so by its grammar.
 	ExactDates bool
+	// RecordNumbers are the forms of the clinic's own record numbers, as
+	// CheckRecordNumber has them. Nobody's may stand in a scanned text.
+	RecordNumbers []string
 	// Positions: for CSV and Laid in the order of the columns.
 	Positions []Position
 	Layout    *Layout // of Laid
@@ -86,6 +89,7 @@ const (
 type Gate struct {
 	roster   *Roster
 	exact    bool
+	forms    []recordForm
 	header   []byte
 	columns  []column
 	laid     *laid
@@ -99,6 +103,7 @@ type Gate struct {
 	found    Hit
 	plain    []byte          // a string or cell without its escapes
 	inner    [deepest][]byte // what was encoded in a string
+	folded   [deepest + 1][]byte
 	text     text
 	memo     [memoSize]remembered
 	judged   Counts
@@ -134,6 +139,12 @@ func New(spec Spec, roster *Roster) (*Gate, error) {
 		return nil, errors.New("the gate needs at least one position")
 	}
 	g := &Gate{roster: roster, exact: spec.ExactDates, harmless: map[string]struct{}{}}
+	for _, form := range spec.RecordNumbers {
+		if err := CheckRecordNumber(form); err != nil {
+			return nil, fmt.Errorf("form of record numbers %s: %w", form, err)
+		}
+		g.forms = append(g.forms, formOf(form))
+	}
 	for i := range spec.Positions {
 		if err := g.declare(spec.Format, &spec.Positions[i]); err != nil {
 			return nil, fmt.Errorf("gate position %d: %w", i+1, err)

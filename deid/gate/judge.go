@@ -35,19 +35,16 @@ func (g *Gate) admit(s *site, v []byte) string {
 	g.text.matched, g.open = false, false
 	g.passing.place = s.path
 	rule := s.judge(g, v)
-	if s.open = g.open; s.open {
+	if g.open {
 		g.judged.Searched++
 	}
-	if rule != "" {
+	bound := g.text.matched
+	if rule != "" || g.passing.hits != nil || len(v) > len(s.last) || bound && len(g.subjects) != 1 {
 		return rule
 	}
-	if g.passing.hits != nil {
-		return ""
-	}
-	if s.bound = g.text.matched; len(v) <= len(s.last) && (!s.bound || len(g.subjects) == 1) {
-		if s.size = uint8(copy(s.last[:], v)); s.bound {
-			s.subject = g.subjects[0]
-		}
+	s.size, s.open, s.bound = uint8(copy(s.last[:], v)), g.open, bound
+	if bound {
+		s.subject = g.subjects[0]
 	}
 	return ""
 }
@@ -77,12 +74,13 @@ func (g *Gate) judgeSystem(v []byte) string {
 }
 
 // judgeDigits refuses a long number that is an identifier of the row's own
-// subject.
+// subject, and a longer one that is anybody's.
 func (g *Gate) judgeDigits(v []byte) string {
 	var room [20]byte
 	if digits := wholeDigits(room[:0], v); len(digits) >= 7 {
 		g.text.matched = true
-		if g.ownedByRow(g.roster.hash(digits)) {
+		h := g.roster.hash(digits)
+		if _, somebodys := g.roster.find(h); somebodys && len(digits) >= tellingDigits || g.ownedByRow(h) {
 			return RuleGrammar
 		}
 	}

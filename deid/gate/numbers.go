@@ -1,5 +1,7 @@
 package gate
 
+import "strings"
+
 // figures are neighbouring runs of digits, at most four, with the bytes
 // between them: "617-555-0134" is 3, 3, 4 with "-", "-".
 type figures struct {
@@ -77,18 +79,16 @@ func (g *Gate) numberAt(v []byte, i int, m mode) string {
 }
 
 func (g *Gate) grouped(v []byte, i int, f *figures, plus bool, m mode) string {
-	dashed := f.between[0] == '-' || f.between[0] == '.'
+	divided := m != codes || f.between[0] != '/'
 	switch {
-	case f.begins(3, 2, 4) && (m != codes || dashed):
+	case f.begins(3, 2, 4) && divided:
 		return ruleSSN
-	case f.begins(3, 3, 4) && (m != codes || dashed):
+	case (f.begins(3, 3, 4) || f.begins(1, 3, 3, 4)) && divided:
 		return rulePhone
-	case f.begins(1, 3, 3, 4) && (m != codes || dashed):
+	case plus && f.length[0]+f.length[1]+f.length[2]+f.length[3] >= 8:
 		return rulePhone
 	case m == codes:
 		return g.networkAt(v, i)
-	case plus && f.count > 1 && f.length[0]+f.length[1]+f.length[2]+f.length[3] >= 8, plus && f.length[0] >= 8:
-		return rulePhone
 	case f.count == 2 && f.begins(3, 4) && f.between[0] == '-' && g.tokenText(i)[0] >= '2' && m == prose:
 		return rulePhone
 	case f.begins(5, 4) && f.between[0] == '-':
@@ -136,7 +136,7 @@ func (g *Gate) oneFigure(v []byte, i int, m mode) string {
 			return rulePhone
 		}
 	case 9:
-		if m == prose {
+		if m == prose && !isConceptID(digits) {
 			return ruleSSN // or a ZIP+4 without its dash
 		}
 	case 5:
@@ -157,9 +157,38 @@ func (g *Gate) isPostcode(v []byte, i int) bool {
 	if i == 0 || tokens[i-1].digits {
 		return false
 	}
-	before := g.tokenText(i - 1)
-	return string(before) == "zip" || string(before) == "zipcode" || isPlace(before)
+	switch before := string(g.tokenText(i - 1)); before {
+	case "zip", "zipcode", "usa":
+		return true
+	case "in", "or", "me", "hi", "ok", "oh": // everyday words, unless in capitals
+		if v[tokens[i-1].from] >= 'a' {
+			return false
+		}
+		fallthrough
+	default:
+		if len(before) == 2 {
+			return zipStates[before] == g.tokenText(i)[0]
+		}
+	}
+	for j := i - 1; j >= max(0, i-3); j-- { // District of Columbia
+		if name := v[tokens[j].from:tokens[i-1].to]; len(name) > 3 && isPlace(name) {
+			return true
+		}
+	}
+	return false
 }
+
+// zipStates has the first digit of a state's ZIP codes.
+var zipStates = func() map[string]byte {
+	first := map[string]byte{}
+	for digit, states := range []string{"ct ma me nh nj pr ri vt vi ae", "de ny pa", "dc md nc sc va wv", "al fl ga ms tn aa", "in ky mi oh",
+		"ia mn mt nd sd wi", "il ks mo ne", "ar la ok tx", "az co id nm nv ut wy", "ak as ca gu hi mh fm mp or pw wa ap"} {
+		for state := range strings.FieldsSeq(states) {
+			first[state] = byte('0' + digit)
+		}
+	}
+	return first
+}()
 
 // dateAt finds ISO dates and months, American and European dates, and dates
 // written as eight digits (with a time behind them: 12 or 14).

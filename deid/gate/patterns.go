@@ -20,6 +20,7 @@ const (
 	ruleBirthDate   = "roster: birth date"
 	ruleAge         = "pattern: age of 90 or more"
 	ruleZIP         = "pattern: ZIP code"
+	ruleRecord      = "pattern: clinic's record number"
 )
 
 func (g *Gate) findPatterns(v []byte, m mode) string {
@@ -39,6 +40,9 @@ func (g *Gate) findPatterns(v []byte, m mode) string {
 		return ""
 	}
 	for i := range g.text.tokens {
+		if g.forms != nil && g.isRecordNumberAt(i, m) && !g.passes(ruleRecord) {
+			return ruleRecord
+		}
 		if !g.text.tokens[i].digits {
 			if rule := g.datedWord(i, m); rule != "" && !g.passes(rule) {
 				return rule
@@ -84,7 +88,7 @@ func (g *Gate) hasWebAddress(v []byte, m mode) bool {
 				return true
 			}
 		case "com", "org", "net", "edu", "gov", "health", "info", "io":
-			if m != codes && t.from > 1 && v[t.from-1] == '.' && isAlphanumeric(v[t.from-2]) && !isAlphanumeric(after) {
+			if (m != codes || after == '/') && t.from > 1 && v[t.from-1] == '.' && isAlphanumeric(v[t.from-2]) && !isAlphanumeric(after) {
 				return true
 			}
 		}

@@ -67,12 +67,16 @@ func (r *Roster) Add(subject uint32, kind Kind, value []byte) error {
 	if kind == 0 || int(kind) >= kinds {
 		return errors.New("the gate's roster does not know this kind of value")
 	}
-	plain := r.text.normalize(value)
+	r.text.read(value)
+	plain, tokens := r.text.plain, r.text.tokens
 	if len(plain) < 2 {
 		r.owned.put(ownedHash(r.hash(plain), subject, kind), 0)
 		return nil
 	}
 	r.note(subject, kind, plain)
+	if len(tokens) > longestName && (kind == StreetAddress || kind == Name) {
+		r.note(subject, kind, plain[:tokens[longestName-1].end]) // of more words the gate looks for the first
+	}
 	if short := shorterForm(kind, plain); short != nil {
 		r.note(subject, kind, short)
 	}

@@ -61,7 +61,7 @@ func (g *Gate) scanUUID(v []byte) string {
 }
 
 func (g *Gate) scanAt(v []byte, m mode, depth int) string {
-	g.text.cut(v)
+	v = g.cut(v, depth)
 	seen, run := g.text.seen, g.text.run
 	if rule := g.findPeople(m); rule != "" {
 		return rule
@@ -87,6 +87,17 @@ func (g *Gate) scanAt(v []byte, m mode, depth int) string {
 	return ""
 }
 
+// cut cuts a string into tokens, and gives it as it was read.
+func (g *Gate) cut(v []byte, depth int) []byte {
+	g.text.cut(v)
+	if g.text.seen&isWide == 0 {
+		return v
+	}
+	g.folded[depth] = fold(g.folded[depth][:0], v)
+	g.text.cut(g.folded[depth])
+	return g.folded[depth]
+}
+
 func unescapeAll(dst, v []byte) []byte {
 	found := false
 	for i := 0; i < len(v); {
@@ -106,7 +117,7 @@ func unescapeAll(dst, v []byte) []byte {
 }
 
 // findPeople looks for the roster's values: the whole string, and every
-// sequence of up to longestName tokens, and whole words of more.
+// sequence of up to longestName tokens, or of more within one word.
 func (g *Gate) findPeople(m mode) string {
 	t := &g.text
 	if len(t.tokens) == 0 || g.roster.values.count == 0 {
@@ -125,8 +136,7 @@ func (g *Gate) findPeople(m mode) string {
 			if size > longestValue {
 				break
 			}
-			endsWord := j+1 == len(t.tokens) || t.tokens[j+1].word != first.word
-			if size < shortestName || j-i >= longestName && !endsWord {
+			if size < shortestName {
 				continue
 			}
 			if rule := g.match(t.plain[first.start:t.tokens[j].end], false, m); rule != "" {
@@ -181,6 +191,10 @@ func (g *Gate) counts(part []byte, h uint64, kind Kind, whole bool, m mode) bool
 	return kind != Name || whole || m != codes
 }
 
+// tellingDigits is from how many digits on a number among codes is somebody's
+// though it is not the row's own subject's: so few have it by chance.
+const tellingDigits = 9
+
 // numberCounts judges a number without letters. Record numbers are dense, so
 // that somebody has the number 44261 says nothing; that this row's own subject
 // has it, does. Where codes stand, one that is too short to tell from a code,
@@ -189,7 +203,7 @@ func (g *Gate) numberCounts(part []byte, h uint64, kind Kind, m mode) bool {
 	if m != prose && (len(part) < 7 || isConceptID(part)) {
 		return false
 	}
-	if m == prose && kind != BirthDate && len(part) >= 6 {
+	if len(part) >= tellingDigits || m == prose && kind != BirthDate && len(part) >= 6 {
 		return true
 	}
 	return len(part) >= shortestName && g.ownedByRow(h)

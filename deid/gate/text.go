@@ -51,10 +51,11 @@ type token struct {
 	digits     bool
 }
 
-// text is a string cut into tokens, with its letters and digits alone, in
-// lower case and without accents.
+// text is a folded string cut into tokens, with its letters and digits alone, in
+// lower case.
 type text struct {
 	plain  []byte
+	folded []byte // of read
 	tokens []token
 	seen   uint16
 	run    bool // a base64 run worth decoding is in it
@@ -74,15 +75,20 @@ func (t *text) normalize(b []byte) []byte {
 		case kind&isDigit != 0:
 			t.plain = append(t.plain, c)
 		case kind&isWide != 0:
-			t.cut(b)
+			t.read(b)
 			return t.plain
 		}
 	}
 	return t.plain
 }
 
-// shortestRun is the length from which a run of base64 characters is decoded.
-const shortestRun = 12
+// read folds and cuts.
+func (t *text) read(b []byte) {
+	if t.cut(b); t.seen&isWide != 0 {
+		t.folded = fold(t.folded[:0], b)
+		t.cut(t.folded)
+	}
+}
 
 func (t *text) cut(b []byte) {
 	t.plain, t.tokens, t.seen, t.run = t.plain[:0], t.tokens[:0], 0, false
@@ -95,12 +101,12 @@ func (t *text) cut(b []byte) {
 			if run++; run == shortestRun {
 				t.run = true
 			}
-		} else {
+		} else if b[i] != '\n' && b[i] != '\r' {
 			run = 0
 		}
 		before := len(t.plain)
 		if kind&isWide != 0 {
-			kind, size = t.appendWide(b[i:])
+			kind, size = t.appendLetter(b[i:])
 		} else if kind&isLetter != 0 {
 			t.plain = append(t.plain, b[i]|0x20)
 		} else if kind&isDigit != 0 {
@@ -114,37 +120,67 @@ func (t *text) cut(b []byte) {
 		case now != 0:
 			t.tokens = append(t.tokens, token{from: int32(i), to: int32(i + size),
 				start: int32(before), end: int32(len(t.plain)), word: word, digits: now == isDigit})
-		case kind&(isJoin|isWide) == 0:
+		case kind&isJoin == 0:
 			word++
 		}
-		if kind&isWide == 0 || now != 0 {
-			last = now
-		}
+		last = now
 		i += size
 	}
 }
 
-// appendWide appends a rune above ASCII: letters without accents and in lower
-// case, full-width and other digits as ASCII, nothing for marks and signs.
-func (t *text) appendWide(b []byte) (kind uint16, size int) {
+// fold appends b as somebody reads it: accents and what is not seen (zero-width
+// spaces, soft hyphens) are left out, forms in full width, digits of other
+// scripts, spaces and dashes of all kinds are written in ASCII.
+func fold(dst, b []byte) []byte {
+	for len(b) > 0 {
+		r, size := utf8.DecodeRune(b)
+		switch {
+		case r < utf8.RuneSelf:
+			dst = append(dst, byte(r))
+		case r >= 0xff01 && r <= 0xff5e: // full-width forms of ASCII
+			dst = append(dst, byte(r-0xff01+'!'))
+		case r >= 0xc0 && r < 0xc0+rune(len(unaccented)) && unaccented[r-0xc0] != ' ':
+			dst = append(dst, unaccented[r-0xc0])
+		case unicode.In(r, unicode.Mn, unicode.Cf):
+		case unicode.Is(unicode.Z, r):
+			dst = append(dst, ' ')
+		case unicode.Is(unicode.Pd, r) || r == '\u2212':
+			dst = append(dst, '-')
+		case r == '\u2018' || r == '\u2019' || r == '\u02bc':
+			dst = append(dst, '\'')
+		case unicode.Is(unicode.Nd, r):
+			dst = append(dst, '0'+digitOf(r))
+		default:
+			dst = append(dst, b[:size]...)
+		}
+		b = b[size:]
+	}
+	return dst
+}
+
+// digitOf is the value of a decimal digit of any script: they stand in tens.
+func digitOf(r rune) byte {
+	for _, tens := range unicode.Nd.R16 {
+		if r <= rune(tens.Hi) {
+			return byte((r - rune(tens.Lo)) % 10)
+		}
+	}
+	for _, tens := range unicode.Nd.R32 {
+		if r <= rune(tens.Hi) {
+			return byte((r - rune(tens.Lo)) % 10)
+		}
+	}
+	return 0
+}
+
+// appendLetter appends a letter above ASCII in lower case; nothing for signs.
+func (t *text) appendLetter(b []byte) (kind uint16, size int) {
 	r, size := utf8.DecodeRune(b)
-	if r >= 0xff01 && r <= 0xff5e { // full-width forms of ASCII
-		r -= 0xff01 - '!'
+	if !unicode.IsLetter(r) {
+		return 0, size
 	}
-	if r >= 0xc0 && r < 0xc0+rune(len(unaccented)) && unaccented[r-0xc0] != ' ' {
-		r = rune(unaccented[r-0xc0])
-	}
-	switch {
-	case unicode.IsLetter(r):
-		t.plain = utf8.AppendRune(t.plain, unicode.ToLower(r))
-		return isLetter, size
-	case r >= '0' && r <= '9':
-		t.plain = append(t.plain, byte(r))
-		return isDigit, size
-	case unicode.IsMark(r):
-		return isWide, size // a combining accent does not end its token
-	}
-	return 0, size
+	t.plain = utf8.AppendRune(t.plain, unicode.ToLower(r))
+	return isLetter, size
 }
 
 // unaccented has the base letter of U+00C0–U+017F; a space where there is none.
