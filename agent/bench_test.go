@@ -1,9 +1,13 @@
 package agent_test
 
 import (
+	"bufio"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
@@ -70,4 +74,54 @@ func BenchmarkFilter(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkSharedData measures whole runs over a folder of FHIR NDJSON, such as
+// scripts/bench-data makes of the shared data, under an identified and under a
+// Safe Harbor policy. Every fifth patient has refused one of them.
+func BenchmarkSharedData(b *testing.B) {
+	folder := os.Getenv("POSTERN_BENCH_DATA")
+	if folder == "" {
+		b.Skip("peer POSTERN_BENCH_DATA is missing: the folder with the data")
+	}
+	c := newSharedClinic(b, sharedSource(folder, "", sharedNDJSON),
+		map[string]string{"identified": "shared-identified.yaml", "safe-harbor": "shared-safe-harbor.yaml"}, refusals(b, filepath.Join(folder, "Patient.ndjson")))
+	c.open(b, io.Discard)
+	for _, exchange := range []string{"identified", "safe-harbor"} {
+		b.Run(exchange, func(b *testing.B) {
+			for b.Loop() {
+				o, err := c.agent.Run(b.Context(), exchange, agent.RunOptions{AsOf: sharedDay(b, "2020-06-30")})
+				must(b, err)
+				b.SetBytes(o.Bytes)
+				b.ReportMetric(float64(o.Released), "released")
+				for _, s := range o.Stages {
+					b.ReportMetric(s.Seconds, s.Stage+"-s")
+				}
+			}
+			status, err := os.ReadFile("/proc/self/status")
+			must(b, err)
+			resident := 0.0
+			_, after, _ := strings.Cut(string(status), "VmHWM:")
+			_, err = fmt.Sscan(after, &resident)
+			must(b, err)
+			b.ReportMetric(resident/1024, "most-MiB")
+		})
+	}
+}
+
+func refusals(b *testing.B, patients string) string {
+	file, err := os.Open(patients)
+	must(b, err)
+	defer func() { _ = file.Close() }()
+	id := regexp.MustCompile(`"id": ?"([^"]+)"`)
+	rows := "patient,scope,decision,status,from,source_document\n"
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 1<<20)
+	for n := 0; lines.Scan(); n++ {
+		if m := id.FindSubmatch(lines.Bytes()); m != nil && n%5 < 2 {
+			rows += string(m[1]) + []string{",general", ",registry-opt-out"}[n%5] + ",deny,active,2020-01-01,form.pdf\n"
+		}
+	}
+	must(b, lines.Err())
+	return rows
 }

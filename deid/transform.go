@@ -52,7 +52,8 @@ func (r *rules) permit(c extract.Class, do policies.Transform) error {
 // year gives the year of a date. Of a birth that makes the person 90 or older
 // at as-of it gives the first year of that group; the earliest day that a
 // partial date may mean decides. An event so long ago shows such an age too
-// and has no other year to stand for it: it gives none.
+// and has no other year to stand for it: it gives none. Nor does a date later
+// than the year after as-of: it is a slip, and the gate would stop the drop.
 func (r *rules) year(c extract.Class, text []byte) (int, bool) {
 	span, ok := extract.ParseSpan(text)
 	if !ok {
@@ -67,6 +68,8 @@ func (r *rules) yearOf(c extract.Class, span extract.Span) (int, bool) {
 	}
 	year := span.From.Year()
 	switch {
+	case year > r.asOf.Year()+1:
+		return 0, false
 	case r.firstYear == 0:
 		return year, true
 	case c == extract.BirthDate && age(span.From, r.asOf) >= oldest:

@@ -77,6 +77,22 @@ func TestAgeBand(t *testing.T) {
 	}
 }
 
+func TestNoYearOfTheFuture(t *testing.T) {
+	for _, standard := range []policies.Standard{policies.Identified, policies.SafeHarbor} {
+		rules, err := newRules(&policies.Policy{Standard: standard}, day("2026-06-30"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for text, want := range map[string]bool{"2026-12-31": true, "2027-12-31": true, "2028-01-01": false, "2062": false, "9999-12": false} {
+			for _, c := range []extract.Class{extract.Date, extract.BirthDate} {
+				if _, ok := rules.year(c, []byte(text)); ok != want {
+					t.Errorf("%s, %s under %s: %v", c, text, standard, ok)
+				}
+			}
+		}
+	}
+}
+
 // No transform of Safe Harbor shows an age over 89, whatever the dates.
 func TestNoAgeOver89(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

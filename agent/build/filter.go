@@ -31,7 +31,7 @@ func Filter(ctx context.Context, job *Job, plan *deid.Plan, stream *keyring.Stre
 			r.index.known(s).start = begun
 		}
 	}
-	f := &filter{people: job.Tables.People, codes: map[consent.Subject]string{}, ordinals: ordinals{}, stream: stream, balance: &Balance{Dataset: plan.Dataset()}, out: bufio.NewWriterSize(out, 256<<10),
+	f := &filter{people: consent.NewPeople(), codes: map[consent.Subject]string{}, ordinals: ordinals{}, stream: stream, balance: &Balance{Dataset: plan.Dataset()}, out: bufio.NewWriterSize(out, 256<<10),
 		trailer: newTrailer(formOf(job.Policy, plan.Dataset(), nil))}
 	if _, err := f.out.Write(plan.Header()); err != nil {
 		return nil, nil, err
@@ -44,7 +44,8 @@ func Filter(ctx context.Context, job *Job, plan *deid.Plan, stream *keyring.Stre
 	return f.balance, counts[plan.Dataset()], errors.Join(err, f.out.Flush())
 }
 
-// filter writes what the workers of a Filter have made.
+// filter writes what the workers of a Filter have made. Its people are its own:
+// those of the index are read by the workers meanwhile.
 type filter struct {
 	people   *consent.People
 	codes    map[consent.Subject]string
