@@ -204,7 +204,8 @@ func TestPlantedValuesAreInNoAnswer(t *testing.T) {
 	for _, line := range []string{
 		"check", "policy check planted", "policy explain planted", "plan planted --as-of 2026-06-30", "plan planted --as-of 2026-06-30 --json", "run planted --as-of 2026-06-30",
 		"run planted --as-of 2026-06-30 --json", "status", "status --json", "schedule", "drops list planted", "drops show planted 1",
-		"drops show planted 1 --json", "reconcile", "ledger verify", "ledger show", "ledger export", "keys show",
+		"drops show planted 1 --json", "drops book planted 1 --archive-key " + c.archive, "drops book planted 1 --json --archive-key " + c.archive,
+		"drops book planted 1 --html --archive-key " + c.archive, "plan planted --as-of 2026-06-30 --book", "plan planted --as-of 2026-06-30 --html", "reconcile", "ledger verify", "ledger show", "ledger export", "keys show",
 	} {
 		output, code := w.command(t, binary, c, temp, strings.Fields(line)...)
 		if code != 0 || len(output) == 0 {

@@ -164,10 +164,24 @@ func runOnce(k *call) error { return k.execute(false) }
 
 func (k *call) execute(dry bool) error {
 	workers := k.flags.Int("workers", 0, "goroutines that decide and transform (default 2)")
+	var book struct {
+		page
+		wanted bool
+		told   *agent.ClinicBook
+	}
+	if dry {
+		k.flags.BoolVar(&book.wanted, "book", false, "tell what would be done, field by field, and by what")
+		book.page = k.page()
+	}
 	return dated(k, k.clocks(dry), 1, func(a *agent.Agent, options agent.RunOptions) (*agent.Outcome, error) {
 		options.DryRun, options.Workers = dry, *workers
+		options.Book = func(b *agent.ClinicBook) { book.told = b }
 		return a.Run(k.ctx, k.arg(0), options)
 	}, func(a *agent.Agent, outcome *agent.Outcome) error {
+		if dry && (book.wanted || *book.html || *book.out != "") {
+			report := book.told.Report()
+			return book.write(k, book.told, report.Text, report.HTML)
+		}
 		var undelivered error
 		if !dry {
 			start := time.Now()

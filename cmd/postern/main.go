@@ -69,7 +69,7 @@ var commands = []command{
 	{"schedule", "[--next N]", "when exchanges come due", schedule, false},
 	{"hold", "EXCHANGE", "stop an exchange at once", hold, false},
 	{"release", "EXCHANGE [--signature FILE.sig]", "lift a hold, by an approver's signature", release, false},
-	{"drops", "list [EXCHANGE] | show EXCHANGE N | deliver EXCHANGE", "the drops; deliver sends those that wait", drops, false},
+	{"drops", "list | show | book | deliver", "the drops; what was done for each; deliver sends those that wait", drops, true},
 	{"receive", "INBOX", "the recipient's side: verify, decrypt, answer", receive, true},
 	{"reconcile", "[EXCHANGE]", "take receipts back and compare", reconcile, false},
 	{"deid", "--policy P --dataset D", "the engine as a filter; its output is no release", filter, true},

@@ -56,30 +56,69 @@ func (k *call) showStatus(list []agent.ExchangeStatus) error {
 	return nil
 }
 
-// drops lists them, shows one, or sends those of an exchange that wait.
-func drops(k *call) error {
-	if err := k.parse(1, 3); err != nil {
+// dropsCommands are the words after `postern drops`.
+var dropsCommands = []command{
+	{"drops list", "[EXCHANGE]", "the drops, and where each stands", dropsList, false},
+	{"drops show", "EXCHANGE N", "one of them", dropsShow, false},
+	{"drops book", "EXCHANGE N --archive-key FILE", "what was done for a drop, field by field, and by what: the clinic's own account", dropsBook, false},
+	{"drops deliver", "EXCHANGE", "send those that wait", dropsDeliver, false},
+}
+
+func drops(k *call) error { return k.among(dropsCommands) }
+
+func dropsList(k *call) error {
+	if err := k.parse(0, 1); err != nil {
 		return err
 	}
-	action, err := k.action("list", "show", "deliver")
+	return k.with(func(a *agent.Agent) error { return k.listDrops(a, k.arg(0), 0) })
+}
+
+func dropsShow(k *call) error {
+	number, err := k.parseDrop()
 	if err != nil {
 		return err
 	}
-	exchange, number := k.arg(1), int64(0)
-	switch {
-	case action == "show":
-		if number, err = strconv.ParseInt(k.arg(2), 10, 64); err != nil || number < 1 {
-			return usageFailure("drops show needs an exchange and a number", "postern drops show EXCHANGE N")
-		}
-	case action == "deliver" && exchange == "", k.arg(2) != "":
-		return usageFailure("drops "+action+" was not told one exchange", "postern drops %s EXCHANGE", action)
+	return k.with(func(a *agent.Agent) error { return k.listDrops(a, k.arg(0), number) })
+}
+
+// dropsBook shows the clinic's book, which the archive's private key opens.
+func dropsBook(k *call) error {
+	archive := k.flags.String("archive-key", "", "`FILE` of the archive's private key")
+	to := k.page()
+	number, err := k.parseDrop()
+	if err != nil {
+		return err
+	}
+	if *archive == "" {
+		return usageFailure("the book is encrypted to the archive's key", "name the file of its private half, which lies in a safe: --archive-key FILE")
 	}
 	return k.with(func(a *agent.Agent) error {
-		if action == "deliver" {
-			return k.deliverWaiting(a, exchange)
+		book, err := a.ClinicBook(k.ctx, k.arg(0), number, *archive)
+		if err != nil {
+			return err
 		}
-		return k.listDrops(a, exchange, number)
+		report := book.Report()
+		return to.write(k, book, report.Text, report.HTML)
 	})
+}
+
+func dropsDeliver(k *call) error {
+	if err := k.parse(1, 1); err != nil {
+		return err
+	}
+	return k.with(func(a *agent.Agent) error { return k.deliverWaiting(a, k.arg(0)) })
+}
+
+// parseDrop reads the flags, an exchange and the number of a drop.
+func (k *call) parseDrop() (int64, error) {
+	if err := k.parse(2, 2); err != nil {
+		return 0, err
+	}
+	number, err := strconv.ParseInt(k.arg(1), 10, 64)
+	if err != nil || number < 1 {
+		return 0, usageFailure(fmt.Sprintf("the number of the drop is no number: %s", k.arg(1)), "postern %s EXCHANGE N", k.command.name)
+	}
+	return number, nil
 }
 
 func (k *call) listDrops(a *agent.Agent, exchange string, number int64) error {
