@@ -22,16 +22,14 @@ var consentCommands = []command{
 // consentCommand hands over to the word that follows.
 func consentCommand(k *call) error { return k.among(consentCommands) }
 
-// consentTest is `postern consent test`. It ends with 4 when a case does not
-// hold; what this engine does not decide yet is counted apart.
+// consentTest is `postern consent test`. It ends with 4 when a case does not hold.
 func consentTest(k *call) error {
 	if err := k.parse(1, -1); err != nil {
 		return err
 	}
 	var answer struct {
-		Cases     []*casefile.Result `json:"cases"`
-		Failed    int                `json:"failed"`
-		Undecided int                `json:"undecided"`
+		Cases  []*casefile.Result `json:"cases"`
+		Failed int                `json:"failed"`
 	}
 	for _, path := range k.args {
 		files, err := casefile.Files(path)
@@ -47,10 +45,7 @@ func consentTest(k *call) error {
 		}
 	}
 	for _, r := range answer.Cases {
-		switch {
-		case r.Needs != nil:
-			answer.Undecided++
-		case !r.Passed:
+		if !r.Passed {
 			answer.Failed++
 		}
 		if !k.json {
@@ -62,7 +57,7 @@ func consentTest(k *call) error {
 			return err
 		}
 	} else {
-		fmt.Fprintf(k.out, "\n%d cases, %d failed, %d not decided by this engine\n", len(answer.Cases), answer.Failed, answer.Undecided)
+		fmt.Fprintf(k.out, "\n%d cases, %d failed\n", len(answer.Cases), answer.Failed)
 	}
 	switch {
 	case len(answer.Cases) == 0:
@@ -78,15 +73,11 @@ func (k *call) showConsentCase(r *casefile.Result) {
 	if r.Line > 0 {
 		at = fmt.Sprintf("%s:%d", r.File, r.Line)
 	}
-	switch {
-	case r.Needs != nil:
-		fmt.Fprintf(k.out, "not decided  %s: %s (needs %s)\n", at, r.Case, strings.Join(r.Needs, ", "))
-		return
-	case r.Passed:
-		fmt.Fprintf(k.out, "passed       %s: %s\n", at, r.Case)
+	if r.Passed {
+		fmt.Fprintf(k.out, "passed  %s: %s\n", at, r.Case)
 		return
 	}
-	fmt.Fprintf(k.out, "FAILED       %s: %s\n", at, r.Case)
+	fmt.Fprintf(k.out, "FAILED  %s: %s\n", at, r.Case)
 	if r.Failed != "" {
 		fmt.Fprintf(k.out, "  %s\n", strings.ReplaceAll(r.Failed, "\n", "\n  "))
 	}

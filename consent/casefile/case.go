@@ -4,9 +4,8 @@
 // same cases and an officer can write her own.
 //
 // It promises that a case goes through the loaders and the decider that runs
-// use, that every record of a case is expected to end somewhere, and that a
-// case which asks for something this engine does not decide is counted, never
-// passed. Cases hold invented people only, so differences may be shown.
+// use, and that every record of a case is expected to end somewhere. Cases hold
+// invented people only, so differences may be shown.
 package casefile
 
 import (
@@ -102,7 +101,16 @@ type clinic struct {
 	Labels             string          `yaml:"labels" words:"complete|partial"`
 	PsychotherapyNotes []string        `yaml:"psychotherapy_notes"`
 	SUDCounselingNotes []string        `yaml:"sud_counseling_notes"`
-	Classifier         strictyaml.Node `yaml:"classifier"`
+	Classifier         []declaredLabel `yaml:"classifier"`
+}
+
+// declaredLabel is a part of the classifier: what bears a label.
+type declaredLabel struct {
+	Label     string   `yaml:"label,required"`
+	Codes     []string `yaml:"codes"`   // each CODE, FIRST..LAST or PREFIX*
+	Perhaps   []string `yaml:"perhaps"` // the same: codes that let a reader guess
+	Providers []string `yaml:"providers"`
+	Otherwise string   `yaml:"otherwise" words:"not|cannot tell"`
 }
 
 type ground struct {
@@ -142,16 +150,3 @@ type expectation struct {
 	Reasons []string `yaml:"reasons,required"`
 	Part2   string   `yaml:"part2" words:"yes|no"`
 }
-
-// undecided are the features that the case needs and this engine does not
-// decide by.
-func (c *Case) undecided() (list []string) {
-	for _, need := range c.Needs {
-		if laterFeatures[need] {
-			list = append(list, need)
-		}
-	}
-	return list
-}
-
-var laterFeatures = map[string]bool{"merges": true, "derived": true, "classifier": true}

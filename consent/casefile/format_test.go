@@ -117,14 +117,6 @@ func differences(r *Result) (list []string) {
 	return list
 }
 
-// What a case needs and this engine does not decide is neither passed nor failed.
-func TestNeedsAreToldApart(t *testing.T) {
-	r := run(t, "needs: [derived]\nexpect: [{record: r1, effect: deny, reasons: [derived-from-withheld]}]\n")
-	if r.Passed || r.Failed != "" || len(r.Needs) != 1 {
-		t.Errorf("%+v", r)
-	}
-}
-
 func TestMistakesHaveTheirPlace(t *testing.T) {
 	const fine = "expect: [{record: r1, effect: permit, reasons: []}]\n"
 	for name, c := range map[string]struct{ text, want string }{

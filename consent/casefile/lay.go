@@ -1,6 +1,7 @@
 package casefile
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -35,7 +36,7 @@ func (c *Case) load(ctx context.Context, dir string) (*consent.Tables, error) {
 		Programs: consent.NewPrograms(), Rosters: map[string]*consent.Roster{},
 	}}
 	l.tables.Directives.OwnServers(c.Clinic.Identifiers)
-	for _, load := range []func(context.Context) error{l.consents, l.registry, l.restrictions, l.programs, l.coverage} {
+	for _, load := range []func(context.Context) error{l.merges, l.consents, l.registry, l.restrictions, l.programs, l.coverage} {
 		if err := load(ctx); err != nil {
 			return nil, l.locate(err)
 		}
@@ -62,6 +63,79 @@ func (l *laid) locate(err error) error {
 		at = lines[defect.Line-1]
 	}
 	return &inputDefect{at, defect}
+}
+
+// merges lays the list of ids that stand for one person. It comes first.
+func (l *laid) merges(context.Context) error {
+	cells := [][]string{{"from", "into"}}
+	for _, p := range l.c.Patients {
+		if p.MergedInto != "" {
+			cells = append(cells, []string{p.ID, p.MergedInto})
+		}
+	}
+	if len(cells) == 1 {
+		return nil
+	}
+	path := filepath.Join(l.dir, "merges.csv")
+	if err := writeTable(path, cells); err != nil {
+		return err
+	}
+	m := consent.NewMerges(l.tables.People)
+	m.On = extract.DayOf(l.c.DecidedAt)
+	l.tables.Merges = m
+	_, err := m.Load(path)
+	return errors.Join(err, m.Settle())
+}
+
+// classifier lays what the clinic has declared of labels; nil where it has not.
+func (c *Case) classifier(dir string) (*consent.Classifier, error) {
+	if len(c.Clinic.Classifier) == 0 {
+		return nil, nil
+	}
+	include, labels := "", ""
+	for i, d := range c.Clinic.Classifier {
+		labels += fmt.Sprintf("  %s:\n    providers: [%s]\n    otherwise: %s\n", d.Label, strings.Join(d.Providers, ", "), cmp.Or(d.Otherwise, "cannot tell"))
+		for _, set := range []struct {
+			key   string
+			codes []string
+		}{{"in", d.Codes}, {"perhaps", d.Perhaps}} {
+			if len(set.codes) == 0 {
+				continue
+			}
+			name := fmt.Sprintf("%s-%d", set.key, i)
+			if err := os.WriteFile(filepath.Join(dir, name+".yaml"), valueSet(set.codes), 0o600); err != nil {
+				return nil, err
+			}
+			include += fmt.Sprintf("  %s: %s.yaml\n", name, name)
+			labels += fmt.Sprintf("    %s: [%s]\n", set.key, name)
+		}
+	}
+	file := fmt.Sprintf("postern: classifier/v1\ninclude:\n%slabels:\n%snotes:\n  psychotherapy: {types: [%s]}\n  sud-counseling: {types: [%s]}\n",
+		include, labels, strings.Join(c.Clinic.PsychotherapyNotes, ", "), strings.Join(c.Clinic.SUDCounselingNotes, ", "))
+	path := filepath.Join(dir, "classifier.yaml")
+	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+		return nil, err
+	}
+	return consent.LoadClassifier(path, dayOf(c.AsOf))
+}
+
+// valueSet is a value set of codes, each CODE, FIRST..LAST or PREFIX*.
+func valueSet(codes []string) []byte {
+	lists := map[string]string{}
+	for _, code := range codes {
+		key, prefix := "codes", strings.TrimSuffix(code, "*")
+		if strings.Contains(code, "..") {
+			key = "ranges"
+		} else if prefix != code {
+			key = "prefixes"
+		}
+		lists[key] += fmt.Sprintf("%q, ", prefix)
+	}
+	set := "postern: value-set/v1\ntitle: codes of a case\nsource: the case\nlicence: none needed\nsystem: urn:case\neffective: {from: 1900-01-01, to: open}\n"
+	for key, list := range lists {
+		set += key + ": [" + list + "]\n"
+	}
+	return []byte(set)
 }
 
 // rows are the directives that stand in a consent registry.

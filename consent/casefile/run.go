@@ -3,6 +3,8 @@ package casefile
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -23,7 +25,6 @@ type Result struct {
 	Case    string       `json:"case,omitempty"`
 	Rule    string       `json:"rule,omitempty"`
 	Passed  bool         `json:"passed"`
-	Needs   []string     `json:"needs,omitempty"`  // what keeps this engine from deciding the case: it neither passed nor failed
 	Failed  string       `json:"failed,omitempty"` // why as a whole
 	Records int          `json:"records"`
 	Diffs   []Difference `json:"differences,omitempty"`
@@ -57,9 +58,6 @@ func RunFile(ctx context.Context, file string) ([]*Result, error) {
 // folder, or the end of ctx.
 func (c *Case) Run(ctx context.Context) (*Result, error) {
 	r := &Result{File: c.File, Line: c.Line, Case: c.Title, Rule: c.Rule, Records: len(c.Records)}
-	if r.Needs = c.undecided(); r.Needs != nil {
-		return r, nil
-	}
 	dir, err := os.MkdirTemp("", "postern-case-")
 	if err != nil {
 		return nil, err
@@ -105,27 +103,94 @@ func (c *Case) decide(ctx context.Context, dir string, r *Result) error {
 	if err != nil {
 		return err
 	}
-	decider, err := consent.NewDecider(c.request(), tables)
+	request := c.request()
+	if request.Classifier, err = c.classifier(dir); err != nil {
+		return err
+	}
+	decider, err := consent.NewDecider(request, tables)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRequest, err)
+	}
+	all, err := c.decideAll(decider)
+	if err != nil {
+		return err
 	}
 	for i := range c.expect {
 		e := &c.expect[i]
 		at := slices.IndexFunc(c.Records, func(r record) bool { return r.ID == e.Record })
-		if want, got := e.String(), decided(decider, &c.Records[at], e.Part2 != ""); want != got {
+		if want, got := e.String(), all[at].inWords(decider, e.Part2 != ""); want != got {
 			r.Diffs = append(r.Diffs, Difference{e.Record, want, got})
 		}
 	}
 	return nil
 }
 
-// decided is the decision about a record in the words of an expectation.
-func decided(d *consent.Decider, r *record, part2 bool) string {
-	facts, rejected := r.facts()
-	if rejected != extract.NoReason {
-		return (&expectation{Effect: string(consent.EffectDeny), Reasons: []string{rejected.String()}}).String()
+// outcome is what became of a record.
+type outcome struct {
+	rejected extract.Reason
+	consent.Decision
+}
+
+// decideAll decides all records, those that are derived from others among them.
+func (c *Case) decideAll(d *consent.Decider) ([]outcome, error) {
+	all := make([]outcome, len(c.Records))
+	var traces []consent.Trace
+	for i := range c.Records {
+		r := &c.Records[i]
+		facts, rejected := r.facts()
+		if all[i].rejected = rejected; rejected != extract.NoReason {
+			continue
+		}
+		all[i].Decision = d.Decide(&facts)
+		traces = append(traces, consent.Trace{Name: hashed(facts.Dataset + "/" + string(facts.ID)), Ordinal: int64(i), Withheld: all[i].Reasons != 0})
+		for _, evidence := range facts.Evidence {
+			traces = append(traces, consent.Trace{Name: hashed(string(evidence)), Ordinal: int64(i), Evidence: true})
+		}
+		for _, evidence := range r.DerivedFrom {
+			traces = append(traces, consent.Trace{Name: hashed(c.fullName(evidence)), Ordinal: int64(i), Evidence: true})
+		}
 	}
-	out := d.Decide(&facts)
+	slices.SortFunc(traces, func(a, b consent.Trace) int {
+		if c := slices.Compare(a.Name[:], b.Name[:]); c != 0 || a.Evidence == b.Evidence {
+			return c
+		}
+		return map[bool]int{false: -1, true: 1}[a.Evidence] // a record before what names it
+	})
+	derived, err := consent.DeriveWithheld(int64(len(all)), false, func(each func(consent.Trace)) error {
+		for _, t := range traces {
+			each(t)
+		}
+		return nil
+	})
+	for i := range all {
+		if derived.Has(int64(i)) {
+			all[i].Reasons = all[i].Reasons.With(extract.DerivedFromWithheld)
+		}
+	}
+	return all, err
+}
+
+// fullName is the id of a record with its type.
+func (c *Case) fullName(id string) string {
+	for i := range c.Records {
+		if facts, _ := c.Records[i].facts(); c.Records[i].ID == id {
+			return facts.Dataset + "/" + id
+		}
+	}
+	return "Observation/" + id
+}
+
+func hashed(name string) (h [2]uint64) {
+	sum := sha256.Sum256([]byte(name))
+	return [2]uint64{binary.BigEndian.Uint64(sum[:]), binary.BigEndian.Uint64(sum[8:])}
+}
+
+// inWords is the outcome of a record in the words of an expectation.
+func (o *outcome) inWords(d *consent.Decider, part2 bool) string {
+	if o.rejected != extract.NoReason {
+		return (&expectation{Effect: string(consent.EffectDeny), Reasons: []string{o.rejected.String()}}).String()
+	}
+	out := o.Decision
 	got := &expectation{Effect: string(d.Effect(out))}
 	if out.Reasons != 0 {
 		got.Reasons = strings.Split(out.Reasons.Names(), ",")
