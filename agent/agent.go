@@ -64,6 +64,9 @@ func Open(ctx context.Context, configFile string, log hclog.Logger) (*Agent, err
 		}
 		return nil, fail(Altered, err, "check that the state folder can be written and was not changed by hand", "open state")
 	}
+	if err := a.knowMaster(ctx); err != nil {
+		return nil, errors.Join(err, a.db.Close())
+	}
 	for _, dir := range []string{a.dropsDir(), a.scratchDir()} {
 		if err := durable.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("state folder: %w", err)

@@ -61,6 +61,22 @@ func (a *Agent) PublicKeys() (*PublicKeys, error) {
 	}, nil
 }
 
+// knowMaster holds the master key against the one that the state was made with:
+// by another, all that is wrapped would look altered.
+func (a *Agent) knowMaster(ctx context.Context) error {
+	var known string
+	err := inTx(ctx, a.db, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO master SELECT ? WHERE NOT EXISTS (SELECT 1 FROM master)`, a.master.Fingerprint()); err != nil {
+			return err
+		}
+		return tx.QueryRowContext(ctx, `SELECT fingerprint FROM master`).Scan(&known)
+	})
+	if err == nil && known != a.master.Fingerprint() {
+		return fail(KeyTrouble, nil, "name that key under keys.master, from its backup", "the state was made with the master key %s, and this is %s", known, a.master.Fingerprint())
+	}
+	return err
+}
+
 // Epoch is one secret from which codes, tokens, shifts and row keys stem.
 type Epoch struct {
 	Name      string   `json:"name"` // RECIPIENT/PURPOSE[/EXCHANGE]/NUMBER

@@ -64,6 +64,9 @@ CREATE TABLE IF NOT EXISTS occurrence (
 	reason   TEXT NOT NULL DEFAULT '',
 	PRIMARY KEY (exchange, civil)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS master (
+	fingerprint TEXT PRIMARY KEY             -- of the key that the state was made with
+) STRICT;
 CREATE TABLE IF NOT EXISTS epoch (
 	id        INTEGER PRIMARY KEY,
 	family    TEXT NOT NULL,                 -- recipient/purpose, and the exchange of a de-identified one
