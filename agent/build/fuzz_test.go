@@ -91,10 +91,11 @@ func FuzzRunOfLayouts(f *testing.F)   { fuzz(f, layoutsHold) }
 
 // clinic is a policy with what a run under it needs beside the extract.
 type clinic struct {
-	policy  *policies.Policy
-	kind    string // of the recipient
-	schemas map[string]*extract.Schema
-	tables  map[string]*Table
+	policy   *policies.Policy
+	kind     string // of the recipient
+	schemas  map[string]*extract.Schema
+	tables   map[string]*Table
+	compiled *Run // of the first
 }
 
 var fuzzedAsOf = dayOf("2026-06-30")
@@ -130,12 +131,21 @@ func (k *clinic) run(t testing.TB, rule *extract.FileRule, text []byte) (*captur
 	decider, err := consent.NewDecider(consent.Request{Policy: k.policy, RecipientKind: k.kind, DecidedAt: decided, AsOf: fuzzedAsOf, Period: extract.NoSpan}, tables)
 	must(t, err)
 	drop := &capture{}
-	r, err := New(ctx, &Job{
+	r := newRun(&Job{
 		Exchange: "x", Recipient: k.policy.Recipient, Number: 1, Policy: k.policy, Schemas: k.schemas, Files: []extract.File{file},
 		Tables: tables, LookUps: k.tables, Decider: decider, AsOf: fuzzedAsOf, DecidedAt: decided,
 		Epoch: Epoch{Name: "x", Secret: keyring.Secret{1}}, Scratch: tempDir, Drop: drop, Workers: 1, Stages: &Stages{},
 	})
-	must(t, err)
+	if k.compiled == nil { // plans take most of a small run's time, and are the same in each
+		must(t, r.compile())
+		k.compiled = &Run{ordered: r.ordered, rowClues: r.rowClues, tracksReferences: r.tracksReferences}
+	} else {
+		for _, f := range k.compiled.ordered {
+			r.add(&flow{dataset: f.dataset, plan: f.plan})
+		}
+		r.rowClues, r.tracksReferences = k.compiled.rowClues, k.compiled.tracksReferences
+	}
+	must(t, r.openOutputs(ctx))
 	defer r.Close()
 	return drop, r, r.Execute(ctx)
 }

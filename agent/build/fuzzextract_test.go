@@ -154,7 +154,7 @@ func (g *resources) name(name string, first int) {
 	if len(g.b) > first {
 		g.b = append(g.b, ',')
 	}
-	if g.c.rarely(40) && name != "" {
+	if g.c.rarely(250) && name != "" {
 		name = fmt.Sprintf(`\u%04x`, name[0]) + name[1:]
 	}
 	g.text(`%s"%s"%s:`, g.space(), name, g.space())
@@ -317,6 +317,9 @@ func (g *resources) wild() string {
 		for range g.c.n(12) {
 			b = append(b, byte(g.c.n(256)))
 		}
+		if !g.c.rarely(8) {
+			b = bytes.ToValidUTF8(b, []byte("?"))
+		}
 		return string(b)
 	}
 	return pick(g.c, wildValues)
@@ -473,9 +476,9 @@ func (g *rows) extract() (*extract.FileRule, []byte, int) {
 		for j := range schema.Fields {
 			cells = append(cells, g.cell(&schema.Fields[j], i, delimiter))
 		}
-		if g.c.rarely(20) {
+		if g.c.rarely(60) {
 			cells = append(cells, "one more")
-		} else if g.c.rarely(20) {
+		} else if g.c.rarely(60) {
 			cells = cells[:len(cells)-1]
 		}
 		g.b = append(g.b, strings.Join(cells, delimiter)...)
@@ -492,18 +495,35 @@ func (g *rows) extract() (*extract.FileRule, []byte, int) {
 	return rule, g.b, records
 }
 
+// typed are the values that a column of its type may hold, most of them.
+func typed(f *extract.Field, values []string) []string {
+	return slices.DeleteFunc(slices.Clone(values), func(v string) bool {
+		switch f.Type {
+		case extract.TypeDate:
+			return len(v) != len("2025-03-02")
+		case extract.TypeDateTime:
+			return len(v) < len("2025-03-02T08:15:00")
+		case extract.TypeInteger:
+			return strings.ContainsAny(v, ".e")
+		}
+		return false
+	})
+}
+
 // cell writes one cell; in quotes where it must be, and sometimes elsewhere.
 func (g *rows) cell(f *extract.Field, row int, delimiter string) string {
 	value := ""
-	if list := tameValues[f.Class]; len(list) > 0 && !g.c.rarely(8) {
+	if list := typed(f, tameValues[f.Class]); len(list) > 0 && !g.c.rarely(10) {
 		value = pick(g.c, list)
 	}
 	switch {
-	case f.Role == extract.RoleRecord && !g.c.rarely(10):
+	case f.Role == extract.RoleRecord && !g.c.rarely(20):
 		value = fmt.Sprintf("r%d", row)
-	case f.Role == extract.RoleDate && !g.c.rarely(4):
-		value = pick(g.c, []string{"2026-03-02", "2026-05-31", "2025-03-02", "2025-09-01"})
-	case len(f.Enum()) > 0 && !g.c.rarely(10):
+	case f.Role == extract.RoleSubject && !g.c.rarely(20):
+		value = pick(g.c, tameValues[extract.SubjectKey])
+	case f.Role == extract.RoleDate && !g.c.rarely(12):
+		value = pick(g.c, []string{"2025-03-02", "2024-03-02", "2024-05-01", "2024-12-31", "2025-12-31", "2026-03-02", "2026-05-31"})
+	case len(f.Enum()) > 0 && !g.c.rarely(20):
 		value = pick(g.c, f.Enum())
 	case f.Role == extract.RoleCode && !g.c.rarely(4):
 		value = pick(g.c, []string{"44261-6", "70274-6", "75626-2"})

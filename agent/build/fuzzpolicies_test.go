@@ -445,7 +445,7 @@ func (r *random) layoutText() string {
 	column := func(name, text string, width int, zeros bool) {
 		if !r.delimited {
 			text += fmt.Sprintf(", width: %d", width+l.IntN(3))
-			if zeros && l.IntN(2) == 0 {
+			if zeros && l.IntN(4) == 0 {
 				text += ", fill: zeros"
 			} else {
 				text += one(l, "", ", align: right", ", align: right, fill: blanks")
@@ -465,7 +465,7 @@ func (r *random) layoutText() string {
 				}
 			}
 		}
-		column(fmt.Sprintf("k%d", i), "from: "+f.name+form, one(l, 10, 20, 24, 40), form == "")
+		column(fmt.Sprintf("k%d", i), "from: "+f.name+form, one(l, 10, 24, 40, 40), form == "")
 		if l.IntN(6) == 0 {
 			column(fmt.Sprintf("again%d", i), "from: "+f.name, 30, true)
 		}
