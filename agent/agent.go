@@ -20,6 +20,7 @@ import (
 	"slices"
 	"time"
 
+	"filippo.io/age"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/mod/sumdb/note"
@@ -46,6 +47,7 @@ type Agent struct {
 	signer     ssh.Signer
 	checkpoint note.Signer
 	archive    transfer.Recipient
+	review     age.Recipient // to whom rows are encrypted that the gate stopped
 }
 
 // Open reads the configuration and opens keys and state. Close it.
@@ -99,6 +101,9 @@ func (a *Agent) openKeys() error {
 	}
 	if a.archive, err = transfer.ParseRecipient(keys.Archive); err != nil {
 		return fail(KeyTrouble, err, "", "archive key")
+	}
+	if a.review, err = age.ParseX25519Recipient(keys.reviewKey()); err != nil {
+		return fail(KeyTrouble, err, "", "review key")
 	}
 	return nil
 }
@@ -249,5 +254,5 @@ func (a *Agent) sweep(ctx context.Context, exchangeID string) error {
 			}
 		}
 	}
-	return errors.Join(a.sweepPlans(exchangeID), os.RemoveAll(filepath.Join(a.scratchDir(), exchangeID)))
+	return errors.Join(a.sweepPlans(exchangeID), a.sweepQuarantine(ctx, exchangeID), os.RemoveAll(filepath.Join(a.scratchDir(), exchangeID)))
 }

@@ -75,6 +75,7 @@ func (a *Agent) closure(x *exchange) *Closure {
 	c.add(approversPart, approverLines(a.Config.Approvers))
 	c.add("signing key", []string{ssh.FingerprintSHA256(a.signer.PublicKey())})
 	c.add("archive key", []string{a.Config.Keys.Archive})
+	c.add("review key", []string{a.Config.Keys.reviewKey()})
 	return c
 }
 

@@ -126,6 +126,6 @@ func (r *run) commitLedger(ctx context.Context, tx *sql.Tx) error {
 		"policy_sha256":   r.policy.Digest(),
 		"recipient":       r.x.config.Recipient,
 		"private_sha256":  private,
-		"gate":            "clean",
+		"gate":            r.built.GateFound(),
 	})
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -57,7 +58,10 @@ type KeyRefs struct {
 	DropSigning string `yaml:"drop_signing,required"`
 	Checkpoint  string `yaml:"checkpoint,required"`
 	Archive     string `yaml:"archive,required"`
+	Review      string `yaml:"review"` // likewise: what the gate stops is encrypted to it; without one, to the archive key
 }
+
+func (k KeyRefs) reviewKey() string { return cmp.Or(k.Review, k.Archive) }
 
 // SourceConfig is a folder that extracts are laid into.
 type SourceConfig struct {
@@ -251,6 +255,9 @@ func (c *Config) check(errs configErrors) {
 	}
 	if _, err := age.ParseX25519Recipient(c.Keys.Archive); err != nil {
 		errs.add("keys.archive", "write the age1… line that `postern init` printed, not a file", "no age recipient")
+	}
+	if _, err := age.ParseX25519Recipient(c.Keys.reviewKey()); err != nil && c.Keys.Review != "" {
+		errs.add("keys.review", "write the age1… line that `postern init` printed, not a file", "no age recipient")
 	}
 	for name, s := range c.Sources {
 		c.checkSource("sources."+name, s, errs)

@@ -22,12 +22,15 @@ type Keys struct {
 	Checkpoint      string `json:"checkpoint"`           // authorized-key line
 	Archive         string `json:"archive"`              // age recipient
 	ArchiveIdentity string `json:"archive_identity"`     // path of the private half, to be moved off this machine
+	Review          string `json:"review"`               // age recipient
+	ReviewIdentity  string `json:"review_identity"`      // likewise
 	Login           string `json:"sftp_login,omitempty"` // authorized-key line, made by Init
 }
 
 // NewKeys makes a clinic's keys below dir/keys. It never overwrites: a key
-// that exists is an error. The archive's private key is written to
-// archiveDir, from where it belongs into a safe.
+// that exists is an error. The private halves of the archive's key and of the
+// review key are written to archiveDir: the one belongs into a safe, the other
+// to whoever looks at what the gate has stopped.
 func NewKeys(dir, archiveDir string) (*Keys, error) {
 	folder := filepath.Join(dir, "keys")
 	if err := durable.MkdirAll(folder, 0o700); err != nil {
@@ -36,7 +39,7 @@ func NewKeys(dir, archiveDir string) (*Keys, error) {
 	if err := keyring.NewMasterFile(filepath.Join(folder, "master.key"), ""); err != nil {
 		return nil, err
 	}
-	k := &Keys{ArchiveIdentity: filepath.Join(archiveDir, "archive-identity.txt")}
+	k := &Keys{ArchiveIdentity: filepath.Join(archiveDir, "archive-identity.txt"), ReviewIdentity: filepath.Join(archiveDir, "review-identity.txt")}
 	for _, key := range []struct {
 		name   string
 		public *string
@@ -53,12 +56,22 @@ func NewKeys(dir, archiveDir string) (*Keys, error) {
 		}
 		*key.public = string(public)
 	}
-	identity, err := age.GenerateX25519Identity()
-	if err != nil {
+	var err error
+	if k.Archive, err = newIdentity(k.ArchiveIdentity); err != nil {
 		return nil, err
 	}
-	k.Archive = identity.Recipient().String()
-	return k, durable.WriteFile(k.ArchiveIdentity, []byte("# public key: "+k.Archive+"\n"+identity.String()+"\n"), 0o600)
+	k.Review, err = newIdentity(k.ReviewIdentity)
+	return k, err
+}
+
+// newIdentity makes an age key and gives its public half.
+func newIdentity(path string) (string, error) {
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		return "", err
+	}
+	public := identity.Recipient().String()
+	return public, durable.WriteFile(path, []byte("# public key: "+public+"\n"+identity.String()+"\n"), 0o600)
 }
 
 // Init makes a first clinic in dir: keys, folders, a configuration, a policy and
@@ -92,7 +105,7 @@ func Init(dir string) (*Keys, error) {
 		{filepath.Join("inputs", "README.txt"), firstInputs},
 		{filepath.Join("policies", "policy.schema.json"), string(policies.JSONSchema())},
 		{filepath.Join("policies", "scores.yaml"), firstPolicy},
-		{"postern.yaml", strings.Replace(firstConfig, "ARCHIVE-KEY", keys.Archive, 1)}, // last: with it, init is done
+		{"postern.yaml", strings.NewReplacer("ARCHIVE-KEY", keys.Archive, "REVIEW-KEY", keys.Review).Replace(firstConfig)}, // last: with it, init is done
 	} {
 		if err := durable.WriteFile(filepath.Join(dir, file.name), []byte(file.text), 0o600); err != nil {
 			return nil, err

@@ -62,6 +62,9 @@ type run struct {
 	ledgerSize int64 // of the checkpoint in the book
 	observe    func(n int64, about consent.Subject, reason extract.Reason)
 	inspect    func(rec *extract.Record, reasons extract.ReasonSet, part2 bool)
+	seen       string // see quarantine.seen
+	identity   string // of what this run read, see identify; known once it has read it
+	review     *reviewFile
 	committing bool // from here on only the database knows whether the drop is committed
 }
 
@@ -121,7 +124,7 @@ func (r *run) execute(ctx context.Context) error {
 		return err
 	}
 	if err := r.built.Execute(ctx); err != nil || r.opt.DryRun {
-		return err
+		return r.quarantined(ctx, err)
 	}
 	return r.stages.Do(ctx, "commit", r.tables, r.commit)
 }
@@ -189,6 +192,9 @@ func (r *run) openDrop(ctx context.Context, job *build.Job) error {
 	if r.indexKey, err = age.GenerateX25519Identity(); err != nil {
 		return err
 	}
+	if r.seen, err = r.glance(job.Files); err != nil {
+		return err
+	}
 	job.Number = r.lease.Head + 1
 	r.dropDir = fmt.Sprintf("%s.%06d.%d", r.x.config.ID, job.Number, r.lease.Fence)
 	path := filepath.Join(r.agent.dropsDir(), r.dropDir)
@@ -216,6 +222,7 @@ func (r *run) openDrop(ctx context.Context, job *build.Job) error {
 		return err
 	}
 	job.Drop, job.Archive, job.Indexed, job.Ledger = drop{r.builder}, r.agent.archive.Key, r.indexKey.Recipient(), r.ledgerBefore
+	job.Exceptions, job.Review = r.exceptions, r.openReview
 	return nil
 }
 
@@ -247,6 +254,9 @@ func (r *run) clean(failed bool) error {
 	var err error
 	if r.built != nil {
 		err = r.built.Close()
+	}
+	if r.review != nil {
+		r.review.Abort()
 	}
 	if failed && r.builder != nil && !r.committing {
 		r.builder.Discard()

@@ -13,6 +13,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivertype"
 
+	"github.com/posternhealth/postern/agent/build"
 	"github.com/posternhealth/postern/extract"
 )
 
@@ -77,6 +78,10 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runJob]) error {
 	if err != nil {
 		return river.JobCancel(err)
 	}
+	if waits, err := a.awaits(ctx, job.Args.Exchange, extract.DayOf(civil)); err == nil && waits {
+		log.Warn("the drop is in quarantine, it waits for people; `postern quarantine list` shows it")
+		return river.JobSnooze(longestRetry)
+	}
 	outcome, err := a.Run(ctx, job.Args.Exchange, RunOptions{AsOf: extract.DayOf(civil), Occurrence: job.Args.Civil})
 	if ExitCode(err) == int(Locked) {
 		return river.JobSnooze(shortestRetry) // another job of this occurrence, or a person, has it in hand
@@ -84,6 +89,11 @@ func (w *runWorker) Work(ctx context.Context, job *river.Job[runJob]) error {
 	if ExitCode(err) == int(PolicyRefused) { // until a person approves, or lifts the hold; either wakes it
 		noteOccurrence(context.WithoutCancel(ctx), a.db, job.Args.Exchange, job.Args.Civil, err)
 		log.Warn("run refused, it waits for people", "error", err)
+		return river.JobSnooze(longestRetry)
+	}
+	if errors.As(err, new(*build.Quarantined)) { // until an exception wakes it, or there is something new to read
+		noteOccurrence(context.WithoutCancel(ctx), a.db, job.Args.Exchange, job.Args.Civil, err)
+		log.Error("the gate stopped the drop, it waits for people", "error", err)
 		return river.JobSnooze(longestRetry)
 	}
 	if err != nil {

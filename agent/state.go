@@ -160,7 +160,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	return inTx(ctx, db, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, schema+approvalSchema+revocationSchema); err != nil {
+		if _, err := tx.ExecContext(ctx, schema+approvalSchema+quarantineSchema+revocationSchema); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, ledger.Schema)

@@ -11,7 +11,8 @@ type ExchangeStatus struct {
 	Drops     int    `json:"drops"`
 	Newest    int64  `json:"newest,omitempty"` // number of the newest drop
 	State     string `json:"state,omitempty"`  // of the newest drop
-	Attention int    `json:"attention"`        // drops that a person should look at
+	Attention int    `json:"attention"`        // drops that a person should look at, those in quarantine among them
+	Stopped   int    `json:"stopped"`          // of them in quarantine: nothing of them was sent
 	Next      string `json:"next,omitempty"`   // civil time of the next occurrence
 }
 
@@ -40,6 +41,16 @@ func (a *Agent) Status(ctx context.Context) ([]ExchangeStatus, error) {
 		for i := range drops {
 			s.Newest, s.State = drops[i].Number, drops[i].State
 			if drops[i].Attention() {
+				s.Attention++
+			}
+		}
+		quarantines, err := a.Quarantines(ctx, e.Key)
+		if err != nil {
+			return nil, err
+		}
+		for _, q := range quarantines {
+			if q.State != Settled {
+				s.Stopped++
 				s.Attention++
 			}
 		}

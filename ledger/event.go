@@ -33,6 +33,9 @@ const (
 	Release       Kind = "release"
 	Policy        Kind = "policy"
 	Key           Kind = "key"
+	Quarantined   Kind = "quarantined" // the gate stopped a drop
+	Excepted      Kind = "excepted"    // two people found a hit of the gate to be a false alarm
+	Discarded     Kind = "quarantine-discarded"
 )
 
 // Event is what an entry says. Its JSON form has its members in this order;

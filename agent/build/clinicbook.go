@@ -115,8 +115,9 @@ const (
 // nobody has excepted.
 type GateBook struct {
 	gate.Counts
-	Hits     int64 `json:"hits"`
-	Excepted int64 `json:"excepted"`
+	Hits     int64  `json:"hits"`     // rows
+	Excepted int64  `json:"excepted"` // of them
+	Where    []Hits `json:"where,omitempty"`
 }
 
 // ClinicBook is the account of what the run has done so far.
@@ -138,7 +139,7 @@ func (r *Run) ClinicBook() *ClinicBook {
 		book.Datasets = append(book.Datasets, d)
 	}
 	if r.Drop != nil {
-		book.Gate = new(GateBook)
+		book.Gate = &GateBook{Hits: r.held.rows, Excepted: r.held.rows, Where: r.held.found()}
 		for _, s := range r.sealed {
 			book.Gate.Add(*s.Judged)
 		}

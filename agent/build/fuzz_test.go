@@ -183,7 +183,7 @@ func (d *capture) Seal(*transfer.Book) (*transfer.Sealed, error) { return &trans
 // stopped judges a run that made no drop: whether the gate was right to stop it.
 func (k *clinic) stopped(t testing.TB, err error, tame bool, text []byte) {
 	t.Helper()
-	var hit *gate.Hit
+	var held *Quarantined
 	var whole *extract.FileError
 	var failed *failure.Failure
 	switch {
@@ -191,9 +191,11 @@ func (k *clinic) stopped(t testing.TB, err error, tame bool, text []byte) {
 		if tame {
 			t.Fatalf("%v\n%s", err, text)
 		}
-	case errors.As(err, &hit):
-		if tame || hit.Rule == gate.RuleUnparseable || hit.Rule == gate.RuleUndeclared || !k.keeps(hit.Position) {
-			t.Fatalf("%s: %v\n%q", k.policy.File, err, text)
+	case errors.As(err, &held):
+		for _, hit := range held.Hits {
+			if tame || hit.Rule == gate.RuleUnparseable || hit.Rule == gate.RuleUndeclared || !k.keeps(hit.Position) {
+				t.Fatalf("%s: %v\n%q", k.policy.File, err, text)
+			}
 		}
 	case errors.As(err, &failed) && strings.Contains(err.Error(), "the trailer cannot be written"):
 		if tame {

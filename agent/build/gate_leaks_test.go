@@ -416,8 +416,8 @@ func judgePlanted(t *testing.T, spec gate.Spec, roster *gate.Roster, spool *part
 			one.judge(&Run{}, guard)
 			p := plants[met]
 			met++
-			if one.hit == nil || one.hit.Position != position || one.hit.Rule == gate.RuleUnparseable {
-				missed[p.kind+", "+p.disguise] = append(missed[p.kind+", "+p.disguise], fmt.Sprintf("%q: %v", p.text, one.hit))
+			if len(one.hits) == 0 || one.hits[0].hits[0].Position != position || one.hits[0].hits[0].Rule == gate.RuleUnparseable {
+				missed[p.kind+", "+p.disguise] = append(missed[p.kind+", "+p.disguise], fmt.Sprintf("%q: %v", p.text, one.hits))
 			} else {
 				found[p.kind]++
 			}

@@ -52,6 +52,9 @@ type Job struct {
 	Ledger  func(context.Context) (transfer.Ledger, error) // what the recipient's book says of it
 	Account Account                                        // what else the clinic's book says
 
+	Exceptions Exceptions                // nil: none
+	Review     func() (io.Writer, error) // takes the rows that the gate stops; nil: they are kept nowhere
+
 	Workers  int
 	Stages   *Stages
 	Progress func(stage string, bytes int64) // may be nil
@@ -137,6 +140,7 @@ type Run struct {
 	people    peopleSet
 	books     *books
 	scopes    *scopes // nil: none are told
+	held      *quarantine
 
 	tracksReferences bool
 	referred         map[uint64]bool // of records about no patient: whether a released row refers to it

@@ -111,7 +111,7 @@ func (r *Run) sealBeside(info transfer.PartInfo, spec gate.Spec, lines *partSpoo
 		for i := range batch.rows {
 			row := &batch.rows[i]
 			if hit := guard.Row(row.bytes, row.about(nil)); hit != nil {
-				return r.quarantined(info.Dataset, 0, hit)
+				return r.quarantined(info.Dataset, int64(i)+1, hit)
 			}
 			out.Write(row.bytes)
 		}

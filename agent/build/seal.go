@@ -3,6 +3,7 @@ package build
 import (
 	"bufio"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -15,13 +16,20 @@ import (
 
 // seal is one pass over the very bytes to be sent: references are settled, the
 // gate judges each row, and what it passed is hashed, compressed and encrypted
-// to the recipient and to the archive. A hit stops the drop.
+// to the recipient and to the archive. A hit stops the drop, and the gate goes
+// on to tell all hits.
 func (r *Run) seal(ctx context.Context) error {
+	if err := r.openQuarantine(ctx); err != nil {
+		return err
+	}
 	totals := newTotals(r.Policy.Totals)
 	for at, part := range r.parts {
 		if err := r.sealPart(ctx, at, part, totals); err != nil {
 			return err
 		}
+	}
+	if err := r.held.verdict(); err != nil {
+		return err
 	}
 	if r.tellsOverlap() {
 		if err := r.sealOverlap(ctx); err != nil {
@@ -68,15 +76,21 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 	}
 	lines := formOf(r.Policy, part.dataset, info.Columns)
 	info.Format = lines.format()
-	w, err := r.Drop.Part(info)
-	if err != nil {
-		return err
+	var w Part
+	var out io.Writer = io.Discard
+	if !r.held.stopped {
+		if w, err = r.Drop.Part(info); err != nil {
+			return err
+		}
+		out = w
 	}
-	s := &sealer{run: r, part: at + 1, spool: part, out: bufio.NewWriterSize(w, 128<<10), totals: totals.of(lines), trailer: newTrailer(lines)}
+	s := &sealer{run: r, part: at + 1, spool: part, out: bufio.NewWriterSize(out, 128<<10), totals: totals.of(lines), trailer: newTrailer(lines)}
 	if spec.Format != gate.NDJSON {
 		guard := <-guards
 		if hit := guard.Header(header); hit != nil {
-			return r.quarantined(part.dataset, 0, hit)
+			if err := r.held.take(part.dataset, 0, "", header, []gate.Hit{*hit}); err != nil {
+				return err
+			}
 		}
 		guards <- guard
 		if _, err := s.out.Write(header); err != nil {
@@ -99,7 +113,7 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 	if err != nil {
 		return err
 	}
-	if err := s.end(<-guards); err != nil {
+	if err := s.end(<-guards); err != nil || r.held.stopped { // the drop is discarded, this part with it
 		return err
 	}
 	for _, guard := range all {
@@ -110,12 +124,15 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 
 // end writes the trailer, if the part has one, once the gate has judged it.
 func (s *sealer) end(guard *gate.Gate) error {
+	if s.run.held.stopped {
+		return nil
+	}
 	last, err := s.trailer.line()
 	if err != nil {
 		return failure.New(failure.Unbalanced, err, "give the trailer's cells the width that they need", "dataset %s cannot be laid out", s.spool.dataset)
 	}
 	if hit := guard.Trailer(last); hit != nil {
-		return s.run.quarantined(s.spool.dataset, s.lines+1, hit)
+		return s.run.held.take(s.spool.dataset, s.lines+1, "", last, []gate.Hit{*hit})
 	}
 	if _, err := s.out.Write(last); err != nil {
 		return err
@@ -135,16 +152,21 @@ func (r *Run) releaseOf(dataset string) *policies.Release {
 // sealBatch is a batch of rows as the gate has judged it.
 type sealBatch struct {
 	rowBatch
-	cut     int64     // references taken out
-	stopped int       // row of the hit
-	hit     *gate.Hit // nil: all rows are clean
+	cut  int64 // references taken out
+	hits []rowHits
+}
+
+// rowHits is a row in which the gate found something.
+type rowHits struct {
+	row  int
+	hits []gate.Hit
 }
 
 // judge settles the references of each row and has the gate judge what is to
-// be sent of it, up to the first hit. It runs on several goroutines: the gate,
-// and nothing else of it, has a memory.
+// be sent of it. It runs on several goroutines: the gate, and nothing else of
+// it, has a memory.
 func (b *sealBatch) judge(r *Run, guard *gate.Gate) {
-	b.cut, b.hit = 0, nil
+	b.cut, b.hits = 0, b.hits[:0]
 	for n := range b.rows {
 		row := &b.rows[n]
 		for i := len(row.holes) - 1; i >= 0; i-- { // from the last, so that the others keep their places
@@ -155,9 +177,8 @@ func (b *sealBatch) judge(r *Run, guard *gate.Gate) {
 			}
 		}
 		var room [4]uint32
-		if b.hit = guard.Row(row.bytes, row.about(room[:0])); b.hit != nil {
-			b.stopped = n
-			return
+		if about := row.about(room[:0]); guard.Row(row.bytes, about) != nil {
+			b.hits = append(b.hits, rowHits{n, guard.Hits(row.bytes, about)})
 		}
 	}
 }
@@ -175,12 +196,16 @@ type sealer struct {
 }
 
 func (s *sealer) batch(b *sealBatch) error {
-	if b.hit != nil {
-		return s.run.quarantined(s.spool.dataset, s.lines+int64(b.stopped)+1, b.hit)
-	}
 	s.run.sealedRows(s.spool.dataset).ReferencesCut += b.cut
-	size := 0
+	size, found := 0, b.hits
 	for i := range b.rows {
+		if len(found) > 0 && found[0].row == i {
+			row := &b.rows[i]
+			if err := s.run.held.take(s.spool.dataset, s.lines+1, s.run.at(row.place), row.bytes, found[0].hits); err != nil {
+				return err
+			}
+			found = found[1:]
+		}
 		if err := s.row(&b.rows[i]); err != nil {
 			return err
 		}
@@ -191,7 +216,9 @@ func (s *sealer) batch(b *sealBatch) error {
 }
 
 func (s *sealer) row(row *row) error {
-	s.lines++
+	if s.lines++; s.run.held.stopped {
+		return nil
+	}
 	if _, err := s.out.Write(row.bytes); err != nil {
 		return err
 	}
@@ -213,13 +240,6 @@ func (s *sealer) row(row *row) error {
 		}
 	}
 	return nil
-}
-
-// quarantined stops the drop: what the gate stopped is discarded with the run,
-// and position and rule are told, never the value.
-func (r *Run) quarantined(dataset string, line int64, hit *gate.Hit) error {
-	return failure.New(failure.Unbalanced, hit, "nothing was sent; see what the policy releases at this position",
-		"the drop was stopped by the gate at row %d of dataset %s", line, dataset)
 }
 
 // book is the recipient's book: what is in the drop and nothing else.

@@ -108,7 +108,7 @@ func New(ctx context.Context, dir string, opt synthetic.Options, log hclog.Logge
 	if err != nil {
 		return w, err
 	}
-	if err := w.writeClinic(keys.Archive, approvers); err != nil {
+	if err := w.writeClinic(keys, approvers); err != nil {
 		return w, err
 	}
 	config := filepath.Join(w.Clinic, "postern.yaml")
@@ -168,7 +168,7 @@ func (w *World) open(r *Recipient) error {
 	return err
 }
 
-func (w *World) writeClinic(archive string, approvers []Approver) error {
+func (w *World) writeClinic(keys *agent.Keys, approvers []Approver) error {
 	err := fs.WalkDir(files, "clinic/policies", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -195,10 +195,10 @@ func (w *World) writeClinic(archive string, approvers []Approver) error {
 		return err
 	}
 	return errors.Join(text.Execute(out, struct {
-		Archive    string
+		Keys       *agent.Keys
 		Recipients []*Recipient
 		Approvers  []Approver
-	}{archive, w.Recipients, approvers}), out.Close())
+	}{keys, w.Recipients, approvers}), out.Close())
 }
 
 // Close stops the servers and closes the agent.

@@ -79,7 +79,9 @@ func initialize(k *call) error {
   inputs/README.txt      which files are expected beside it, and their columns
   extract/               where the clinic's extract is laid
   keys/                  this clinic's keys; keep a backup of master.key in a safe
-  archive-key/           move it off this machine, into a safe: it opens the archive of all that is sent
+  archive-key/           move it off this machine: archive-identity.txt opens the archive of all that is sent
+                         and belongs into a safe; review-identity.txt opens what the gate has stopped
+                         and belongs to the officer who looks at it
 
 next
   1. fill in what this lists:       postern check --config %s

@@ -70,6 +70,7 @@ var commands = []command{
 	{"hold", "EXCHANGE", "stop an exchange at once", hold, false},
 	{"release", "EXCHANGE [--signature FILE.sig]", "lift a hold, by an approver's signature", release, false},
 	{"drops", "list | show | book | deliver", "the drops; what was done for each; deliver sends those that wait", drops, true},
+	{"quarantine", "list | show | except | discard", "drops that the gate stopped: what was found where, exceptions by two people", quarantine, true},
 	{"receive", "INBOX", "the recipient's side: verify, decrypt, answer", receive, true},
 	{"reconcile", "[EXCHANGE]", "take receipts back and compare", reconcile, false},
 	{"deid", "--policy P --dataset D", "the engine as a filter; its output is no release", filter, true},

@@ -120,7 +120,7 @@ func approveAll(config string) error {
 func layClinic(ts *testscript.TestScript, template func() (string, error)) {
 	dir, err := template()
 	ts.Check(err)
-	for _, old := range []string{"clinic", "recipients", "approvers", "archive-identity.txt"} {
+	for _, old := range []string{"clinic", "recipients", "approvers", "archive-identity.txt", "review-identity.txt"} {
 		ts.Check(os.RemoveAll(ts.MkAbs(old)))
 	}
 	ts.Check(os.CopyFS(ts.MkAbs("."), os.DirFS(filepath.Join(dir, "world"))))

@@ -35,7 +35,7 @@ func (k *call) showStatus(list []agent.ExchangeStatus) error {
 		return k.answer(list)
 	}
 	var rows [][]string
-	attention := 0
+	attention, stopped := 0, 0
 	for _, s := range list {
 		newest, next := "none yet", cmp.Or(s.Next, "by hand")
 		if s.Newest > 0 {
@@ -44,11 +44,15 @@ func (k *call) showStatus(list []agent.ExchangeStatus) error {
 		if s.HeldBy != "" {
 			next = "on hold (" + s.HeldBy + ")"
 		}
-		attention += s.Attention
+		attention += s.Attention - s.Stopped
+		stopped += s.Stopped
 		rows = append(rows, []string{s.Exchange, s.Recipient, fmt.Sprint(s.Drops), newest, fmt.Sprint(s.Attention), next, s.Approval})
 	}
 	if err := k.table([]string{"exchange", "recipient", "drops", "newest", "need a person", "next", "approval"}, rows); err != nil {
 		return err
+	}
+	if stopped > 0 {
+		fmt.Fprintln(k.out, "\nthe gate stopped a drop; `postern quarantine list` shows what people are to look at")
 	}
 	if attention > 0 {
 		fmt.Fprintln(k.out, "\n`postern drops list` shows the drops that need a person")
