@@ -203,7 +203,7 @@ func (c *Config) source(name string, now func() time.Time) (*extract.Source, map
 	}
 	schemas := map[string]*extract.Schema{}
 	for _, f := range config.Files {
-		rule := extract.FileRule{Pattern: f.Match, Format: extract.Format(f.Format), Dataset: f.Dataset}
+		rule := extract.FileRule{Pattern: f.Match, Format: extract.Format(f.Format), Dataset: f.Dataset, Servers: extract.ServersOf(c.Organization.Identifiers)}
 		if f.Schema != "" {
 			if schemas[f.Dataset] == nil { // read once: what is approved is what every file is read by
 				var err error

@@ -31,8 +31,8 @@ type Directives struct {
 	what  interned[what]
 	forms interned[forms]
 
-	mending mending  // of registries
-	servers []string // addresses of the clinic's own
+	mending mending         // of registries
+	servers extract.Servers // addresses of the clinic's own
 }
 
 // NewDirectives gives an empty set of directives about these people.

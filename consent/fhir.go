@@ -3,7 +3,6 @@ package consent
 import (
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/posternhealth/postern/extract"
@@ -61,7 +60,7 @@ func (n *draft) endPermit() {
 // consentReader reads one Consent. What it does not understand makes it bad.
 type consentReader struct {
 	root    node
-	servers []string // that are our own
+	servers extract.Servers
 	r5      bool
 	bad     bool
 }
@@ -69,24 +68,7 @@ type consentReader struct {
 // OwnServers tells the addresses of the clinic's own server, by those of its
 // names that are addresses: that of Organization/x there. A Consent whose patient
 // is told by an address elsewhere may be of somebody else who has the same id.
-func (d *Directives) OwnServers(names []string) {
-	for _, name := range names {
-		if server := serverOf(name); server != "" {
-			d.servers = append(d.servers, server)
-		}
-	}
-}
-
-// serverOf is what stands before Type/id in an address, "" of anything else.
-func serverOf(ref string) string {
-	if !strings.Contains(ref, "://") {
-		return ""
-	}
-	ref, _, _ = strings.Cut(ref, "/_history/")
-	rest, _, _ := cutLast(ref, "/")
-	server, _, _ := cutLast(rest, "/")
-	return server
-}
+func (d *Directives) OwnServers(names []string) { d.servers = extract.ServersOf(names) }
 
 // patient is the id of the one patient whom the Consent is of: R4 calls the
 // element patient, R5 subject. A reference that a Bundle does not settle, or
@@ -99,7 +81,7 @@ func (c *consentReader) patient(rec *extract.Record) (found string) {
 			continue
 		}
 		ref = string(rec.Resolve([]byte(ref)))
-		if server := serverOf(ref); server != "" && !slices.Contains(c.servers, server) {
+		if server := extract.ServerOf(ref); server != "" && !slices.Contains(c.servers, server) {
 			c.bad = true
 		}
 		kind, id := splitReference(ref)

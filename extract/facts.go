@@ -15,8 +15,9 @@ type finder struct {
 	raw     []byte
 	doc     Doc
 	urls    fullURLs // of the Bundle the resource came in; nil elsewhere
-	fullURL []byte   // of its entry, empty elsewhere
-	scratch []byte   // values that had escapes
+	servers Servers
+	fullURL []byte // of its entry, empty elsewhere
+	scratch []byte // values that had escapes
 	kind    *resource
 
 	dateRank   int

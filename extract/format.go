@@ -22,6 +22,7 @@ type FileRule struct {
 	Format  Format
 	Dataset string  // delimited: the dataset that the rows belong to
 	Schema  *Schema // delimited
+	Servers Servers // FHIR: the clinic's own
 }
 
 // File is one file of an extract.

@@ -35,13 +35,17 @@ type Record struct {
 
 	Facts Facts
 
-	urls fullURLs // of the Bundle it came in; nil elsewhere
+	urls    fullURLs // of the Bundle it came in; nil elsewhere
+	servers Servers
 }
 
 // Resolve gives what a reference of the record stands for: Type/id where a
-// fullUrl of the record's Bundle says so, nil where two do, else the reference
-// as it is.
+// fullUrl of the record's Bundle says so, nil where two do or it is an address
+// of another server, else the reference as it is.
 func (r *Record) Resolve(ref []byte) []byte {
+	if r.servers.foreign(ref) {
+		return nil
+	}
 	if name, met := r.urls[string(ref)]; met {
 		return name
 	}

@@ -2,6 +2,8 @@ package extract
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 
 	"github.com/posternhealth/postern/internal/phi"
 )
@@ -21,6 +23,9 @@ type fullURLs map[string][]byte
 // relative or absolute, with or without a version, into the Bundle, to a
 // contained resource, or conditional.
 func (f *finder) resolve(ref []byte) target {
+	if f.servers.foreign(ref) {
+		return target{name: ref}
+	}
 	if f.urls != nil {
 		if name, ok := f.urls[string(ref)]; ok && name != nil {
 			ref = name
@@ -48,7 +53,44 @@ func (f *finder) resolve(ref []byte) target {
 	return literal(ref)
 }
 
+// Servers are the addresses of the clinic's own FHIR servers, each without the
+// slash at its end. Where none is known every address counts by its type and id.
+// Where one is, Patient/7 of another server is not ours: two servers may number
+// alike.
+type Servers []string
+
+// ServersOf are the servers of those names that are addresses, such as
+// https://ehr.example/fhir/Organization/x.
+func ServersOf(names []string) (s Servers) {
+	for _, name := range names {
+		if server := ServerOf(name); server != "" {
+			s = append(s, server)
+		}
+	}
+	return s
+}
+
+// ServerOf is what stands before Type/id in an address, "" of anything else.
+func ServerOf(ref string) string {
+	if !strings.Contains(ref, "://") {
+		return ""
+	}
+	ref, _, _ = strings.Cut(ref, string(history))
+	for range 2 {
+		ref = ref[:max(0, strings.LastIndexByte(ref, '/'))]
+	}
+	if !strings.Contains(ref, "://") {
+		return ""
+	}
+	return ref
+}
+
+func (s Servers) foreign(ref []byte) bool {
+	return len(s) > 0 && bytes.Contains(ref, scheme) && !slices.Contains(s, ServerOf(string(ref)))
+}
+
 var (
+	scheme  = []byte("://")
 	urn     = []byte("urn:")
 	uuid    = []byte("urn:uuid:")
 	history = []byte("/_history/")

@@ -28,7 +28,7 @@ func NewScanner() *Scanner { return &Scanner{} }
 // Reset begins with the first record of a chunk.
 func (s *Scanner) Reset(c *Chunk) {
 	s.chunk, s.pos, s.item, s.line, s.ordinal = c, 0, 0, c.line, 0
-	s.find.urls = c.urls
+	s.find.urls, s.find.servers = c.urls, c.file.Rule.Servers
 	if c.file.Rule.Format == Delimited {
 		s.rows.begin(c)
 	}
@@ -48,7 +48,7 @@ func (s *Scanner) Next(rec *Record) bool {
 	}
 	if found {
 		rec.Place.File, rec.Ordinal, rec.Facts.Dataset = s.chunk.file.Index, s.ordinal, rec.Dataset
-		rec.urls = s.chunk.urls
+		rec.urls, rec.servers = s.chunk.urls, s.chunk.file.Rule.Servers
 		s.ordinal++
 	}
 	return found
@@ -69,7 +69,7 @@ func (s *Scanner) Resource(raw []byte, rec *Record) {
 
 func (r *Record) clear() {
 	r.Place, r.Ordinal, r.Dataset, r.Reject, r.Detail = Place{}, 0, Unreadable, NoReason, ""
-	r.Raw, r.Doc, r.Row, r.urls = nil, nil, r.Row[:0], nil
+	r.Raw, r.Doc, r.Row, r.urls, r.servers = nil, nil, r.Row[:0], nil, nil
 	f := &r.Facts
 	f.Dataset, f.ID, f.Date, f.Encounter, f.Status = Unreadable, nil, NoSpan, nil, nil
 	f.Subjects, f.Providers, f.Codes, f.Labels, f.Evidence = f.Subjects[:0], f.Providers[:0], f.Codes[:0], f.Labels[:0], f.Evidence[:0]
@@ -154,6 +154,10 @@ func (s *Scanner) entry(raw phi.Bytes, rec *Record) bool {
 	s.find.fullURL = nil
 	if u := member(raw, doc, 0, "fullUrl"); u >= 0 && doc[u].Kind == String && !doc[u].Escaped {
 		s.find.fullURL = raw[doc[u].Start:doc[u].End]
+		if s.find.servers.foreign(s.find.fullURL) {
+			rec.reject(NoSubject, "its fullUrl is the address of another server, where others may have the same ids")
+			return true
+		}
 	}
 	start, end := doc[at].Start, doc[at].End
 	if doc[at].Kind == String {
