@@ -310,10 +310,10 @@ func (e *Epoch) destroyable(current bool) error {
 
 // Destroy deletes the secret of an epoch, its crosswalk and its row keys in one
 // transaction, and then every byte of them that SQLite may have left in its
-// files: VACUUM builds the database anew (secure_delete overwrites what is
-// deleted, but not every copy that moved when pages were split), and a
-// checkpoint cuts the write-ahead log to nothing. An epoch that was destroyed
-// before is only cleaned again. Backups hold what they held.
+// files: a checkpoint cuts the write-ahead log to nothing, and VACUUM builds the
+// database anew, as secure_delete overwrites what is deleted, but does not
+// promise that of copies in pages whose cells were moved. An epoch that was
+// destroyed before is only cleaned again. Backups hold what they held.
 func (a *Agent) Destroy(ctx context.Context, doomed *Epoch, by, because string, current bool) error {
 	err := inTx(ctx, a.db, func(tx *sql.Tx) error {
 		if doomed.Destroyed != "" {

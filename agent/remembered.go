@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -243,7 +244,7 @@ func (m *memory) store(ctx context.Context, tx *sql.Tx, built *build.Run) error 
 	if err != nil {
 		return err
 	}
-	if err := m.storeCodes(ctx, tx, built, id, drop); err != nil {
+	if err := m.storeCodes(ctx, tx, built.NewCodes(), id, drop); err != nil {
 		return err
 	}
 	row, err := tx.PrepareContext(ctx, `INSERT INTO row_key (epoch, exchange, record, key) VALUES (?, ?, ?, ?)`)
@@ -260,15 +261,17 @@ func (m *memory) store(ctx context.Context, tx *sql.Tx, built *build.Run) error 
 }
 
 // storeCodes keeps new codes, and of those that only a voided drop had given
-// that this one gives them.
-func (m *memory) storeCodes(ctx context.Context, tx *sql.Tx, built *build.Run, epoch, drop int64) error {
+// that this one gives them. They go in by their hashes, which are the order of
+// the table: at random each would touch another page.
+func (m *memory) storeCodes(ctx context.Context, tx *sql.Tx, codes []build.NewCode, epoch, drop int64) error {
+	slices.SortFunc(codes, func(a, b build.NewCode) int { return bytes.Compare(a.Person[:], b.Person[:]) })
 	code, err := tx.PrepareContext(ctx, `INSERT INTO code (epoch, person, sealed, drawn) VALUES (?, ?, ?, ?)
 		ON CONFLICT (epoch, person) DO UPDATE SET drawn = excluded.drawn WHERE sealed = excluded.sealed`)
 	if err != nil {
 		return err
 	}
 	defer code.Close()
-	for _, c := range built.NewCodes() {
+	for _, c := range codes {
 		result, err := code.ExecContext(ctx, epoch, c.Person[:], c.Sealed[:], drop)
 		if err != nil {
 			return fmt.Errorf("crosswalk: %w", err)
