@@ -7,8 +7,9 @@ import (
 	"github.com/posternhealth/postern/extract"
 )
 
-// ErrUnsafe is returned for a record with a modifierExtension, none of which
-// this version knows: the record is rejected with extract.Unsafe.
+// ErrUnsafe is returned for a record with a modifierExtension, wherever it
+// stands: none is known to this version, and one in what does not leave may
+// still say what the rest means. The record is rejected with extract.Unsafe.
 var ErrUnsafe = errors.New("the record has a modifierExtension, and no part of it may be read without knowing what that changes (FHIR R4 §2.4.0.1)")
 
 // Engine applies a plan. It belongs to one worker; its output refers to
@@ -72,7 +73,10 @@ func (e *Engine) line(rec *extract.Record, s *Subject, out *Output) error {
 }
 
 func (e *Engine) resource(rec *extract.Record, out *Output) {
-	e.rec, e.raw, e.doc, e.facts, e.holes, e.unsafe = rec, rec.Raw, rec.Doc, &rec.Facts, out.Holes, false
+	e.rec, e.raw, e.doc, e.facts, e.holes, e.unsafe = rec, rec.Raw, rec.Doc, &rec.Facts, out.Holes, modified(rec)
+	if e.unsafe {
+		return
+	}
 	b := append(out.Bytes, e.plan.start...)
 	b = e.idOfEntry(e.members(b, e.plan.root, 0))
 	b[len(b)-1] = '}'
@@ -103,17 +107,12 @@ func (e *Engine) members(b []byte, n *node, at int32) []byte {
 				b = append(b, ',')
 			}
 		}
-		if e.unsafe {
-			return b
-		}
 		i = name.Next
 	}
 	return b
 }
 
-// stranger counts a member that the plan knows nothing of. A primitive
-// extension cannot carry a modifierExtension in FHIR; one that does is unsafe
-// like any other.
+// stranger counts a member that the plan knows nothing of.
 func (e *Engine) stranger(n *node, at int32) {
 	name := &e.doc[at]
 	if name.Start == name.End || e.raw[name.Start] != '_' {
@@ -121,20 +120,33 @@ func (e *Engine) stranger(n *node, at int32) {
 		return
 	}
 	e.counts[n.primitives].in += e.step
-	for _, t := range e.doc[at+1 : name.Next] {
-		if t.Kind == extract.MemberName && string(e.raw[t.Start:t.End]) == "modifierExtension" {
-			e.unsafe = true
+}
+
+// modified tells whether the record has a modifierExtension anywhere. Most
+// records are settled by a search for an E. A name has no escapes: the scanner
+// refuses one that has.
+func modified(rec *extract.Record) bool {
+	for rest := rec.Raw; ; {
+		at := bytes.Index(rest, []byte(`Extension"`))
+		if at < 0 {
+			return false
+		}
+		if bytes.HasSuffix(rest[:at], []byte(`"modifier`)) {
+			break
+		}
+		rest = rest[at+1:]
+	}
+	for i := range rec.Doc { // a text may say it, too
+		if t := &rec.Doc[i]; t.Kind == extract.MemberName && string(rec.Raw[t.Start:t.End]) == "modifierExtension" {
+			return true
 		}
 	}
+	return false
 }
 
 // value appends the value at token at. Nothing is appended when nothing of it
 // may leave: FHIR knows no empty object or array.
 func (e *Engine) value(b []byte, c *node, at int32) []byte {
-	if c.action == refuse {
-		e.unsafe = true
-		return b
-	}
 	if e.doc[at].Kind != extract.Array {
 		return e.single(b, c, at)
 	}
@@ -144,7 +156,7 @@ func (e *Engine) value(b []byte, c *node, at int32) []byte {
 	}
 	open := len(b)
 	b = append(b, '[')
-	for i := at + 1; i < e.doc[at].Next && !e.unsafe; i = e.doc[i].Next {
+	for i := at + 1; i < e.doc[at].Next; i = e.doc[i].Next {
 		before := len(b)
 		if b = e.single(b, c, i); len(b) > before {
 			b = append(b, ',')

@@ -17,7 +17,6 @@ const (
 	drop        action = iota // known by name only: counted
 	descend                   // an object, or an array of them
 	extensions                // an array of extensions, told apart by URL
-	refuse                    // a modifierExtension: the record is rejected
 	written                   // resourceType, or an extension's url: the plan's own constant stands for it
 	keep                      // a leaf, copied
 	keepLink                  // Reference.reference, normalized
@@ -296,7 +295,6 @@ func (pl *Plan) finish(n *node, path, typ string) error {
 // recorded: it may itself say something about a person.
 func (n *node) know(typ *extract.TypeDef) {
 	n.child("extension", drop)
-	n.child("modifierExtension", refuse)
 	if typ == nil {
 		return
 	}
@@ -313,7 +311,7 @@ func (n *node) know(typ *extract.TypeDef) {
 // leaf that the table knows has the table's class, whatever the policy says;
 // only a known extension gives its values a class of its own.
 func (n *node) meet(inside *extract.TypeDef) (typ string, err error) {
-	if inside == nil || n.action < descend || n.action == refuse || n.action == written {
+	if inside == nil || n.action < descend || n.action == written {
 		return "", nil
 	}
 	e := inside.Element(n.name)
