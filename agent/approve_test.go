@@ -173,6 +173,9 @@ func TestSwappedPartSendsNothing(t *testing.T) {
 		"organizations: nothing more → other somebody": func(h *house) {
 			h.edit("postern.yaml", "approvers:", "other_organizations: [somebody]\napprovers:")
 		},
+		"organizations: nothing more → record number MRN-999999": func(h *house) {
+			h.edit("postern.yaml", "\n  time_zone:", "\n  record_numbers: [MRN-999999]\n  time_zone:")
+		},
 		"include sets/instruments.yaml: ": func(h *house) { h.edit(valueSet, "70274-6]", "70274-6, 75626-2]") },
 		"include texts/part2-notice.txt: ": func(h *house) {
 			h.add("policies/texts/part2-notice.txt", "One line more.")

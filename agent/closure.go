@@ -169,7 +169,7 @@ func (c *Closure) recipient(x *exchange) {
 
 // organizations adds whom a consent or a restriction may name. A name that
 // nobody bears may mean the recipient and keeps records back, so giving it to
-// another organization can open a door.
+// another organization can open a door; so can another form of record numbers.
 func (c *Closure) organizations(config *Config, recipient string) {
 	o := config.Organization
 	lines := []string{line("clinic", o.ID), line("time zone", o.TimeZone)}
@@ -178,6 +178,9 @@ func (c *Closure) organizations(config *Config, recipient string) {
 	}
 	for _, id := range o.Identifiers {
 		lines = append(lines, line("clinic", id))
+	}
+	for _, form := range o.RecordNumbers {
+		lines = append(lines, line("record number", form))
 	}
 	for _, id := range config.Others {
 		lines = append(lines, line("other", id))

@@ -15,6 +15,7 @@ import (
 	"github.com/robfig/cron/v3"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/posternhealth/postern/deid/gate"
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/strictyaml"
 	"github.com/posternhealth/postern/transfer"
@@ -48,6 +49,9 @@ type Organization struct {
 	TimeZone string `yaml:"time_zone,required"`
 
 	Identifiers []string `yaml:"identifiers"` // how consents may name it
+	// RecordNumbers are the forms of its record numbers, which the gate finds
+	// whether or not the extract knows whose they are: see gate.CheckRecordNumber.
+	RecordNumbers []string `yaml:"record_numbers"`
 }
 
 // KeyRefs are references to the clinic's keys. The archive key is public: its
@@ -252,6 +256,11 @@ func (c *Config) check(errs configErrors) {
 	}
 	if !namePattern.MatchString(c.Organization.ID) {
 		errs.add("organization.id", "use small letters, digits and hyphens", "the id stands in manifests and signatures")
+	}
+	for i, form := range c.Organization.RecordNumbers {
+		if err := gate.CheckRecordNumber(form); err != nil {
+			errs.add(fmt.Sprintf("organization.record_numbers[%d]", i), err.Error(), "no form of record numbers")
+		}
 	}
 	if _, err := age.ParseX25519Recipient(c.Keys.Archive); err != nil {
 		errs.add("keys.archive", "write the age1… line that `postern init` printed, not a file", "no age recipient")

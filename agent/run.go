@@ -156,7 +156,7 @@ func (r *run) prepare(ctx context.Context) error {
 		return err
 	}
 	job := &build.Job{
-		Exchange: r.x.name, Recipient: r.x.config.Recipient, Policy: r.policy, Schemas: r.x.schemas, Files: files,
+		Exchange: r.x.name, Recipient: r.x.config.Recipient, Policy: r.policy, Schemas: r.x.schemas, Files: files, Numbers: r.agent.Config.Organization.RecordNumbers,
 		Tables: r.tables, LookUps: r.lookUps, Decider: decider, AsOf: r.opt.AsOf, DecidedAt: r.opt.DecidedAt,
 		Epoch: r.memory.epoch, Memory: r.memory, Scratch: r.scratchDir,
 		Account: r.account(), Workers: r.opt.Workers, Stages: r.stages, Progress: r.opt.Progress, Observe: r.observe, Inspect: r.inspect,

@@ -15,7 +15,7 @@ import (
 // gateSpec tells the gate, from the policy alone and not from the engine's
 // plan, what may stand at each position of a dataset's part.
 func (r *Run) gateSpec(release *policies.Release) (gate.Spec, error) {
-	spec := gate.Spec{Format: gate.NDJSON, ExactDates: r.showsDates()}
+	spec := gate.Spec{Format: gate.NDJSON, ExactDates: r.showsDates(), RecordNumbers: r.Numbers}
 	schema := r.Schemas[release.Dataset]
 	if schema == nil {
 		return spec, r.fhirPositions(release, &spec)

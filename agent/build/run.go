@@ -37,6 +37,7 @@ type Job struct {
 	Policy    *policies.Policy // checked
 	Schemas   map[string]*extract.Schema
 	Files     []extract.File
+	Numbers   []string        // forms of the clinic's record numbers, for the gate
 	Tables    *consent.Tables // holding the protective inputs; the run adds people and encounters
 	LookUps   map[string]*Table
 	Decider   *consent.Decider
