@@ -19,7 +19,7 @@ func people(t testing.TB) *Roster {
 	}
 	add(1, Name, "Quenby", "Larkspurre", "Quenby Larkspurre", "D'Artoña", "Xu")
 	add(1, StreetAddress, "12 Nonesuch Lane Apt 4", "12 Nonesuch Lane")
-	add(1, City, "Clearview", "4 Nonesuch")
+	add(1, City, "Clearview", "Township 12", "Township 123", "4 Nonesuch")
 	add(1, Postcode, "02139", "02139-4307")
 	add(1, Phone, "(617) 555-0134")
 	add(1, Email, "quenby.l@mail.example")

@@ -240,10 +240,17 @@ func OwnIdentifier(as ...Kind) Grammar {
 // OwnTown is the town that the roster has for the row's own subject. The Postal
 // Service writes no town with a digit; a street is written with one, and so is
 // a number: of postal address a limited data set holds town, state and ZIP code
-// only, 45 CFR 164.514(e)(2)(ii).
+// only, 45 CFR 164.514(e)(2)(ii). Census numbers the subdivisions of some
+// counties: "Township 12".
 func OwnTown() Grammar {
-	return ownIf(func(v []byte) ([]byte, bool) { return v, !bytes.ContainsAny(v, "0123456789") }, City)
+	return ownIf(func(v []byte) ([]byte, bool) {
+		name, number, _ := bytes.Cut(v, []byte{' '})
+		numbered := len(number) <= 2 && digitsLength(number) == len(number) && slices.ContainsFunc(subdivisions, func(s []byte) bool { return bytes.EqualFold(s, name) })
+		return v, numbered || !bytes.ContainsAny(v, "0123456789")
+	}, City)
 }
+
+var subdivisions = [][]byte{[]byte("Township"), []byte("District"), []byte("Precinct")}
 
 // OwnPostcode is the ZIP code that the roster has for the row's own subject, in
 // five digits or in nine.

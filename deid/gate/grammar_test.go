@@ -38,7 +38,7 @@ func TestGrammars(t *testing.T) {
 		"provider":        {ProviderNumber(), "1234567893", "1234567890|3234567893|123456789"},
 		"own number":      {OwnIdentifier(RecordNumber), "CV-104233", "CV-209944|Quenby|CV-10423"},
 		"own any":         {OwnIdentifier(Name, Phone), "quenby|617-555-0134", "Zebulon"},
-		"own town":        {OwnTown(), "Clearview|CLEARVIEW", "Eastlake|12 Nonesuch Lane|Quenby|4 Nonesuch|04101|Clearview 02139"},
+		"own town":        {OwnTown(), "Clearview|CLEARVIEW|Township 12", "Township 123|Eastlake|12 Nonesuch Lane|Quenby|4 Nonesuch|04101|Clearview 02139"},
 		"own ZIP code":    {OwnPostcode(), "02139|02139-4307", "02140|44261|0213|02139-43|021394307|2139|ACM00112233|02139 "},
 		"own reference":   {OwnReference("Patient", RecordNumber), "Patient/CV-104233", "Patient/CV-209944|CV-104233|Group/CV-104233"},
 		"code reference":  {ReferenceTo(OwnCode(4), "Patient"), "Patient/00zz", "Patient/00zzz|00zz|Group/00zz|Patient|Patient/00zz/00zz"},
