@@ -58,7 +58,9 @@ func (c *choices) rarely(often int) bool { return c.n(often) == often-1 }
 func pick[T any](c *choices, list []T) T { return list[c.n(len(list))] }
 
 // fuzz runs a property on the bytes of the corpus, of a few seeds and of the fuzzer.
-func fuzz(f *testing.F, property func(t testing.TB, c *choices)) {
+// The policies are made first: a fuzzer takes an input of ten seconds for a hang.
+func fuzz(f *testing.F, made func() []*clinic, property func(t testing.TB, c *choices)) {
+	made()
 	f.Setenv("GOMEMLIMIT", "off") // else a run sets the limit of a process of its own
 	for seed := range uint64(40) {
 		f.Add(someBytes(seed))
@@ -85,9 +87,9 @@ func TestRunsOfArbitraryExtracts(t *testing.T) {
 	}
 }
 
-func FuzzRunOfResources(f *testing.F) { fuzz(f, resourcesHold) }
-func FuzzRunOfRows(f *testing.F)      { fuzz(f, rowsHold) }
-func FuzzRunOfLayouts(f *testing.F)   { fuzz(f, layoutsHold) }
+func FuzzRunOfResources(f *testing.F) { fuzz(f, resourcePolicies, resourcesHold) }
+func FuzzRunOfRows(f *testing.F)      { fuzz(f, rowPolicies, rowsHold) }
+func FuzzRunOfLayouts(f *testing.F)   { fuzz(f, layoutPolicies, layoutsHold) }
 
 // clinic is a policy with what a run under it needs beside the extract.
 type clinic struct {
