@@ -20,6 +20,7 @@ func layoutHouse(t *testing.T) *house {
 	h := build(t, synthetic.Options{Patients: 20})
 	h.must(os.CopyFS(filepath.Join(h.dir, "typed"), os.DirFS(filepath.Join("..", "testdata", "layouts"))))
 	h.write("typed/extract/_COMPLETE", "")
+	h.write("typed/fhir/_COMPLETE", "")
 	h.must(os.Mkdir(filepath.Join(h.dir, "typed", "policies", "texts"), 0o700))
 	h.write("typed/policies/texts/part2-notice.txt", h.read("policies/texts/part2-notice.txt"))
 	config := strings.Replace(h.read("postern.yaml"), "inputs:\n", `  typed:
@@ -28,13 +29,22 @@ func layoutHouse(t *testing.T) *house {
     files:
       - {match: "scores.csv", format: delimited, dataset: scores, schema: typed/schemas/scores.json}
       - {match: "members.csv", format: delimited, dataset: members, schema: typed/schemas/members.json}
+  typed-fhir:
+    folder: typed/fhir
+    complete: {marker: _COMPLETE}
+    files:
+      - {match: "*.ndjson", format: fhir-ndjson}
 inputs:
   typed-roster: {kind: roster, file: typed/inputs/roster.csv, max_age: 35 days, shrink_limit: 10%}
   practices:    {kind: table, file: typed/inputs/practices.csv, schema: typed/schemas/practices.json, max_age: 90 days, shrink_limit: 10%}
 `, 1)
 	config = config[:strings.Index(config, "\nexchanges:")] + "\nexchanges:\n"
-	for i, name := range []string{"hedis-supplemental", "ny-member", "pro-cm"} {
-		config += fmt.Sprintf("  %s: {id: y%d, source: typed, policy: typed/policies/%s.yaml, recipient: acme-health-plan}\n", name, i+1, name)
+	for i, name := range []string{"hedis-supplemental", "ny-member", "pro-cm", "fhir-scores", "fhir-items", "fhir-panel", "scores-wide"} {
+		source := "typed"
+		if strings.HasPrefix(name, "fhir") {
+			source = "typed-fhir"
+		}
+		config += fmt.Sprintf("  %s: {id: y%d, source: %s, policy: typed/policies/%s.yaml, recipient: acme-health-plan}\n", name, i+1, source, name)
 	}
 	h.write("postern.yaml", config)
 	loaded, err := agent.LoadConfig(filepath.Join(h.dir, "postern.yaml"))
@@ -56,13 +66,16 @@ func TestLayoutsToTheByte(t *testing.T) {
 		{"hedis-supplemental", "hedis-supplemental.csv", "TRAILER,0,0\r\n", "lines+header+trailer", "people 4; rows 5; sum of total_score 46; rows by sex: F 2; rows by sex: M 1; rows by sex: U 2"},
 		{"ny-member", "ny-member.txt", "", "lines", "people 4; rows 4; rows by screened_numerator: 0 2; rows by screened_numerator: 1 2"},
 		{"pro-cm", "pro_cm.txt", "", "lines+header", "sum of total_score 46; rows by instrument: 44261-6 2; rows by instrument: 55758-7 1; rows by instrument: 70274-6 1; rows by instrument: 75626-2 1"},
+		{"fhir-items", "fhir-items.txt", "TRL00000       0\r\n", "lines+trailer", "people 2; rows 7"},
+		{"fhir-panel", "fhir-panel.txt", "", "lines+header", "people 2; rows 2"},
+		{"scores-wide", "scores-wide.txt", "", "lines+header", "people 4; rows 5; rows by instrument: 44261-6 2; rows by instrument: 55758-7 1; rows by instrument: 70274-6 1; rows by instrument: 75626-2 1"},
 	} {
 		outcome := h.run(c.exchange, agent.RunOptions{Workers: 3})
 		d := h.drop(c.exchange, outcome.Number)
 		want, err := os.ReadFile(filepath.Join("..", "testdata", "layouts", c.file))
 		h.must(err)
 		parts := d.book["parts"].([]any)
-		if len(parts) != 3 { // the last tells the scope of consents
+		if len(parts) != 3 && c.exchange != "fhir-items" || len(parts) != 5 && c.exchange == "fhir-items" { // the last tells the scope of consents
 			t.Fatalf("%s: %d parts", c.exchange, len(parts))
 		}
 		for i, want := range []string{string(want), ""} {
@@ -89,6 +102,48 @@ func TestLayoutsToTheByte(t *testing.T) {
 		if got := strings.Join(totals, "; "); got != c.totals {
 			t.Errorf("%s: totals %s", c.exchange, got)
 		}
+	}
+}
+
+// A control file lists the files of the drop with their rows and sums: those
+// with rows under Part 2 in one of its own, which is there whether they have any
+// or not.
+func TestControlFile(t *testing.T) {
+	t.Parallel()
+	h := layoutHouse(t)
+	outcome := h.run("fhir-scores", agent.RunOptions{Workers: 2})
+	d := h.drop("fhir-scores", outcome.Number)
+	parts := d.book["parts"].([]any)
+	typed := func(name string) string {
+		text, err := os.ReadFile(filepath.Join("..", "testdata", "layouts", name))
+		h.must(err)
+		return string(text)
+	}
+	header := "SENDER,FILE,ROWS,PHQ9,AS_OF\n"
+	want := []struct {
+		dataset, text string
+		part2         bool
+		rows          float64
+	}{
+		{"Observation", typed("fhir-scores.csv"), false, 4},
+		{"Observation", "ID,PATIENT,ENCOUNTER,SEEN,CODE,NAME,PHQ9,GAD7\n", true, 0},
+		{"Encounter", "ID,CLASS\ne11,AMB\ne21,EMER\n", false, 2},
+		{"Encounter", "ID,CLASS\n", true, 0},
+		{"scope-of-consent", "part,row,scope\n", true, 0},
+		{"control-file", typed("fhir-control.csv"), false, 2},
+		{"control-file", header + "CLEARVIEW,cv.y4.000001.002.txt,0,0,20260630\nCLEARVIEW,cv.y4.000001.004.txt,0,0,20260630\nCLEARVIEW,cv.y4.000001.005.csv,0,0,20260630\n", true, 3},
+	}
+	if len(parts) != len(want) {
+		t.Fatalf("%d parts, want %d", len(parts), len(want))
+	}
+	for i, w := range want {
+		part := parts[i].(map[string]any)
+		if got := string(d.parts[part["name"].(string)]); got != w.text && w.dataset != "scope-of-consent" || part["dataset"] != w.dataset || part["part2"] != w.part2 || part["rows"] != w.rows {
+			t.Errorf("part %d, %v of %v rows, Part 2 %v: got\n%s\nwant\n%s", i+1, part["dataset"], part["rows"], part["part2"], got, w.text)
+		}
+	}
+	if len(d.manifest.Files) != len(want)+1 {
+		t.Errorf("the manifest lists %d files", len(d.manifest.Files))
 	}
 }
 

@@ -29,6 +29,7 @@ type Engine struct {
 	holes   []Hole
 	unsafe  bool
 	plain   []byte // a string with its escapes undone
+	reader  reader // of a layout
 	step    uint64 // what one value adds to a counter; -1 while a rejected record is taken back
 }
 
@@ -63,7 +64,10 @@ func (e *Engine) Apply(rec *extract.Record, s *Subject, out *Output) error {
 
 // line appends a line that may turn out to be none.
 func (e *Engine) line(rec *extract.Record, s *Subject, out *Output) error {
-	if e.plan.laid != nil {
+	switch {
+	case e.plan.laid != nil && e.plan.root != nil:
+		return e.laidResource(rec, s, out)
+	case e.plan.laid != nil:
 		return e.laidRow(rec, s, out)
 	}
 	if e.resource(rec, out); e.unsafe {

@@ -1,7 +1,10 @@
 package deid
 
 import (
+	"bytes"
 	"fmt"
+
+	"slices"
 
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/policies"
@@ -13,14 +16,20 @@ type laid struct {
 	file    *policies.LaidOut
 	columns []laidColumn
 	head    []byte
+
+	top   spot // FHIR: of what is looked at in a line
+	spots int32
+	each  int32 // FHIR: the spot of what makes a row
 }
 
 type laidColumn struct {
 	*policies.Column
-	cell   *cell             // nil of what is the same in every row, and of a row key
-	first  bool              // of the columns that hold its field: there it is counted
+	cell   *cell             // delimited: the released field
+	place                    // FHIR: the value
+	when   *laidWhen         // nil: it holds the value in every row
+	first  bool              // of the columns that hold its field in every row, if one does: there it is counted
 	codes  map[string][]byte // nil: values stay
-	others []byte            // nil: what is in no code rejects the record
+	others []byte            // nil: what is in no code rejects the record; see also when
 	fixed  []byte            // what is the same in every row
 	form   dateForm
 }
@@ -28,11 +37,14 @@ type laidColumn struct {
 // LayoutError says that a value cannot stand in its column: its record is
 // rejected for the reason schema. It tells no value.
 type LayoutError struct {
-	Column string
-	Why    string // in words that go on after "the value"
+	Column string // "" when it is about the record
+	Why    string // of a column in words that go on after "the value"
 }
 
 func (e *LayoutError) Error() string {
+	if e.Column == "" {
+		return "the layout: " + e.Why
+	}
 	return fmt.Sprintf("column %s of the layout: the value %s", e.Column, e.Why)
 }
 
@@ -45,18 +57,47 @@ func (pl *Plan) compileLayout(l *policies.Layout) error {
 	if out.head, err = l.Head(out.file); err != nil {
 		return err
 	}
-	counted := map[string]bool{}
+	if pl.root != nil {
+		out.each = out.at(out.file.Per)
+	}
 	for i := range out.file.Columns {
-		c, err := pl.columnOf(out, &out.file.Columns[i])
+		column := &out.file.Columns[i]
+		c, err := pl.columnOf(out, column)
+		if err == nil && column.When != nil {
+			err = pl.bind(out, &c)
+		}
 		if err != nil {
 			return err
 		}
-		c.first = !counted[c.From]
-		counted[c.From] = true
+		same := func(o policies.Column) bool { return o.From == c.From && o.When == nil }
+		c.first = !slices.ContainsFunc(out.file.Columns[:i], same) && (c.When == nil || !slices.ContainsFunc(out.file.Columns, same))
 		out.columns = append(out.columns, c)
 	}
 	pl.laid = out
 	return nil
+}
+
+// bind compiles what a column is bound to.
+func (pl *Plan) bind(out *laid, c *laidColumn) error {
+	if pl.root != nil {
+		c.when = out.whenOf(c.Column)
+		return nil
+	}
+	bound := pl.cellNamed(c.When.From)
+	if bound == nil || bound.field.Do != policies.Keep && bound.field.Do != policies.Map {
+		return fmt.Errorf("column %s of the layout is bound to %s, which is not released with values of a closed list", c.Name, c.When.From)
+	}
+	held := slices.ContainsFunc(out.file.Columns, func(o policies.Column) bool { return o.From == c.When.From })
+	c.when = &laidWhen{value: []byte(c.When.Value), cell: bound, counts: !held}
+	return nil
+}
+
+func (pl *Plan) cellNamed(field string) *cell {
+	i := slices.IndexFunc(pl.cells, func(c cell) bool { return c.field.Name == field })
+	if i < 0 {
+		return nil
+	}
+	return &pl.cells[i]
 }
 
 func (pl *Plan) columnOf(out *laid, column *policies.Column) (laidColumn, error) {
@@ -68,15 +109,17 @@ func (pl *Plan) columnOf(out *laid, column *policies.Column) (laidColumn, error)
 		}
 		return c, nil
 	}
-	for i := range pl.cells {
-		if pl.cells[i].field.Name == column.From {
-			c.cell = &pl.cells[i]
+	var kept bool
+	switch {
+	case pl.root != nil && column.Leaf != nil: // a line holds nothing but what is released
+		c.place, kept = out.placeOf(column.Leaf), column.Leaf.Class != extract.Link
+	default:
+		if c.cell = pl.cellNamed(column.From); c.cell == nil {
+			return c, fmt.Errorf("column %s of the layout holds %s, which is not released", column.Name, column.From)
 		}
+		kept = c.cell.field.Do == policies.Keep
 	}
-	if c.cell == nil {
-		return c, fmt.Errorf("column %s of the layout holds %s, which is not released", column.Name, column.From)
-	}
-	if (column.Codes != nil || column.Date != "") && c.cell.field.Do != policies.Keep {
+	if (column.Codes != nil || column.Date != "") && !kept {
 		return c, fmt.Errorf("column %s of the layout writes a field otherwise that is not kept", column.Name)
 	}
 	if column.Codes != nil {
@@ -91,7 +134,7 @@ func (pl *Plan) columnOf(out *laid, column *policies.Column) (laidColumn, error)
 	return c, nil
 }
 
-// laidRow appends the line of a record as the recipient's layout has it.
+// laidRow appends a line as the recipient's layout has it.
 func (e *Engine) laidRow(rec *extract.Record, s *Subject, out *Output) error {
 	l := e.plan.laid
 	e.rows += e.step
@@ -101,7 +144,7 @@ func (e *Engine) laidRow(rec *extract.Record, s *Subject, out *Output) error {
 			out.Bytes = append(out.Bytes, l.Delimiter)
 		}
 		var why string
-		if c.cell == nil && !c.RowKey {
+		if c.From == "" && !c.RowKey {
 			out.Bytes = append(out.Bytes, c.fixed...)
 		} else {
 			why = e.laidCell(rec, s, out, c)
@@ -115,10 +158,17 @@ func (e *Engine) laidRow(rec *extract.Record, s *Subject, out *Output) error {
 }
 
 func (e *Engine) laidCell(rec *extract.Record, s *Subject, out *Output, c *laidColumn) (why string) {
+	if c.when != nil && !e.holds(rec, s, out, c.when) {
+		out.Bytes, why = e.plan.laid.Append(out.Bytes, c.others, c.Column)
+		return why
+	}
 	holes := len(out.Holes)
-	if c.RowKey {
+	switch {
+	case c.RowKey:
 		e.plain = out.hole(e.plain[:0], RowKey)
-	} else {
+	case c.cell == nil:
+		return e.laidValue(out, c)
+	default:
 		var present bool
 		e.plain, present = e.cell(e.plain[:0], c.cell, rec, s, out)
 		e.count(c, present, len(e.plain) > 0)
@@ -136,6 +186,41 @@ func (e *Engine) laidCell(rec *extract.Record, s *Subject, out *Output, c *laidC
 		h.Start, h.End = uint32(start), uint32(start+len(value))
 	}
 	return why
+}
+
+// laidValue appends a value of the line at hand.
+func (e *Engine) laidValue(out *Output, c *laidColumn) (why string) {
+	found, present, several := e.reader.find(c)
+	if several {
+		return "is one of several, and a cell holds one"
+	}
+	e.plain = e.plain[:0]
+	if present {
+		e.plain = append(e.plain, e.reader.plain(found)...)
+	}
+	value, why := c.written(e, e.plain)
+	if why != "" {
+		return why
+	}
+	start := len(out.Bytes)
+	if out.Bytes, why = e.plan.laid.Append(out.Bytes, value, c.Column); present && why == "" {
+		e.reader.move(found, out, start)
+	}
+	return why
+}
+
+// holds tells whether the field that a column is bound to has the right value.
+func (e *Engine) holds(rec *extract.Record, s *Subject, out *Output, w *laidWhen) bool {
+	if w.cell == nil {
+		return e.reader.has(w, met{to: len(e.reader.line.Bytes)})
+	}
+	e.plain, _ = e.cell(e.plain[:0], w.cell, rec, s, out)
+	is := bytes.Equal(e.plain, w.value)
+	if is && w.counts {
+		e.counts[w.cell.counter].in += e.step
+		e.counts[w.cell.counter].out += e.step
+	}
+	return is
 }
 
 // count counts a field at the first of its columns.
@@ -162,7 +247,7 @@ func (c *laidColumn) written(e *Engine, value []byte) (_ []byte, why string) {
 		}
 		return code, ""
 	case c.form != 0 && len(value) > 0:
-		span, ok := c.cell.span(value)
+		span, ok := c.span(value)
 		if !ok || !c.form.fits(span) {
 			return nil, "is no whole day, or no whole year"
 		}
@@ -170,6 +255,14 @@ func (c *laidColumn) written(e *Engine, value []byte) (_ []byte, why string) {
 		return e.plain, ""
 	}
 	return value, ""
+}
+
+// span reads a date, of FHIR one of R4 §2.24.0.1.
+func (c *laidColumn) span(value []byte) (extract.Span, bool) {
+	if c.cell == nil {
+		return extract.ParseSpan(value)
+	}
+	return c.cell.span(value)
 }
 
 // dateForm is a form in which a layout writes a date; 0 leaves it as it is.

@@ -36,7 +36,8 @@ type Options struct {
 	Secret *keyring.Secret // of the epoch, for tokens and shifts; nil draws one that no drop has
 }
 
-// Compile makes the plan of one dataset of the policy. The policy is taken as
+// Compile makes the plan of one dataset of the policy. Of a policy that names no
+// layout, rows leave as CSV and resources as NDJSON. The policy is taken as
 // loaded and checked; Compile still refuses what the standard forbids, so that
 // no path around the check leads to a release.
 func Compile(p *policies.Policy, dataset string, opt Options) (*Plan, error) {

@@ -32,7 +32,7 @@ const (
 )
 
 func (pl *Plan) compileRows(p *policies.Policy, release *policies.Release, schema *extract.Schema) error {
-	if p.Output.Layout != "csv" && p.Layout == nil {
+	if p.Output.Layout != "csv" && p.Output.Layout != "" && p.Layout == nil {
 		return compileError(p, release.Dataset, "", fmt.Errorf("a delimited dataset leaves as csv or in a layout of its own, not as %q", p.Output.Layout))
 	}
 	pl.rowKey = p.Output.RowKey

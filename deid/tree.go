@@ -65,10 +65,10 @@ type leaf struct {
 const extensionStep = "extension:"
 
 func (pl *Plan) compileTree(p *policies.Policy, release *policies.Release) error {
-	if p.Output.Layout != "ndjson" {
+	if p.Output.Layout != "ndjson" && p.Output.Layout != "" && p.Layout == nil {
 		return compileError(p, release.Dataset, "", fmt.Errorf("a FHIR dataset leaves as ndjson, not as %q: write output: {layout: ndjson}", p.Output.Layout))
 	}
-	if p.Output.RowKey {
+	if p.Output.RowKey && p.Output.Layout == "ndjson" {
 		return compileError(p, release.Dataset, "", errors.New("output.row_key: a FHIR resource has no place for a row key; remove it"))
 	}
 	if t := extract.TypeOf(release.Dataset); t == nil || !t.Resource {
@@ -78,7 +78,7 @@ func (pl *Plan) compileTree(p *policies.Policy, release *policies.Release) error
 	for _, f := range release.Fields {
 		leaves, err := pl.leavesOf(p, release.Dataset, &f)
 		for _, l := range leaves {
-			if err == nil {
+			if err == nil && takes(p.Layout, release.Dataset, l.path) {
 				err = pl.root.add(l, l.path)
 			}
 		}
@@ -90,6 +90,9 @@ func (pl *Plan) compileTree(p *policies.Policy, release *policies.Release) error
 		return compileError(p, release.Dataset, "", err)
 	}
 	pl.start = []byte(`{"resourceType":"` + release.Dataset + `",`)
+	if p.Layout != nil {
+		return pl.compileLayout(p.Layout)
+	}
 	return nil
 }
 

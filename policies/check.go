@@ -153,6 +153,11 @@ func (c *checking) dataset(rel *Release) {
 		c.add(path, strictyaml.DidYouMean(rel.Dataset, known), "%q is neither a delimited dataset nor a FHIR R4 resource type", rel.Dataset)
 		return
 	}
+	for i, t := range c.Totals {
+		if f := fieldNamed(rel, t.Column); f != nil {
+			c.total(fmt.Sprintf("totals[%d]", i), t, f)
+		}
+	}
 	c.dates(path, rel, typ, schema)
 }
 
@@ -190,11 +195,6 @@ func (c *checking) delimited(path string, rel *Release, schema *extract.Schema) 
 		c.add("cohort.index", "give the date column the role date in its schema", "%s has no date, so nobody has an index date", rel.Dataset)
 	}
 	c.providers(path, schema)
-	for i, t := range c.Totals {
-		if f := fieldNamed(rel, t.Column); f != nil {
-			c.total(fmt.Sprintf("totals[%d]", i), t, f)
-		}
-	}
 }
 
 // providers refuses rows of which a column names a provider without the role,
@@ -217,7 +217,9 @@ func (c *checking) total(path string, t Total, f *Field) {
 	switch {
 	case t.Kind == "sum" && (f.Class != extract.Number || f.Do != Keep):
 		c.add(path, "take the rows", "%s holds no numbers, so it has no sum", t.Column)
-	case t.Kind == "rows-by" && identifies(f.Class) && slices.Contains([]Transform{Keep, CodePerson, Token, Ordinal}, f.Do):
+	case f.Class == extract.Unclassed && f.Leaves != nil:
+		c.add(path, "release one value of it by its path, and name that", "%s is an element, and a total is over one value", t.Column)
+	case t.Kind == "rows-by" && (identifies(f.Class) || f.Class == extract.Link) && slices.Contains([]Transform{Keep, CodePerson, Token, Ordinal}, f.Do):
 		c.add(path, "count rows by a code, a year or a band", "%s is a %s: counting by it would list people", t.Column, f.Class)
 	}
 }

@@ -31,6 +31,7 @@ type shape struct {
 	harbor  bool              // no year 90 years ago or more is shown
 	rate    bool              // of a table: the number shows in a rate only
 	coarser string            // it was coarsened, by this list of what is coarsened first
+	when    string            // it shows only where another field has this value
 }
 
 // What leaves beside fields.
@@ -46,12 +47,15 @@ func (v *view) released(rel *Release) (list []piece) {
 	}
 	for i := range rel.Fields {
 		f := &rel.Fields[i]
-		for _, l := range f.Leaves {
-			add(f.Name, strings.Join(l.Path, "."), v.shapeOf(f, l.Class))
+		for j := range f.Leaves {
+			l := &f.Leaves[j]
+			for _, s := range v.laidOut(rel.Dataset, f, l, v.shapeOf(f, l.Class)) {
+				add(f.Name, strings.Join(l.Path, "."), s)
+			}
 		}
 		if f.Leaves == nil {
 			source, class := v.sourceOf(f)
-			for _, s := range v.laidOut(rel.Dataset, f, v.shapeOf(f, class)) {
+			for _, s := range v.laidOut(rel.Dataset, f, nil, v.shapeOf(f, class)) {
 				add(f.Name, source, s)
 			}
 		}
@@ -87,19 +91,30 @@ func (v *view) sourceOf(f *Field) (string, extract.Class) {
 	return f.From, f.Class
 }
 
-// laidOut are the forms in which the columns of a layout hold a field that has
-// the form s.
-func (p *Policy) laidOut(dataset string, f *Field, s shape) (forms []shape) {
+// laidOut are the forms in which the columns of a layout hold a field, of FHIR
+// one leaf of it, that has the form s. A column that is filled only where a field
+// has one value tells of that field whether it has it.
+func (p *Policy) laidOut(dataset string, f *Field, l *Leaf, s shape) (forms []shape) {
 	if p.Layout == nil || p.Layout.File(dataset) == nil {
 		return []shape{s}
 	}
+	same := func(name string, leaf *Leaf) bool {
+		return name == f.Name && (l == nil || slices.Equal(leaf.Path, l.Path))
+	}
 	for _, c := range p.Layout.File(dataset).Columns {
+		s := s
+		if c.When != nil {
+			s.when = c.When.name() + " " + c.When.Value
+			if same(c.When.From, c.When.Leaf) {
+				forms = append(forms, shape{do: Map, codes: map[string]string{c.When.Value: c.When.Value}})
+			}
+		}
 		switch {
-		case c.From != f.Name:
+		case !same(c.From, c.Leaf):
 		case c.Codes != nil:
-			forms = append(forms, shape{do: Map, codes: c.Codes, others: *cmp.Or(c.Others, new(string))})
+			forms = append(forms, shape{do: Map, codes: c.Codes, others: *cmp.Or(c.Others, new(string)), when: s.when})
 		case c.Date == "YYYY":
-			forms = append(forms, shape{do: Year})
+			forms = append(forms, shape{do: Year, when: s.when})
 		default:
 			forms = append(forms, s)
 		}
@@ -222,7 +237,7 @@ func (p *piece) covers(o *piece) bool {
 
 func (f *shape) covers(g *shape) bool {
 	switch {
-	case f.index != g.index:
+	case f.index != g.index, f.when != "" && f.when != g.when:
 		return false
 	case f.do == Keep:
 		return true

@@ -63,7 +63,7 @@ func (r *reading) fhir(rel *Release) {
 	if layout := r.policy.Output.Layout; layout == "csv" {
 		r.add("output.layout", "write layout: ndjson, or release a delimited dataset", "a FHIR dataset (%s) leaves as ndjson", rel.Dataset)
 	}
-	if r.policy.Output.RowKey && r.policy.Standard == Identified {
+	if r.policy.Output.RowKey && r.policy.Standard == Identified && slices.Contains(plainLayouts, r.policy.Output.Layout) {
 		r.add("output.row_key", "remove row_key:", "a FHIR resource (%s) has no place for a row key", rel.Dataset)
 	}
 }

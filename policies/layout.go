@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/strictyaml"
 )
 
@@ -22,6 +21,7 @@ type Layout struct {
 	ASCII       bool   // nothing above U+007F; otherwise UTF-8
 	BOM         bool   // each file begins with a byte order mark
 	Files       []LaidOut
+	Control     *LaidOut // a line for each of the other files, of constants and totals; nil: there is none
 
 	source *strictyaml.Source
 }
@@ -36,6 +36,7 @@ const (
 // LaidOut is the file of one dataset.
 type LaidOut struct {
 	Dataset string
+	Per     []string // FHIR: each element here makes a row; nil: the resource makes one
 	Header  []Column // of constants; nil: the file has none
 	Columns []Column
 	Trailer []Column // of constants and totals; nil: the file has none
@@ -44,14 +45,16 @@ type LaidOut struct {
 // Column is one column of a file, or a cell of its header or trailer.
 type Column struct {
 	Name   string
-	From   string // the released field; "" when it holds one of the next three, or nothing
+	From   string // the released field; "" when it holds one of the last three, or nothing
+	Leaf   *Leaf  // FHIR: the one value of the field; nil of a delimited dataset
+	When   *When  // only there it holds the value; elsewhere Others, or nothing
 	Text   string // the same in every row
 	RowKey bool
-	Total  *Total // of a trailer: rows, or a sum
+	Total  *Total // of a trailer: rows, or a sum; of a control file also file, or as-of, which has a Date
 
 	Date   string            // the form in which a date is written, one of the list in docs/layouts.md; "" as it is
 	Codes  map[string]string // what each value becomes; nil: values stay
-	Others *string           // what a value becomes that is not among Codes; nil rejects its record
+	Others *string           // what a value becomes that is not among Codes; nil rejects its record. See also When
 
 	Width int  // of fixed widths: characters
 	Right bool // it stands on the right of its width
@@ -86,6 +89,9 @@ func (r *reading) layout() {
 				in.file(file.Path, file.Key, file.Value)
 			}
 		}
+		if source.Has("control") {
+			in.control(&f.Control)
+		}
 	}
 	r.errs.Join(in.errs)
 	r.policy.unfilled = append(r.policy.unfilled, source.Placeholders()...)
@@ -101,21 +107,23 @@ func (r *reading) laidOut() {
 	for i := range r.policy.Release {
 		rel := &r.policy.Release[i]
 		file := l.File(rel.Dataset)
-		if resourceType(rel.Dataset) != nil {
-			continue
-		}
 		if file == nil {
 			r.add("output.layout", "add it under files:", "the layout %s does not say how %s becomes a file", l.Name, rel.Dataset)
 			continue
 		}
 		for _, f := range rel.Fields {
-			if !slices.ContainsFunc(file.Columns, func(c Column) bool { return c.From == f.Name }) {
+			if !slices.ContainsFunc(file.Columns, func(c Column) bool { return c.From == f.Name || c.When != nil && c.When.From == f.Name }) {
 				r.add(strictyaml.Join("release."+rel.Dataset+".fields", f.Name), "remove the field, or add a column that takes it",
 					"no column of the layout %s takes it, so it does not leave", l.Name)
 			}
 		}
 		if key := slices.ContainsFunc(file.Columns, func(c Column) bool { return c.RowKey }); key != r.policy.Output.RowKey {
 			r.add("output.row_key", "write row_key: yes here and in a column, or in neither", "the layout %s and the policy differ on whether rows of %s have keys", l.Name, rel.Dataset)
+		}
+		for k, t := range r.policy.Totals {
+			if fieldNamed(rel, t.Column) != nil && file.Holding(t) < 0 {
+				r.add(fmt.Sprintf("totals[%d]", k), "take the rows, or add a column that holds all values of it", "no column of the layout %s holds %s in every row of %s", l.Name, t.Column, rel.Dataset)
+			}
 		}
 	}
 }
@@ -159,35 +167,43 @@ func (in *laying) file(path, dataset string, f *laidOutFile) {
 		in.add(path, strictyaml.DidYouMean(dataset, names), "%q is no released dataset", dataset)
 		return
 	}
-	out, rel := LaidOut{Dataset: dataset}, &in.policy.Release[i]
+	rel := &in.policy.Release[i]
+	out := LaidOut{Dataset: dataset, Per: in.per(path+".per", dataset, f.Per)}
 	in.must(len(f.Columns) > 0, path+".columns", "write the columns in their order", "the file has no columns")
 	for _, c := range f.Columns {
 		if c.Value != nil {
 			out.Columns = append(out.Columns, in.column(c.Path, c.Key, c.Value, rel))
 		}
 	}
-	if len(out.Columns) == 1 {
-		out.Columns[0].alone = true
-	}
-	for _, c := range out.Columns {
-		if f.Header.names {
-			out.Header = append(out.Header, Column{Name: c.Name, Text: c.Name, Width: c.Width, alone: c.alone})
-			in.fits(strictyaml.Join(path+".columns", c.Name), c.Name, &out.Header[len(out.Header)-1])
-		}
-	}
-	for _, c := range f.Header.cells {
-		out.Header = append(out.Header, in.cell(c, nil))
-	}
-	in.must(len(f.Header.cells) == 0 || in.layout.Delimiter == 0 || len(out.Header) == len(out.Columns), path+".header", "write one text for each column",
-		"the header has %d cells, a row %d", len(out.Header), len(out.Columns))
+	in.must(out.Per == nil || slices.ContainsFunc(out.Columns, func(c Column) bool { return c.Leaf != nil && c.Leaf.under(out.Per) }), path+".per",
+		"add a column with from: "+f.Per+"…, or remove per:", "no column takes a value of it, so its rows would be alike")
+	in.header(path, f.Header, &out)
 	for _, c := range f.Trailer {
-		out.Trailer = append(out.Trailer, in.cell(c, &out))
+		out.Trailer = append(out.Trailer, in.cell(c, func(name string) bool { return out.Totalled(name) >= 0 }))
 	}
 	in.layout.Files = append(in.layout.Files, out)
 }
 
+// header makes the first line of a file, whose columns are known.
+func (in *laying) header(path string, f headerFile, out *LaidOut) {
+	if len(out.Columns) == 1 {
+		out.Columns[0].alone = true
+	}
+	for _, c := range out.Columns {
+		if f.names {
+			out.Header = append(out.Header, Column{Name: c.Name, Text: c.Name, Width: c.Width, alone: c.alone})
+			in.fits(strictyaml.Join(path+".columns", c.Name), c.Name, &out.Header[len(out.Header)-1])
+		}
+	}
+	for _, c := range f.cells {
+		out.Header = append(out.Header, in.cell(c, nil))
+	}
+	in.must(len(f.cells) == 0 || in.layout.Delimiter == 0 || len(out.Header) == len(out.Columns), path+".header", "write one text for each column",
+		"the header has %d cells, a row %d", len(out.Header), len(out.Columns))
+}
+
 func (in *laying) column(path, name string, f *columnFile, rel *Release) Column {
-	out := Column{Name: name, From: f.From, Text: f.Constant, RowKey: f.RowKey, Date: f.Date}
+	out := Column{Name: name, Text: f.Constant, RowKey: f.RowKey, Date: f.Date}
 	held := 0
 	for key, is := range map[string]bool{"from": f.From != "", "constant": f.Constant != "", "empty": f.Empty, "row_key": f.RowKey} {
 		if is {
@@ -201,19 +217,17 @@ func (in *laying) column(path, name string, f *columnFile, rel *Release) Column 
 	in.pad(path, f.Width, f.Align, f.Fill, &out)
 	var field *Field
 	if f.From != "" {
-		if field = fieldNamed(rel, f.From); field == nil && !in.said(path+".from") {
-			var names []string
-			for _, known := range rel.Fields {
-				names = append(names, known.Name)
-			}
-			in.add(path+".from", strictyaml.DidYouMean(f.From, names), "%q is not among the released fields of %s", f.From, rel.Dataset)
-		}
+		field, out.Leaf = in.released(path+".from", f.From, rel)
 	}
+	if field != nil {
+		out.From = field.Name
+	}
+	in.when(path+".when", f, rel, &out)
 	for _, key := range []string{"date", "map", "else"} {
 		in.must(f.From != "", path+"."+key, "remove it", "%s: is about the value of a field", key)
 		in.must(field == nil || field.Do == Keep, path+"."+key, "remove it; what leaves of the field is settled in the policy", "%s: takes a kept value, and the field leaves with another transform", key)
 	}
-	in.must(in.source.Has(path+".map"), path+".else", "add map:", "else: belongs to map:")
+	in.must(in.source.Has(path+".map") || out.When != nil, path+".else", "add map: or when:", "else: belongs to map: or when:")
 	in.must(f.Date == "" || !in.source.Has(path+".map"), path+".map", "remove date: or map:", "a date is not mapped")
 	if in.source.Has(path + ".map") {
 		in.must(len(f.Map) > 0, path+".map", "write VALUE: WHAT IT BECOMES", "nothing is mapped")
@@ -233,17 +247,18 @@ func (in *laying) column(path, name string, f *columnFile, rel *Release) Column 
 	return out
 }
 
-// cell is one of a header, or of the trailer of a file.
-func (in *laying) cell(f cellFile, of *LaidOut) Column {
+// cell is one of a header, or of a line with totals, which adds tells what can
+// be added up for.
+func (in *laying) cell(f cellFile, adds func(name string) bool) Column {
 	out := Column{Text: f.Text}
 	in.pad(f.at, f.Width, f.Align, f.Fill, &out)
 	name, sum := strings.CutPrefix(f.Text, "sum of ")
 	switch {
-	case of != nil && f.Text == "rows":
+	case adds != nil && f.Text == "rows":
 		out.Total = &Total{Kind: "rows"}
-	case of != nil && sum:
+	case adds != nil && sum:
 		out.Total = &Total{Kind: "sum", Column: name}
-		if of.Totalled(name) < 0 {
+		if !adds(name) {
 			in.add(f.at, "name a field that a column takes as it is", "there is no column to add up %q from", name)
 		}
 	default:
@@ -283,61 +298,32 @@ func (l *Layout) File(dataset string) *LaidOut {
 	return &l.Files[i]
 }
 
-// Totalled is the column over which a total of a field is taken: the first that
-// holds its values as they are; of a field of which all are written otherwise,
-// -1.
-func (f *LaidOut) Totalled(field string) int {
-	return slices.IndexFunc(f.Columns, func(c Column) bool { return c.From == field && c.Codes == nil && c.Date == "" })
+// Totalled is the column over which a total is taken of a field, of a value of it
+// by its path, or of a column by its name: the first that holds all its values as
+// they are; -1 when none does.
+func (f *LaidOut) Totalled(name string) int {
+	if at := f.Holding(Total{Kind: "sum", Column: name}); at >= 0 {
+		return at
+	}
+	return slices.IndexFunc(f.Columns, func(c Column) bool { return c.From != "" && c.plain() && c.Name == name })
 }
 
-// adds says for the proof what stands in the files beside released values.
-func (l *Layout) adds() string {
-	var texts, parts []string
-	for _, f := range l.Files {
-		for _, c := range f.Columns {
-			if c.Text != "" {
-				texts = append(texts, f.Dataset+"."+c.Name)
-			}
-		}
-		for what, cells := range map[string][]Column{"header": f.Header, "trailer": f.Trailer} {
-			if cells != nil {
-				parts = append(parts, "a "+what+" of "+f.Dataset)
-			}
-		}
+// Holding is the column over which a total of the recipient's book is taken: the
+// first that holds the field in every row, as it is; rows are counted by one that
+// writes it otherwise if there is no other. It is -1 when there is none.
+func (f *LaidOut) Holding(t Total) int {
+	holds := func(c Column) bool { return c.When == nil && c.takes(t.Column) }
+	at := slices.IndexFunc(f.Columns, func(c Column) bool { return holds(c) && c.plain() })
+	if at < 0 && t.Kind != "sum" {
+		at = slices.IndexFunc(f.Columns, holds)
 	}
-	slices.Sort(parts)
-	if texts != nil {
-		parts = append([]string{"the same in every row: " + strings.Join(texts, ", ")}, parts...)
-	}
-	return "the released fields by the layout " + l.Title + strings.Join(append([]string{""}, parts...), "; ")
+	return at
 }
 
-// laidOut checks what only the classes of fields tell of a layout.
-func (c *checking) laidOut() {
-	l := c.Layout
-	if l == nil {
-		return
-	}
-	in := mistakes{source: l.source, errs: l.source.NewErrors(), broken: map[string]bool{}}
-	dates := []extract.Class{extract.Date, extract.BirthDate, extract.DeathDate}
-	for i := range l.Files {
-		file := &l.Files[i]
-		if c.env.Schemas[file.Dataset] == nil {
-			continue
-		}
-		j := slices.IndexFunc(c.Release, func(rel Release) bool { return rel.Dataset == file.Dataset })
-		path := strictyaml.Join("files", file.Dataset)
-		for _, col := range file.Columns {
-			if f := fieldNamed(&c.Release[j], col.From); f != nil && f.Class != extract.Unclassed {
-				in.must(col.Date == "" || slices.Contains(dates, f.Class), strictyaml.Join(path+".columns", col.Name)+".date", "remove it", "%s is %s, and no date", f.Name, a(f.Class))
-			}
-		}
-		for k, cell := range file.Trailer {
-			if t := cell.Total; t != nil {
-				f := fieldNamed(&c.Release[j], t.Column)
-				in.must(f == nil || f.Class == extract.Number, fmt.Sprintf("%s.trailer[%d]", path, k), "take the rows", "%s holds no numbers, so it has no sum", t.Column)
-			}
-		}
-	}
-	c.errs.Join(in.errs)
+// plain tells whether values stand as they are.
+func (c *Column) plain() bool { return c.Codes == nil && c.Date == "" }
+
+// takes tells whether a column holds a field, named as a whole or by its one value.
+func (c *Column) takes(name string) bool {
+	return c.From != "" && (c.From == name || c.Leaf != nil && c.Leaf.written() == name)
 }

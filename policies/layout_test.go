@@ -35,7 +35,12 @@ func layoutEnv(t testing.TB) Env {
 // replacements in the policy.
 func laid(t testing.TB, layout string, replace ...string) (*Policy, error) {
 	t.Helper()
-	text, err := os.ReadFile(layoutPolicy)
+	return laidBy(t, layoutPolicy, layout, replace...)
+}
+
+func laidBy(t testing.TB, file, layout string, replace ...string) (*Policy, error) {
+	t.Helper()
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +50,7 @@ func laid(t testing.TB, layout string, replace ...string) (*Policy, error) {
 		}
 	}
 	env := layoutEnv(t)
-	p, err := parse(layoutPolicy, []byte(strings.NewReplacer(replace...).Replace(string(text))), env, func(name string) ([]byte, error) {
+	p, err := parse(file, []byte(strings.NewReplacer(replace...).Replace(string(text))), env, func(name string) ([]byte, error) {
 		if strings.HasPrefix(name, "layouts/") {
 			return []byte(layout), nil
 		}
@@ -57,6 +62,13 @@ func laid(t testing.TB, layout string, replace ...string) (*Policy, error) {
 	return p, err
 }
 
+// laidFHIR checks the policy of testdata/layout/fhir.yaml with another layout,
+// and with replacements in the policy.
+func laidFHIR(t testing.TB, layout string, replace ...string) (*Policy, error) {
+	t.Helper()
+	return laidBy(t, "testdata/layout/fhir.yaml", layout, replace...)
+}
+
 // A layout is a part of what approvers sign; the blocks of the page are right, and are those of the tests.
 func TestLayoutPage(t *testing.T) {
 	page, err := os.ReadFile(layoutPage)
@@ -64,8 +76,12 @@ func TestLayoutPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := pageBlock.FindAllStringSubmatch(string(page), -1)
-	if len(blocks) != 2 {
+	if len(blocks) != 3 {
 		t.Fatalf("the page has %d blocks", len(blocks))
+	}
+	matchGolden(t, "testdata/layout/layouts/fhir.yaml", blocks[2][2])
+	if _, err := laidFHIR(t, blocks[2][2]); err != nil {
+		t.Error(err)
 	}
 	for i, file := range []string{"supplemental", "fixed"} {
 		matchGolden(t, "testdata/layout/layouts/"+file+".yaml", blocks[i][2])
@@ -191,7 +207,7 @@ func TestWrongLayouts(t *testing.T) {
 	}
 }
 
-// A released dataset that the layout has no file for, and one that is FHIR.
+// Released datasets that the layout has no file for.
 func TestLayoutsWithoutAFile(t *testing.T) {
 	text, err := os.ReadFile(layoutPolicy)
 	if err != nil {
@@ -208,7 +224,7 @@ output:`, 1)
 	env.Unbuilt = false
 	for content, want := range map[string]string{
 		plainLayout: "output.layout: the layout supplemental does not say how visits becomes a file",
-		plainLayout + "  visits:\n    columns:\n      k: {from: kind}\n      r: {row_key: yes}\n": "output.layout: a layout of FHIR resources cannot be carried out",
+		plainLayout + "  visits:\n    columns:\n      k: {from: kind}\n      r: {row_key: yes}\n": "output.layout: the layout supplemental does not say how Patient becomes a file",
 		"": "supplemental.yaml: the policy's folder",
 	} {
 		p, err := parse(layoutPolicy, []byte(both), env, func(name string) ([]byte, error) {

@@ -13,22 +13,31 @@ type layoutFile struct {
 	Encoding  string                           `yaml:"encoding,required" words:"utf-8|ascii" about:"a value outside of it rejects its record"`
 	BOM       bool                             `yaml:"bom" about:"yes: files begin with a byte order mark"`
 	Files     strictyaml.Ordered[*laidOutFile] `yaml:"files,required" about:"by the dataset whose rows each holds"`
+	Control   controlFile                      `yaml:"control" about:"one more file, which lists the others"`
 }
 
 type laidOutFile struct {
+	Per     string                          `yaml:"per" about:"of FHIR: a repeating element, each of which makes a row, such as component; not written: the resource makes one"`
 	Header  headerFile                      `yaml:"header" about:"yes: the names of the columns; or a list of texts"`
 	Columns strictyaml.Ordered[*columnFile] `yaml:"columns,required" about:"in the order of the file"`
 	Trailer []cellFile                      `yaml:"trailer" about:"the last line: texts, rows, sum of FIELD"`
 }
 
+// controlFile is the shape of a control file: a line for each of the others.
+type controlFile struct {
+	Header  headerFile                   `yaml:"header" about:"yes: the names of the columns; or a list of texts"`
+	Columns strictyaml.Ordered[cellFile] `yaml:"columns,required" about:"texts, file, rows, sum of FIELD, as of YYYYMMDD or another form of a date"`
+}
+
 type columnFile struct {
-	From     string                     `yaml:"from" about:"the released field that it holds"`
+	From     string                     `yaml:"from" about:"the released field that it holds; of FHIR, or one value of it by its path, such as valueQuantity.value"`
+	When     strictyaml.Ordered[string] `yaml:"when" about:"FIELD: VALUE; it holds the value only where the field is that"`
 	Constant string                     `yaml:"constant" about:"the text that it holds in every row"`
 	Empty    bool                       `yaml:"empty" about:"yes: it holds nothing"`
 	RowKey   bool                       `yaml:"row_key" about:"yes: it holds the random key of the row"`
 	Date     string                     `yaml:"date" words:"YYYY-MM-DD|YYYYMMDD|MM/DD/YYYY|M/D/YYYY|YYYY" about:"how a kept date is written"`
 	Map      strictyaml.Ordered[string] `yaml:"map" about:"what each kept value becomes"`
-	Else     string                     `yaml:"else" about:"what all other values become, and none; not written: they reject their record"`
+	Else     string                     `yaml:"else" about:"of map: what all other values become, and none; not written: they reject their record. Of when: what stands there where it does not hold"`
 	Width    int                        `yaml:"width" about:"of fixed-width: how many characters"`
 	Align    string                     `yaml:"align" words:"left|right" about:"of fixed-width: left unless written"`
 	Fill     string                     `yaml:"fill" words:"blanks|zeros" about:"of fixed-width: what fills the rest; zeros stand on the left, before digits only"`

@@ -112,6 +112,7 @@ func parse(path string, data []byte, env Env, open func(string) ([]byte, error))
 		r.protect()
 		r.output()
 		r.standard()
+		r.layout()
 	}
 	if len(r.errs.List) == 0 {
 		return r.policy, nil
@@ -276,7 +277,6 @@ func (r *reading) output() {
 	}
 	r.must(f.Also != f.Layout, "output.also", "remove it", "the values are laid out like that already")
 	r.policy.Output = Output{Layout: f.Layout, Also: f.Also, Mode: f.Mode, RowKey: f.RowKey, Part2Rows: f.Part2Rows, Shuffle: f.Shuffle}
-	r.layout()
 	r.totals()
 	r.notices()
 }

@@ -254,9 +254,9 @@ type Output struct {
 	Shuffle   string // "" or people
 }
 
-// Total is one control total in the recipient's book.
+// Total is one control total in the recipient's book, or in a line of a layout.
 type Total struct {
-	Kind   string // people, rows, sum, rows-by
+	Kind   string // people, rows, sum, rows-by; of a layout also FileName, AsOf
 	Column string
 }
 

@@ -31,7 +31,6 @@ func (p *Policy) Unbuilt() []strictyaml.Mistake {
 	say(p.People.Covered == "any-day-of-period", "people.relationship.covered", "coverage on any day of the period", "use covered: at-service")
 	say(p.People.IfAmbiguous == "leave-out", "people.relationship.if_ambiguous", "leaving ambiguous members out uncounted", "use if_ambiguous: withhold")
 	say(p.Output.Layout != "" && p.Layout == nil && !slices.Contains(plainLayouts, p.Output.Layout), "output.layout", "a layout without a file layouts/"+p.Output.Layout+".yaml", "write the file beside the policy, or use layout: csv or layout: ndjson")
-	say(p.Layout != nil && slices.ContainsFunc(p.Release, func(rel Release) bool { return resourceType(rel.Dataset) != nil }), "output.layout", "a layout of FHIR resources", "use layout: ndjson, or release a delimited dataset")
 	say(p.Output.Also != "", "output.also", "a second layout", "remove also:")
 	say(p.Output.Mode == "delta", "output.mode", "a drop of changes", "use mode: full")
 	say(p.Output.Part2Rows == "same-file", "output.part2_rows", "Part 2 rows beside others", "use part2_rows: own-file")

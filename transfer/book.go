@@ -51,12 +51,18 @@ type Total struct {
 // 42 CFR Part 2 rests, and begins the kind of the notices that explain it.
 const ScopeOfConsent = "scope-of-consent"
 
+// ControlFile is the dataset of the part that lists the others, in the
+// recipient's own layout.
+const ControlFile = "control-file"
+
 // Overlap is the dataset of the part that maps people's codes of the epoch
 // before to those of this one, after `postern keys rotate --overlap`.
 const Overlap = "overlap"
 
 // rowsOfRecords tells whether the rows of the part are rows of records.
-func (p *BookPart) rowsOfRecords() bool { return p.Dataset != ScopeOfConsent && p.Dataset != Overlap }
+func (p *BookPart) rowsOfRecords() bool {
+	return p.Dataset != ScopeOfConsent && p.Dataset != Overlap && p.Dataset != ControlFile
+}
 
 // Notice is a text that must travel with the data (42 CFR 2.32), or the scope
 // of the consent it rests on.
@@ -121,6 +127,9 @@ func (p *BookPart) around() (n int64) {
 	}
 	return n
 }
+
+// file is the name of the part once it is opened.
+func (p *BookPart) file() string { return strings.TrimSuffix(p.Name, partSuffix) + "." + p.extension() }
 
 // extension is how the name of the part ends once it is opened.
 func (p *BookPart) extension() string {

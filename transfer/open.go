@@ -82,7 +82,7 @@ func (r *Receiver) openBook(inbox string, m *Manifest, o *opened, seen string) e
 }
 
 func (r *Receiver) openPart(ctx context.Context, inbox string, p *BookPart, o *opened) error {
-	path := filepath.Join(o.folder, strings.TrimSuffix(p.Name, partSuffix)+"."+p.extension())
+	path := filepath.Join(o.folder, p.file())
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err

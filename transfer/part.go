@@ -137,6 +137,9 @@ type PartWriter struct {
 	failure error
 }
 
+// File is the name that the recipient's file of the part will have.
+func (w *PartWriter) File() string { return w.info.file() }
+
 type packedWriter struct{ w *PartWriter }
 
 func (p packedWriter) Write(data []byte) (int, error) {

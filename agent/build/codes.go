@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha512"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/posternhealth/postern/consent"
@@ -155,10 +156,19 @@ func (k *rowKeys) lookUp(ctx context.Context, outcomes []outcome) error {
 	k.asked = k.asked[:0]
 	for i := range outcomes {
 		if o := &outcomes[i]; o.part >= 0 && o.hasID {
-			k.asked = append(k.asked, o.record)
+			for n := range o.keys {
+				k.asked = append(k.asked, ofRow(o.record, n))
+			}
 		}
 	}
 	return k.memory.RowKeys(ctx, k.asked, k.known)
+}
+
+// ofRow stands for the nth row of a record, from 0, as the keyed hash of its id
+// does for the record.
+func ofRow(record [16]byte, n int) [16]byte {
+	binary.LittleEndian.PutUint32(record[:], binary.LittleEndian.Uint32(record[:])^uint32(n))
+	return record
 }
 
 // key is the key of a row, which lookUp was told of.

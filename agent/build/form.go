@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/posternhealth/postern/deid"
 	"github.com/posternhealth/postern/policies"
 	"github.com/posternhealth/postern/transfer"
 )
@@ -36,15 +37,29 @@ func (f *form) format() string {
 	return transfer.NDJSON
 }
 
-// column is where a total of a field is taken; -1 for nowhere.
-func (f *form) column(field string) int {
+// column is where a total of the recipient's book is taken; -1 for nowhere.
+func (f *form) column(t policies.Total) int {
 	if f.file == nil {
-		return slices.Index(f.columns, field)
+		return slices.Index(f.columns, t.Column)
 	}
-	if at := f.file.Totalled(field); at >= 0 {
-		return at
+	return f.file.Holding(t)
+}
+
+// totalled is where a sum in a line of the layout is taken; -1 for nowhere.
+func (f *form) totalled(t policies.Total) int { return f.file.Totalled(t.Column) }
+
+// cut takes a reference to nothing out of a line: the member, or what the cell holds.
+func (f *form) cut(line []byte, h deid.Hole) []byte {
+	switch {
+	case f == nil || f.file == nil:
+		return deid.CutReference(line, h)
+	case f.layout.Delimiter != 0:
+		return slices.Delete(line, int(h.Start), int(h.End))
 	}
-	return slices.IndexFunc(f.file.Columns, func(c policies.Column) bool { return c.From == field })
+	for i := h.Start; i < h.End; i++ {
+		line[i] = ' '
+	}
+	return line
 }
 
 // cell appends the plain cell of a column of one of our own lines.
@@ -73,18 +88,27 @@ func newTrailer(f form) *trailer {
 	if f.file == nil || f.file.Trailer == nil {
 		return nil
 	}
-	var asked []policies.Total
-	for _, c := range f.file.Trailer {
+	asked := totalsOf(f.file.Trailer)
+	return &trailer{f, newTotals(asked).of(f, f.totalled)}
+}
+
+// totalsOf are the totals in a line of a layout.
+func totalsOf(cells []policies.Column) (asked []policies.Total) {
+	for _, c := range cells {
 		if c.Total != nil {
 			asked = append(asked, *c.Total)
 		}
 	}
-	return &trailer{f, newTotals(asked).of(f)}
+	return asked
 }
 
-// add notes a row. A form without a trailer notes nothing.
-func (t *trailer) add(line []byte) {
-	if t != nil {
+// add notes the rows that stand in some text. A form without a trailer notes
+// nothing.
+func (t *trailer) add(text []byte) {
+	if t == nil {
+		return
+	}
+	for line := range bytes.Lines(text) {
 		t.rows.add(line)
 	}
 }

@@ -17,11 +17,11 @@ import (
 func (r *Run) gateSpec(release *policies.Release) (gate.Spec, error) {
 	spec := gate.Spec{Format: gate.NDJSON, ExactDates: r.showsDates(), RecordNumbers: r.Numbers}
 	schema := r.Schemas[release.Dataset]
-	if schema == nil {
-		return spec, r.fhirPositions(release, &spec)
-	}
-	if r.Policy.Layout != nil {
+	switch {
+	case r.Policy.Layout != nil:
 		return spec, r.laidPositions(release, schema, &spec)
+	case schema == nil:
+		return spec, r.fhirPositions(release, &spec)
 	}
 	spec.Format = gate.CSV
 	for i := range release.Fields {

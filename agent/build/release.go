@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type outcome struct {
 	hasID   bool
 	bytes   [2]int // in the batch's arena
 	holes   [2]int // in the batch's holes
+	keys    int    // that its lines await
 	several [2]int // in the batch's people, of a record about more than one
 	part2   bool
 	rests   string       // on what it rests, under Part 2
@@ -172,6 +174,9 @@ func (w *releaseWorker) transform(b *batch, o *outcome, flow *flow, part2 bool) 
 		h.Start -= uint32(start)
 		h.End -= uint32(start)
 		b.holes = append(b.holes, h)
+		if h.Kind == deid.RowKey {
+			o.keys++
+		}
 	}
 	o.holes = [2]int{firstHole, len(b.holes)}
 	if w.run.engine {
@@ -272,7 +277,7 @@ func (r *Run) releasePass(ctx context.Context) error {
 			return r.changed(sum.Name)
 		}
 	}
-	return r.settleConditional()
+	return r.settleConditional(ctx)
 }
 
 // readRelease has several workers make batches of the chunks, and gives them to
@@ -345,9 +350,6 @@ func (r *Run) settle(b *batch, o *outcome) error {
 		subject: o.subject, several: b.people[o.several[0]:o.several[1]], place: o.place, self: o.self,
 		bytes: b.arena[o.bytes[0]:o.bytes[1]], holes: b.holes[o.holes[0]:o.holes[1]],
 	}
-	if err := r.fill(o, &row); err != nil {
-		return err
-	}
 	if o.part2 && r.scopes != nil {
 		var err error
 		if row.rests, err = r.scopes.number(o.rests); err != nil {
@@ -360,13 +362,39 @@ func (r *Run) settle(b *batch, o *outcome) error {
 	for _, s := range row.people() {
 		r.people.add(s)
 	}
-	return r.spoolRow(o.part, &row)
+	return r.spoolLines(o, &row)
 }
 
-// fill writes the late values into the row's holes; references stay for the
+// spoolLines fills and spools each line that a record has become. Of a layout it
+// can be several, and no cell of one holds a line end.
+func (r *Run) spoolLines(o *outcome, rec *row) error {
+	line, holes := *rec, rec.holes
+	for n, rest, at := 0, rec.bytes, 0; n == 0 || len(rest) > 0; n++ {
+		line.bytes = rest
+		if r.Policy.Layout != nil {
+			line.bytes = rest[:bytes.IndexByte(rest, '\n')+1]
+		}
+		rest = rest[len(line.bytes):]
+		end, own := at+len(line.bytes), 0
+		for ; own < len(holes) && int(holes[own].Start) < end; own++ {
+			holes[own].Start -= uint32(at)
+			holes[own].End -= uint32(at)
+		}
+		line.holes, holes, at = holes[:own], holes[own:], end
+		if err := r.fill(o, &line, n); err != nil {
+			return err
+		}
+		if err := r.spoolRow(o.part, &line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fill writes the late values into the holes of the nth row of a record; references stay for the
 // seal pass, when all that is released is known.
-func (r *Run) fill(o *outcome, row *row) error {
-	kept := row.holes[:0]
+func (r *Run) fill(o *outcome, row *row, n int) error {
+	kept, key := row.holes[:0], ""
 	for _, h := range row.holes {
 		switch h.Kind {
 		case deid.PersonCode:
@@ -376,9 +404,11 @@ func (r *Run) fill(o *outcome, row *row) error {
 			code := r.crosswalk.code(o.subject, r.index.people)
 			copy(row.bytes[h.Start:h.End], code[:])
 		case deid.RowKey:
-			key, err := r.rowKeys.key(o.record, o.hasID)
-			if err != nil {
-				return err
+			if key == "" {
+				var err error
+				if key, err = r.rowKeys.key(ofRow(o.record, n), o.hasID); err != nil {
+					return err
+				}
 			}
 			copy(row.bytes[h.Start:h.End], key)
 		case deid.Ordinal: // in the order of the drop, which the seal pass knows
@@ -389,7 +419,7 @@ func (r *Run) fill(o *outcome, row *row) error {
 		}
 	}
 	row.holes = kept
-	if r.ranks != nil {
+	if r.ranks != nil && !row.only {
 		row.rank = r.ranks.of(o.subject)
 	}
 	return nil
@@ -416,14 +446,12 @@ func (r *Run) spoolRow(part int, row *row) error {
 // postponed is a resource about no patient: it goes out only if a released
 // record refers to it, which is known when all are decided.
 type postponed struct {
-	dataset string
-	part    int
-	row     row
-	tallies deid.Tallies
+	outcome
+	row row
 }
 
 func (r *Run) postpone(b *batch, o *outcome) error {
-	p := postponed{dataset: o.dataset, part: o.part, tallies: o.tallies, row: row{subject: consent.NoSubject, place: o.place, self: o.self, only: true}}
+	p := postponed{outcome: *o, row: row{subject: consent.NoSubject, place: o.place, self: o.self, only: true}}
 	p.row.bytes = append([]byte(nil), b.arena[o.bytes[0]:o.bytes[1]]...)
 	p.row.holes = append([]deid.Hole(nil), b.holes[o.holes[0]:o.holes[1]]...)
 	r.postponed = append(r.postponed, p)
@@ -432,7 +460,7 @@ func (r *Run) postpone(b *batch, o *outcome) error {
 
 // settleConditional decides the postponed resources. One that is referred to
 // may refer to others in turn, so it goes round until nothing is added.
-func (r *Run) settleConditional() error {
+func (r *Run) settleConditional(ctx context.Context) error {
 	taken := make([]bool, len(r.postponed))
 	for again := true; again; {
 		again = false
@@ -445,6 +473,17 @@ func (r *Run) settleConditional() error {
 			for _, h := range p.row.holes {
 				r.refer(h.Ref)
 			}
+		}
+	}
+	if r.Policy.Output.RowKey {
+		var leaving []outcome
+		for i := range r.postponed {
+			if taken[i] {
+				leaving = append(leaving, r.postponed[i].outcome)
+			}
+		}
+		if err := r.rowKeys.lookUp(ctx, leaving); err != nil {
+			return err
 		}
 	}
 	for i := range r.postponed {
@@ -460,7 +499,7 @@ func (r *Run) settleConditional() error {
 		}
 		if taken[i] {
 			r.counts[p.dataset].AddTallies(p.tallies)
-			if err := r.spoolRow(p.part, &p.row); err != nil {
+			if err := r.spoolLines(&p.outcome, &p.row); err != nil {
 				return err
 			}
 		}

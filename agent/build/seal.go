@@ -23,6 +23,9 @@ func (r *Run) seal(ctx context.Context) error {
 		return err
 	}
 	totals := newTotals(r.Policy.Totals)
+	if r.Policy.Layout != nil && r.Policy.Layout.Control != nil {
+		r.Drop = &listing{Drop: r.Drop}
+	}
 	for at, part := range r.parts {
 		if err := r.sealPart(ctx, at, part, totals); err != nil {
 			return err
@@ -40,6 +43,9 @@ func (r *Run) seal(ctx context.Context) error {
 		if err := r.sealScopes(); err != nil {
 			return err
 		}
+	}
+	if err := r.sealControl(); err != nil {
+		return err
 	}
 	book, err := r.book(ctx, totals)
 	if err != nil {
@@ -84,7 +90,7 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 		}
 		out = w
 	}
-	s := &sealer{run: r, part: at + 1, spool: part, out: bufio.NewWriterSize(out, 128<<10), totals: totals.of(lines), trailer: newTrailer(lines)}
+	s := &sealer{run: r, part: at + 1, spool: part, out: bufio.NewWriterSize(out, 128<<10), totals: totals.of(lines, lines.column), sums: r.sums(lines), trailer: newTrailer(lines)}
 	if spec.Format != gate.NDJSON {
 		guard := <-guards
 		if hit := guard.Header(header); hit != nil {
@@ -103,6 +109,7 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 			if err := next(&b.rowBatch); err != nil {
 				return err
 			}
+			b.form = &lines
 			b.number(r.ordinals, &r.releasedRefs)
 			return nil
 		}
@@ -152,6 +159,7 @@ func (r *Run) releaseOf(dataset string) *policies.Release {
 // sealBatch is a batch of rows as the gate has judged it.
 type sealBatch struct {
 	rowBatch
+	form *form // nil: NDJSON
 	cut  int64 // references taken out
 	hits []rowHits
 }
@@ -172,7 +180,7 @@ func (b *sealBatch) judge(r *Run, guard *gate.Gate) {
 		for i := len(row.holes) - 1; i >= 0; i-- { // from the last, so that the others keep their places
 			h := row.holes[i]
 			if h.Kind == deid.Reference && !r.releasedRefs.has(h.Ref) {
-				row.bytes = deid.CutReference(row.bytes, h)
+				row.bytes = b.form.cut(row.bytes, h)
 				b.cut++
 			}
 		}
@@ -190,6 +198,7 @@ type sealer struct {
 	spool   *partSpool
 	out     *bufio.Writer
 	totals  *partTotals
+	sums    *partTotals // of the control file; nil: there is none
 	trailer *trailer
 	people  peopleSet
 	lines   int64
@@ -223,6 +232,9 @@ func (s *sealer) row(row *row) error {
 		return err
 	}
 	s.totals.add(row.bytes)
+	if s.sums != nil {
+		s.sums.add(row.bytes)
+	}
 	s.trailer.add(row.bytes)
 	if row.rests > 0 {
 		if err := s.run.scopes.row(s.part, s.lines, row); err != nil {

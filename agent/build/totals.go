@@ -37,10 +37,10 @@ type partTotal struct {
 	name   string
 }
 
-func (t *totals) of(f form) *partTotals {
+func (t *totals) of(f form, column func(policies.Total) int) *partTotals {
 	p := &partTotals{all: t, form: f}
 	for _, a := range t.asked {
-		if at := f.column(a.Column); at >= 0 {
+		if at := column(a); at >= 0 {
 			p.asked = append(p.asked, partTotal{a.Kind, at, a.Column})
 		}
 	}

@@ -36,8 +36,11 @@ func TestCellsAsAnotherReaderSeesThem(t *testing.T) {
 // without them, as a person with a pencil would add.
 func TestTotals(t *testing.T) {
 	totals := newTotals([]policies.Total{{Kind: "rows"}, {Kind: "sum", Column: "score"}, {Kind: "people"}, {Kind: "rows-by", Column: "tool"}, {Kind: "sum", Column: "none"}})
-	one, two := totals.of(form{columns: []string{"tool", "score"}}), totals.of(form{columns: []string{"score", "tool"}})
-	third := totals.of(form{})
+	of := func(columns ...string) *partTotals {
+		f := form{columns: columns}
+		return totals.of(f, f.column)
+	}
+	one, two, third := of("tool", "score"), of("score", "tool"), of()
 	for _, line := range []string{"phq,3\n", "gad,0.25\n", "\"p,h\"\"q\",1e1\n", "phq,\n"} {
 		one.add([]byte(line))
 	}
@@ -60,7 +63,8 @@ func TestSumsAreExact(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tenths := rapid.SliceOf(rapid.IntRange(-1000, 1000)).Draw(t, "tenths")
 		totals := newTotals([]policies.Total{{Kind: "sum", Column: "score"}})
-		part, sum := totals.of(form{columns: []string{"score"}}), 0
+		f := form{columns: []string{"score"}}
+		part, sum := totals.of(f, f.column), 0
 		for _, n := range tenths {
 			sum += n
 			sign := ""

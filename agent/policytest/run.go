@@ -188,7 +188,7 @@ func (w *world) job(scratch string, drop build.Drop) (*build.Job, error) {
 	policy := *w.policy
 	policy.Tolerate.Rejected = 1
 	if policy.Layout != nil { // a case says what leaves, by the names of the policy
-		policy.Layout, policy.Output.Layout = nil, "csv"
+		policy.Layout, policy.Output.Layout = nil, ""
 	}
 	decider, err := consent.NewDecider(consent.Request{
 		Policy: &policy, RecipientKind: c.Recipient.Kind, DecidedAt: c.decidedAt(), AsOf: asOf, Period: extract.NoSpan,

@@ -11,6 +11,9 @@ type column struct {
 	site   site
 	width  int  // of a layout without delimiter
 	always bool // an empty cell is no missing value, but a wrong one
+	when   *When
+	filled bool   // of the row at hand: it holds a value of the code that when names
+	seen   []byte // of the row at hand: what the cell holds
 }
 
 func (g *Gate) addColumn(p *Position) error {

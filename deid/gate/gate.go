@@ -82,6 +82,7 @@ const (
 	RuleUndeclared  = "undeclared"
 	RuleGrammar     = "grammar"
 	RuleNotOwn      = "not the row's own subject's"
+	RuleElsewhere   = "a value in the column of another code"
 )
 
 // Gate judges rows. It keeps scratch space, so each goroutine needs one of its

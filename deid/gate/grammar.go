@@ -14,6 +14,7 @@ type Grammar struct {
 	own    []Kind                         // of identifiers that leave, of the row's own subject
 	always bool                           // a layout has a value here in every row
 	width  int                            // of a layout without delimiter
+	when   *When                          // of a layout: nil where a value may stand in every row
 }
 
 // decided is a grammar that needs nothing but the value.

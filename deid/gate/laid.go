@@ -28,6 +28,13 @@ type Layout struct {
 	Trailer   []Position // the cells of the last line; nil: there is none
 }
 
+// When says that a column holds values of one code only.
+type When struct {
+	Else   string // what it holds in other rows
+	Column int    // the column that holds the code, counted from 0; -1 when none does
+	Is     string // the code, as that column holds it
+}
+
 // laid is a compiled Layout.
 type laid struct {
 	*Layout
@@ -47,7 +54,7 @@ func (g *Gate) addLayout(l *Layout) {
 }
 
 func columnOf(p *Position) column {
-	return column{name: p.Path, width: p.Grammar.width, always: p.Grammar.always, site: site{path: p.Path, judge: p.Grammar.judge}}
+	return column{name: p.Path, when: p.Grammar.when, width: p.Grammar.width, always: p.Grammar.always, site: site{path: p.Path, judge: p.Grammar.judge}}
 }
 
 // headOf judges what stands before the rows: the mark and the header, as far as
@@ -101,9 +108,11 @@ func (g *Gate) readLaid(line []byte, columns []column) bool {
 		c := &columns[i]
 		cell, ok := g.laidCell(c.width, i == len(columns)-1, len(columns) == 1)
 		rule := ""
+		c.seen, c.filled = append(c.seen[:0], cell...), c.when != nil && string(cell) != c.when.Else
 		switch {
 		case !ok:
 			rule = RuleUnparseable
+		case c.when != nil && !c.filled:
 		case len(cell) > 0:
 			rule = g.admit(&c.site, cell)
 		case c.always:
@@ -111,6 +120,11 @@ func (g *Gate) readLaid(line []byte, columns []column) bool {
 		}
 		if rule != "" {
 			return g.stop(c.name, rule)
+		}
+	}
+	for i := range columns {
+		if c := &columns[i]; c.filled && c.when.Column >= 0 && string(columns[c.when.Column].seen) != c.when.Is {
+			return g.stop(c.name, RuleElsewhere)
 		}
 	}
 	return true
@@ -192,6 +206,12 @@ func Sum() Grammar {
 // InWidth is a value in a column of this many characters, filled with blanks.
 func InWidth(width int, of Grammar) Grammar {
 	of.width = width
+	return of
+}
+
+// Bound is a value in a column of a layout that holds values of one code only.
+func Bound(when When, of Grammar) Grammar {
+	of.when = &when
 	return of
 }
 

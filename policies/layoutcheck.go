@@ -1,0 +1,124 @@
+package policies
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/page"
+	"github.com/posternhealth/postern/internal/strictyaml"
+)
+
+// adds says for the proof what stands in the files beside released values, and
+// which of them stand by a code.
+func (l *Layout) adds() string {
+	var texts, coded, parts []string
+	for _, f := range l.Files {
+		for _, c := range f.Columns {
+			if c.Text != "" {
+				texts = append(texts, f.Dataset+"."+c.Name)
+			}
+			if c.When != nil {
+				coded = append(coded, f.Dataset+"."+c.Name+" by "+c.When.From+" "+c.When.Value)
+			}
+		}
+		for what, cells := range map[string][]Column{"header": f.Header, "trailer": f.Trailer} {
+			if cells != nil {
+				parts = append(parts, "a "+what+" of "+f.Dataset)
+			}
+		}
+		if f.Per != nil {
+			parts = append(parts, "a row for each "+strings.Join(f.Per, ".")+" of "+f.Dataset)
+		}
+	}
+	slices.Sort(parts)
+	if coded != nil {
+		parts = append([]string{"filled for one code only: " + strings.Join(coded, ", ")}, parts...)
+	}
+	if texts != nil {
+		parts = append([]string{"the same in every row: " + strings.Join(texts, ", ")}, parts...)
+	}
+	if l.Control != nil {
+		parts = append(parts, "a control file with "+page.And(l.Control.tells())+", and one of its own for files with Part 2 rows")
+	}
+	return "the released fields by the layout " + l.Title + strings.Join(append([]string{""}, parts...), "; ")
+}
+
+// tells are what a control file says of each file.
+func (f *LaidOut) tells() (words []string) {
+	for _, c := range f.Columns {
+		switch t := c.Total; {
+		case t == nil:
+		case t.Kind == "sum":
+			words = append(words, "the sum of "+t.Column)
+		case t.Kind == AsOf:
+			words = append(words, "the as-of date")
+		default:
+			words = append(words, map[string]string{"rows": "rows", FileName: "names"}[t.Kind])
+		}
+	}
+	return words
+}
+
+// laidOut checks what only the classes of fields tell of a layout.
+func (c *checking) laidOut() {
+	if c.Layout == nil {
+		return
+	}
+	in := mistakes{source: c.Layout.source, errs: c.Layout.source.NewErrors(), broken: map[string]bool{}}
+	for i := range c.Layout.Files {
+		file := &c.Layout.Files[i]
+		if c.env.Schemas[file.Dataset] == nil && resourceType(file.Dataset) == nil {
+			continue
+		}
+		rel := &c.Release[slices.IndexFunc(c.Release, func(rel Release) bool { return rel.Dataset == file.Dataset })]
+		path := strictyaml.Join("files", file.Dataset)
+		for _, col := range file.Columns {
+			if col.From != "" {
+				c.laidColumn(&in, strictyaml.Join(path+".columns", col.Name), rel, &col)
+			}
+		}
+		c.whens(&in, path+".columns", rel, file)
+		for k, cell := range file.Trailer {
+			c.addable(&in, fmt.Sprintf("%s.trailer[%d]", path, k), rel, file, cell.Total)
+		}
+		if c.Layout.Control != nil {
+			for _, cell := range c.Layout.Control.Columns {
+				c.addable(&in, strictyaml.Join("control.columns", cell.Name), rel, file, cell.Total)
+			}
+		}
+	}
+	if c.Layout.Control != nil {
+		for _, cell := range c.Layout.Control.Columns {
+			in.must(cell.Date == "" || cell.Date == "YYYY" || c.Standard == Identified || c.Standard == LimitedDataSet,
+				strictyaml.Join("control.columns", cell.Name), "write as of YYYY", "under %s no day leaves, not even that of the release", c.Standard)
+		}
+	}
+	c.errs.Join(in.errs)
+}
+
+func (c *checking) laidColumn(in *mistakes, path string, rel *Release, col *Column) {
+	class := col.class(rel)
+	dates := []extract.Class{extract.Date, extract.BirthDate, extract.DeathDate, extract.Unclassed}
+	in.must(slices.Contains(dates, class), path+".date", "remove it", "%s is %s, and no date", col.From, a(class))
+	in.must(class != extract.Link, path+".map", "remove it", "a reference is not mapped: whether it stays is known only when the drop is sealed")
+}
+
+// class is that of the value that a column holds; Unclassed where it is not known.
+func (c *Column) class(rel *Release) extract.Class {
+	if c.Leaf != nil {
+		return c.Leaf.Class
+	}
+	return fieldNamed(rel, c.From).Class
+}
+
+// addable holds a sum of a line with totals against the class of what it adds up.
+func (c *checking) addable(in *mistakes, path string, rel *Release, file *LaidOut, t *Total) {
+	if t == nil || t.Kind != "sum" {
+		return
+	}
+	if at := file.Totalled(t.Column); at >= 0 {
+		in.must(file.Columns[at].class(rel) == extract.Number, path, "take the rows", "%s holds no numbers, so it has no sum", t.Column)
+	}
+}
