@@ -223,7 +223,7 @@ func (a *Agent) Quarantines(ctx context.Context, exchange string) ([]*Quarantine
 	}
 	list := []*Quarantine{}
 	rows, err := a.db.QueryContext(ctx, `SELECT id, exchange, number, run, closure, as_of, seen, stopped, file, sha256, rows, hits, head >= number
-		FROM quarantine JOIN exchange ON name = exchange WHERE ? IN (exchange, '') ORDER BY stopped, id`, exchange)
+		FROM quarantine JOIN exchange ON name = exchange WHERE ? IN (exchange, '') ORDER BY quarantine.rowid`, exchange)
 	if err != nil {
 		return nil, err
 	}

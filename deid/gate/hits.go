@@ -20,8 +20,11 @@ func (g *Gate) Hits(line []byte, subjects []uint32) (hits []Hit) {
 	defer func() { g.judged, g.passing = judged, passing{} }()
 	for {
 		hit := g.Row(line, subjects)
-		if hit == nil || slices.Contains(hits, *hit) {
+		if hit == nil {
 			return hits
+		}
+		if slices.Contains(hits, *hit) { // nothing behind it was judged
+			hit.Rule = RuleUnparseable
 		}
 		if hits = append(hits, *hit); !hit.MayBeFalse() {
 			return hits
