@@ -51,14 +51,18 @@ func (a *Agent) PublicKeys() (*PublicKeys, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &PublicKeys{
+	keys := &PublicKeys{
 		AllowedSigner: fmt.Sprintf("%s namespaces=%q %s", a.Config.Organization.ID, transfer.DropNamespace, line),
 		CheckpointKey: verifier, Archive: a.Config.Keys.Archive,
 		Fingerprints: map[string]string{
 			"master": a.master.Fingerprint(), "archive": a.archive.Fingerprint,
 			"drop signing": ssh.FingerprintSHA256(a.signer.PublicKey()), "checkpoint": ssh.FingerprintSHA256(checkpoint),
 		},
-	}, nil
+	}
+	if review := a.Config.Keys.Review; review != "" {
+		keys.Fingerprints["review"] = transfer.Fingerprint(review)
+	}
+	return keys, nil
 }
 
 // knowMaster holds the master key against the one that the state was made with:
