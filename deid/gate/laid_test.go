@@ -252,3 +252,48 @@ func TestZerosHideNothing(t *testing.T) {
 		}
 	}
 }
+
+// A value stands in the column of its own code only, whichever column comes
+// first; where no column holds the code, its own grammar is all there is.
+func TestColumnsOfOneCode(t *testing.T) {
+	score := func(other string, column int, is string) Grammar {
+		return Bound(When{Else: other, Column: column, Is: is}, Number(0, 27, true))
+	}
+	of := func(l *Layout, in func(int, Grammar) Grammar, column int) *Gate {
+		return newGate(t, Spec{Format: Laid, Layout: l, Positions: []Position{
+			{"phq", in(2, score("", column, "44261-6"))}, {"code", in(7, Closed("44261-6", "70274-6", "55758-7"))}, {"gad", in(2, score("-", column, "70274-6"))},
+		}}, nobody())
+	}
+	bars := &Layout{Delimiter: '|', Quotes: QuotesNever, LineEnd: "\n"}
+	wide := &Layout{LineEnd: "\n"}
+	plain := func(_ int, g Grammar) Grammar { return g }
+	for _, c := range []struct{ line, rule, unseen string }{
+		{"18|44261-6|-", "", ""},
+		{"  |44261-6|- ", "", ""}, // the value is missing
+		{"  |70274-6|12", "", ""},
+		{"  |70274-6|  ", "", ""},
+		{"  |55758-7|- ", "", ""},
+		{"18|70274-6|12", RuleElsewhere, ""},
+		{"18|55758-7|- ", RuleElsewhere, ""},
+		{"18|       |- ", RuleElsewhere, ""},
+		{"18|44261-6|12", RuleElsewhere, ""},
+		{"18|44261-6|  ", RuleElsewhere, ""}, // it says nothing instead of the word for it
+		{"- |44261-6|- ", RuleGrammar, RuleGrammar},
+		{"99|44261-6|- ", RuleGrammar, RuleGrammar},
+	} {
+		narrow, fixed := strings.ReplaceAll(c.line, " ", "")+"\n", strings.ReplaceAll(c.line+" ", "|", "")[:11]+"\n"
+		for _, at := range []struct {
+			g    *Gate
+			line string
+			want string
+		}{{of(bars, plain, 1), narrow, c.rule}, {of(wide, InWidth, 1), fixed, c.rule}, {of(bars, plain, -1), narrow, c.unseen}, {of(wide, InWidth, -1), fixed, c.unseen}} {
+			got := ""
+			if hit := at.g.Row([]byte(at.line), nil); hit != nil {
+				got = hit.Rule
+			}
+			if got != at.want {
+				t.Errorf("%q: %q, want %q", at.line, got, at.want)
+			}
+		}
+	}
+}
