@@ -1,3 +1,5 @@
+//go:build unix
+
 package agent
 
 import (
@@ -7,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -40,9 +43,9 @@ func BenchmarkCrosswalk(b *testing.B) {
 		x := &exchange{name: "x", policy: &policies.Policy{Purpose: "HRESCH", Standard: policies.SafeHarbor}, config: ExchangeConfig{Recipient: "registry"}}
 		m := &memory{agent: a, x: x}
 		timed := func(what string, work func()) {
-			start := time.Now()
+			start := cpuSeconds()
 			work()
-			b.ReportMetric(time.Since(start).Seconds(), what+"-s")
+			b.ReportMetric(cpuSeconds()-start, what+"-cpu-s")
 		}
 		size := func() float64 {
 			must(a.eraseTraces(ctx))
@@ -105,6 +108,13 @@ func BenchmarkCrosswalk(b *testing.B) {
 		timed("destroy", func() { must(a.Destroy(ctx, &epochs[0], "x", "y", true)) })
 		must(a.db.Close())
 	}
+}
+
+// cpuSeconds is what the process has used, whoever else the machine works for.
+func cpuSeconds() float64 {
+	var used syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &used)
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano()).Seconds()
 }
 
 func slicesOf(codes []build.NewCode, n int) func(func([][16]byte) bool) {
