@@ -40,6 +40,12 @@ func TestExplainSays(t *testing.T) {
 		{"a layout", plan, func(p *policies.Policy, _ *policies.Env) {
 			p.Layout = &policies.Layout{Title: "Supplemental data, 2026"}
 		}, "It leaves as the recipient's own layout, Supplemental data, 2026.", "tables"},
+		{"a layout of rows, codes and a list", plan, func(p *policies.Policy, _ *policies.Env) {
+			of := func(code string) policies.Column {
+				return policies.Column{Name: "score_" + code, From: "total_score", When: &policies.When{From: "instrument", Value: code}}
+			}
+			p.Layout = &policies.Layout{Files: []policies.LaidOut{{Dataset: "scores", Per: []string{"answer"}, Columns: []policies.Column{of("a"), of("b")}}}, Control: &policies.LaidOut{}}
+		}, "Each answer of scores makes a row of its own. Columns of scores hold a value in some rows only: score_a where instrument is a and score_b where instrument is b. A control file lists the files; those with records of substance use programs have one of their own.", ""},
 		{"an authorization", plan, func(p *policies.Policy, _ *policies.Env) {
 			p.Basis, p.People.General = "45 CFR 164.508", policies.DenyWithout
 		}, "who have authorized it", "has decided nothing"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/page"
@@ -22,6 +23,7 @@ func (e *explaining) delivery() {
 		text += ", and also " + layoutWords(o.Also)
 	}
 	e.say("It leaves as "+text+".", "output.layout", "output.also")
+	e.layout()
 	e.say(modeWords[o.Mode], "output.mode")
 	if o.Shuffle == "people" {
 		e.say("People stand in a random order.", "output.shuffle")
@@ -38,6 +40,31 @@ func (e *explaining) delivery() {
 	e.totals()
 	e.say("It is encrypted to the recipient and signed by us.", everyPolicy)
 	e.say(fmt.Sprintf("We keep an encrypted copy for %s.", span(e.Keep.SealedDrop)), "keep.sealed_drop")
+}
+
+// layout says which rows and columns a layout makes that a reader would not
+// expect of its fields.
+func (e *explaining) layout() {
+	if e.Layout == nil {
+		return
+	}
+	for _, f := range e.Layout.Files {
+		if f.Per != nil {
+			e.say(fmt.Sprintf("Each %s of %s makes a row of its own.", strings.Join(f.Per, "."), f.Dataset), "output.layout")
+		}
+		var bound []string
+		for _, c := range f.Columns {
+			if c.When != nil {
+				bound = append(bound, fmt.Sprintf("%s where %s is %s", c.Name, c.When.From, c.When.Value))
+			}
+		}
+		if bound != nil {
+			e.say(fmt.Sprintf("Columns of %s hold a value in some rows only: %s.", f.Dataset, page.And(bound)), "output.layout")
+		}
+	}
+	if e.Layout.Control != nil {
+		e.say("A control file lists the files; those with records of substance use programs have one of their own.", "output.layout")
+	}
 }
 
 func layoutWords(layout string) string {
