@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -144,6 +145,35 @@ func TestControlFile(t *testing.T) {
 	}
 	if len(d.manifest.Files) != len(want)+1 {
 		t.Errorf("the manifest lists %d files", len(d.manifest.Files))
+	}
+}
+
+// Each component that makes a row has a key of its own, which it keeps in the next
+// drop.
+func TestRowsOfOneRecordHaveKeys(t *testing.T) {
+	t.Parallel()
+	h := layoutHouse(t)
+	h.write("typed/policies/fhir-items.yaml", strings.Replace(h.read("typed/policies/fhir-items.yaml"), "mode: full,", "mode: full, row_key: yes,", 1))
+	layout := h.read("typed/policies/layouts/fhir-items.yaml")
+	layout = strings.Replace(layout, "width: 2, fill: zeros}\n", "width: 2, fill: zeros}\n      key: {row_key: yes, width: 20}\n", 1) + "      key: {row_key: yes, width: 20}\n"
+	h.write("typed/policies/layouts/fhir-items.yaml", layout)
+	keys := func() (list []string) {
+		d := h.drop("fhir-items", h.run("fhir-items", agent.RunOptions{}).Number)
+		for _, part := range d.book["parts"].([]any) {
+			for line := range strings.Lines(string(d.parts[part.(map[string]any)["name"].(string)])) {
+				if line = strings.TrimRight(line, "\r\n"); len(line) == 72 || len(line) == 26 {
+					list = append(list, line[len(line)-20:])
+				}
+			}
+		}
+		return list
+	}
+	first := keys()
+	if distinct := slices.Compact(slices.Sorted(slices.Values(first))); len(first) != 7 || len(distinct) != 7 || strings.Contains(first[0], "?") {
+		t.Errorf("keys %q", first)
+	}
+	if again := keys(); !slices.Equal(first, again) {
+		t.Errorf("in the next drop they are %q, and were %q", again, first)
 	}
 }
 
