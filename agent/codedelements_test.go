@@ -108,3 +108,59 @@ type resource struct {
 	Subject    struct{ Reference string }
 	Encounter  struct{ Reference string }
 }
+
+// wordsOfRows lets out what closed lists hold, and regions and bands.
+const wordsOfRows = `postern: policy/v1
+policy: words
+version: 1
+standard: safe-harbor
+recipient: national-outcomes-registry
+purpose: HRESCH
+basis: 45 CFR 164.502(d)
+agreement: {kind: participation, id: NOR-78, from: 2026-01-01, to: 2099-12-31}
+because: comparison of outcomes
+attest: {actual_knowledge: {none_known: yes, by: the privacy officer, on: 2026-01-20, review_by: 2099-11-20}}
+include: {tools: tools.yaml}
+inputs: {consents: {max_age: 7 days, shrink_limit: 1%}}
+people: {clinic_choice: {registry_opt_out: leave-out, because: promised}}
+release:
+  scores:
+    because: comparison
+    only: {service_date: last-closed-year}
+    fields:
+      person:      {do: code}
+      instrument:  {do: code-display, to: tools}
+      kept:        {from: instrument, do: keep, in: tools}
+      total_score: {do: keep}
+      severity:    {from: total_score, do: band, bands: [0-4, 5-9, 10-14, 15-27]}
+output: {layout: csv, mode: full, shuffle: people}
+`
+
+// What leaves by closed lists and bands is what the score beside it says, through
+// the whole run and its gate.
+func TestWordsOfClosedLists(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 60})
+	h.write("policies/words.yaml", wordsOfRows)
+	h.write("policies/tools.yaml", "postern: value-set/v1\ntitle: tools\nsource: the clinic\nlicence: its own\neffective: {from: 2020-01-01, to: open}\ncodes:\n  - {code: 44261-6, display: PHQ-9}\n  - 70274-6\n")
+	h.edit("postern.yaml", "exchanges:\n", "exchanges:\n  words: {id: w1, source: ehr, policy: policies/words.yaml, recipient: national-outcomes-registry}\n")
+	met := map[string]int{}
+	for _, line := range h.drop("words", h.run("words", agent.RunOptions{AsOf: day(wholeYear)}).Number).rows() {
+		cells := strings.Split(line, ",")
+		if want := map[string]string{"44261-6": "PHQ-9"}[cells[2]]; cells[1] != want {
+			t.Errorf("%s", line)
+		}
+		band, score := "", 0
+		if _, err := fmt.Sscan(cells[3], &score); err == nil {
+			band = []string{"0-4", "5-9", "10-14", "15-27"}[min(score/5, 3)]
+		}
+		if cells[4] != band {
+			t.Errorf("%s", line)
+		}
+		met[cells[2]]++
+		met[band]++
+	}
+	if met["44261-6"] < 5 || met["70274-6"] < 5 || met["10-14"] < 3 || met[""] == 0 {
+		t.Errorf("met %v", met)
+	}
+}

@@ -288,6 +288,17 @@ func (e *Engine) transform(b []byte, c *node, t *extract.Token) []byte {
 		if !e.bounded(t) {
 			return e.copy(b, t)
 		}
+	case regionOf:
+		if e.abroad(t) {
+			return b
+		}
+		mark := len(b)
+		if b = appendRegion(append(b, '"'), e.text(t), c.step > 0); len(b) == mark+1 {
+			return b[:mark]
+		}
+		return append(b, '"')
+	case displayOf:
+		return e.display(b, c, t)
 	case mapOf:
 		if t.Kind == extract.String {
 			return append(b, c.codes[string(e.text(t))]...)

@@ -16,6 +16,7 @@ type cell struct {
 	at      int // the column of the row, or the look-up
 	column  *extract.Field
 	codes   map[string][]byte // of a map: what each code becomes
+	bands   []numberBand      // of a band
 	text    []byte            // of a constant
 	counter int32
 }
@@ -108,8 +109,12 @@ func (pl *Plan) cellOf(p *policies.Policy, f *policies.Field, schema *extract.Sc
 		return c, err
 	}
 	c.field.Class = class
-	if f.Do == policies.Map {
-		c.codes = mapped(p, f, func(value string) []byte { return []byte(value) })
+	if c.codes = mapped(p, f, func(value string) []byte { return []byte(value) }); c.codes != nil {
+		c.field.Do = policies.Map // each of them is one by now
+	}
+	var err error
+	if c.bands, err = numberBands(f.Bands); err != nil {
+		return c, err
 	}
 	return c, pl.checkOptions(&c.field)
 }
@@ -149,7 +154,7 @@ func (pl *Plan) checkOptions(f *policies.Field) error {
 		f.Do, f.Width, f.Top = policies.AgeBand, 1, oldest
 	case policies.Round, policies.ShiftDate:
 		return checkDays(f)
-	case policies.Keep, policies.CodePerson, policies.Year, policies.ZIP3, policies.Token, policies.Ordinal, policies.Map, policies.Constant:
+	case policies.Keep, policies.CodePerson, policies.Year, policies.ZIP3, policies.Token, policies.Ordinal, policies.Map, policies.Constant, policies.Region, policies.Band:
 	default:
 		return fmt.Errorf("do: %s is no transform of this version of Postern", f.Do)
 	}
@@ -274,6 +279,10 @@ func (e *Engine) convert(b, text []byte, s *Subject, c *cell) []byte {
 		return append(b, zip[:]...)
 	case f.Do == policies.Map:
 		return append(b, c.codes[string(text)]...)
+	case f.Do == policies.Region:
+		return appendRegion(b, text, f.To == policies.Division)
+	case f.Do == policies.Band:
+		return appendNumberBand(b, text, c.bands)
 	case f.Do == policies.Round:
 		return appendRounded(b, text, f.Days)
 	case f.Do == policies.AgeBand && f.Class == extract.AgeYears:

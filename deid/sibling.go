@@ -56,3 +56,32 @@ func (n *node) exact(inside *extract.TypeDef) {
 		value.action = keepExact
 	}
 }
+
+// bySystem keys the words of codes by code system, too; "" stands for any.
+func bySystem(words map[string][]byte, system string) map[string][]byte {
+	keyed := map[string][]byte{}
+	for code, w := range words {
+		keyed[system+"|"+code] = w
+	}
+	return keyed
+}
+
+// display appends the policy's own words for the code that stands beside a
+// display, in the place of those that the record has.
+func (e *Engine) display(b []byte, c *node, t *extract.Token) []byte {
+	code, system := e.sibling(t, "code"), e.sibling(t, "system")
+	if code == nil || code.Kind != extract.String {
+		return b
+	}
+	from := len(b)
+	if system != nil && system.Kind == extract.String {
+		b = append(b, e.text(system)...)
+	}
+	bar := len(b)
+	b = append(append(b, '|'), e.text(code)...)
+	words, known := c.codes[string(b[from:])]
+	if !known {
+		words = c.codes[string(b[bar:])]
+	}
+	return append(b[:from], words...)
+}

@@ -161,14 +161,17 @@ func relative(b []byte, date extract.Span, index extract.Day, unit string) []byt
 	return strconv.AppendInt(b, n, 10)
 }
 
-// mapped is what each code of the field's included map becomes, as it is
-// written. What is not in it becomes nothing.
+// mapped is what each code of the field's included file becomes, as it is
+// written; what is not in it becomes nothing. It is nil for a transform that has
+// no such file.
 func mapped(p *policies.Policy, f *policies.Field, write func(string) []byte) map[string][]byte {
+	words := p.Words(f)
+	if words == nil {
+		return nil
+	}
 	codes := map[string][]byte{}
-	if set := p.ValueSets[f.To]; set != nil {
-		for from, to := range set.Map {
-			codes[from] = write(to)
-		}
+	for from, to := range words {
+		codes[from] = write(to)
 	}
 	return codes
 }

@@ -29,6 +29,8 @@ const (
 	shiftOf
 	tokenOf   // an id, or Reference.reference
 	ordinalOf // the same
+	regionOf
+	displayOf // Coding.display, in our own words
 	keepExact // the value of a Quantity whose comparator does not leave
 )
 
@@ -102,10 +104,12 @@ func (pl *Plan) leavesOf(p *policies.Policy, dataset string, f *policies.Field) 
 	if f.From != "" && f.From != f.Name {
 		return nil, fmt.Errorf("from %q: a FHIR resource holds no value of another source; remove `from`, or release a delimited dataset", f.From)
 	}
-	var codes map[string][]byte
+	codes, step := mapped(p, f, asJSON), f.Days
 	switch {
-	case f.Do == policies.Map:
-		codes = mapped(p, f, asJSON)
+	case f.Do == policies.CodeDisplay:
+		codes = bySystem(codes, p.ValueSets[f.To].System)
+	case f.Do == policies.Region && f.To == policies.Division:
+		step = 1
 	case f.Do == policies.Round || f.Do == policies.ShiftDate:
 		if err := checkDays(f); err != nil {
 			return nil, err
@@ -132,7 +136,7 @@ func (pl *Plan) leavesOf(p *policies.Policy, dataset string, f *policies.Field) 
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", strings.Join(l.Path, "."), err)
 		}
-		leaves = append(leaves, leaf{l.Path, class, do, codes, f.Days})
+		leaves = append(leaves, leaf{l.Path, class, do, codes, step})
 	}
 	if len(leaves) == 0 {
 		return nil, fmt.Errorf("no part of this element can leave with do: %s; remove the field", f.Do)
@@ -161,15 +165,19 @@ func actionOf(do policies.Transform, link, subject bool) (action, error) {
 		return zip3Of, nil
 	case policies.Round:
 		return roundOf, nil
-	case policies.Map:
+	case policies.Map, policies.KeepIn:
 		return mapOf, nil
+	case policies.CodeDisplay:
+		return displayOf, nil
+	case policies.Region:
+		return regionOf, nil
 	case policies.ShiftDate:
 		return shiftOf, nil
 	case policies.Token:
 		return tokenOf, nil
 	case policies.Ordinal:
 		return ordinalOf, nil
-	case policies.AgeBand, policies.Age, policies.RelativeTime, policies.Constant:
+	case policies.AgeBand, policies.Age, policies.RelativeTime, policies.Constant, policies.Band:
 		return drop, fmt.Errorf("do: %s gives a value that no FHIR element can hold; use year, or release a delimited dataset", do)
 	}
 	return drop, fmt.Errorf("do: %s is no transform of this version of Postern; see docs/transforms.md", do)

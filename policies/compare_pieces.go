@@ -140,8 +140,12 @@ func (v *view) shapeOf(f *Field, class extract.Class) shape {
 		}
 	case ShiftDate, Round:
 		out.step = f.Days
-	case Map:
-		out.codes = v.mapNamed(f.To)
+	case Map, CodeDisplay, KeepIn:
+		out.do, out.codes = Map, v.Words(f)
+	case Region:
+		out.step = map[string]int{Division: 1, WholeRegion: 2}[f.To]
+	case Band:
+		out.bands = f.Bands
 	}
 	return out
 }
@@ -253,8 +257,10 @@ func (f *shape) covers(g *shape) bool {
 		return refines(ages, f.band, g.band)
 	case RelativeTime:
 		return f.step <= g.step
-	case ShiftDate:
+	case ShiftDate, Region:
 		return f.step <= g.step
+	case Band:
+		return refines(numbersNear(f.bands, g.bands), f.numberBand, g.numberBand)
 	case Round:
 		return f.step > 0 && g.step%f.step == 0 && g.step/f.step%2 == 1
 	case Map:
@@ -315,6 +321,30 @@ func (f *shape) band(years int) string {
 		return strconv.Itoa(f.top)
 	}
 	return strconv.Itoa(years - years%max(f.step, 1))
+}
+
+// numbersNear are numbers, doubled, of which some lie in each band and some
+// between any two: their ends, and half a step to either side.
+func numbersNear(lists ...[]string) (doubled []int) {
+	for _, list := range lists {
+		for _, band := range list {
+			from, to, _ := ageBand(band)
+			for _, end := range []int{from, to} {
+				doubled = append(doubled, 2*end-1, 2*end, 2*end+1)
+			}
+		}
+	}
+	return doubled
+}
+
+// numberBand is the band that half of a number lies in; "" for none.
+func (f *shape) numberBand(doubled int) string {
+	for _, band := range f.bands {
+		if from, to, _ := ageBand(band); doubled >= 2*from && (doubled <= 2*to || strings.HasSuffix(band, "+")) {
+			return band
+		}
+	}
+	return ""
 }
 
 // inBands is the band of a table that an age lies in; "" for none.

@@ -102,8 +102,12 @@ func (r *reading) fhirField(path, resource string, f *Field) {
 		r.add(path+".from", "remove from:", "an element of a FHIR resource is taken from itself")
 		return
 	}
-	if slices.Contains([]Transform{AgeBand, Age, RelativeTime, Constant}, f.Do) {
+	if slices.Contains([]Transform{AgeBand, Age, RelativeTime, Constant, Band}, f.Do) {
 		r.add(path+".do", "write do: keep or do: year, or release a delimited dataset", "no FHIR element can hold what do: %s gives", f.Do)
+		return
+	}
+	if f.Do == CodeDisplay && !strings.HasSuffix(f.Name, ".display") {
+		r.add(path+".do", "name the display of a coding, such as code.coding.display", "in FHIR the words for a code stand in the display beside it")
 		return
 	}
 	found, whole, ok := r.elements(path, resource, f.Name)

@@ -130,13 +130,15 @@ type releaseFile struct {
 type fieldFile struct {
 	From    string              `yaml:"from" about:"the source, where the name is not its own: a column, index, or ROSTER.COLUMN, TABLE.COLUMN"`
 	By      string              `yaml:"by" about:"of a look-up in a table: the column of the row that is looked up in its first"`
-	Do      Transform           `yaml:"do" words:"keep|code|year|age-band|age|zip3|relative-time|token|ordinal|shift-date|round|map|constant" about:"what is done to the value on its way"`
+	Do      Transform           `yaml:"do" words:"keep|code|year|age-band|age|zip3|relative-time|token|ordinal|shift-date|round|map|region|band|code-display|constant" about:"what is done to the value on its way"`
 	At      string              `yaml:"at" words:"index" about:"of an age: on the index date"`
 	Width   *int                `yaml:"width" about:"of age-band: years"`
 	Top     string              `yaml:"top" about:"of age-band: 90+, or a lower age"`
 	Unit    string              `yaml:"unit" words:"days|weeks" about:"of relative-time"`
 	Range   strictyaml.Duration `yaml:"range" about:"of shift-date: dates move by up to so many days, such as 365 days"`
-	To      string              `yaml:"to" about:"of map: the included map; of round: the step, such as 5"`
+	To      string              `yaml:"to" about:"of map and code-display: the included file; of round: the step, such as 5; of region: region or division"`
+	Bands   []string            `yaml:"bands" about:"of band: such as [0-4, 5-9, 10-14, 15-19, 20-27], or 20+ for the last"`
+	In      string              `yaml:"in" about:"of keep: the included value set; what is not in it does not leave"`
 	Value   string              `yaml:"value" about:"of constant: the text"`
 	Because string              `yaml:"because" about:"why the recipient needs it (45 CFR 164.514(d))"`
 }

@@ -200,7 +200,7 @@ func (f *finding) valueSets() {
 	}
 	for _, rel := range f.Release {
 		for _, x := range rel.Fields {
-			used[x.To] = used[x.To] || x.Do == Map
+			used[x.To] = used[x.To] || f.Words(&x) != nil
 		}
 	}
 	for _, t := range f.Tables {

@@ -92,6 +92,9 @@ func (p *Policy) AbsentIdentifiers() (titles []string) {
 	released := map[extract.Class]bool{}
 	for _, rel := range p.Release {
 		for _, f := range rel.Fields {
+			if f.Do == CodeDisplay || f.Do == KeepIn { // the policy's own words
+				continue
+			}
 			released[f.Class] = released[f.Class] || f.Leaves == nil && f.Do != Constant
 			for _, l := range f.Leaves {
 				released[l.Class] = true

@@ -11,7 +11,8 @@ import (
 
 // lawful is what may leave of each class, said a second time from the law: a
 // column for each standard, a letter for each transform. Names, numbers of
-// telephones to photographs, and text leave only as they are and identified; a
+// telephones to photographs leave only as they are and identified, and so does text
+// but for the words of a closed list; a
 // limited data set keeps dates, ages, town, ZIP code and providers' numbers;
 // Safe Harbor keeps the year, intervals, age groups, three digits and random or
 // drop-local codes; an expert's determination has tokens and shifted dates beside.
@@ -21,7 +22,7 @@ unclassed        -           -        -       -
 name             k           -        -       -
 geography        k           -        -       -
 town             k           k        -       -
-postcode         kz          kz       z       z
+postcode         kzg         kzg      zg      zg
 date             kyr         kyr      yr      yrs
 birth-date       kyba        kyba     yba     yba
 death-date       ky          ky       y       ys
@@ -45,23 +46,24 @@ subject-key      kc          ct       c       ct
 record-key       ko          ot       o       ot
 link             kco         cot      co      cot
 provider-key     k           kt       -       t
-free-text        k           -        -       -
-state            km          km       km      km
-code             km          km       km      km
+free-text        kwi         wi       wi      wi
+state            kmgi        kmgi     kmgi    kmgi
+code             kmwi        kmwi     kmwi    kmwi
 code-system      k           k        k       k
-number           kn          kn       kn      kn
+number           knd         knd      knd     knd
 boolean          k           k        k       k
-sex              km          km       km      km
-race             km          km       km      km
-ethnicity        km          km       km      km
-language         km          km       km      km
+sex              kmwi        kmwi     kmwi    kmwi
+race             kmwi        kmwi     kmwi    kmwi
+ethnicity        kmwi        kmwi     kmwi    kmwi
+language         kmwi        kmwi     kmwi    kmwi
 unit             k           k        k       k
 `
 
 var (
 	lawfulStandards = []policies.Standard{policies.Identified, policies.LimitedDataSet, policies.SafeHarbor, policies.ExpertDetermination}
 	lawfulLetters   = map[policies.Transform]string{policies.Keep: "k", policies.CodePerson: "c", policies.Token: "t", policies.Ordinal: "o",
-		policies.Year: "y", policies.AgeBand: "b", policies.Age: "a", policies.ZIP3: "z", policies.RelativeTime: "r", policies.ShiftDate: "s", policies.Map: "m", policies.Round: "n"}
+		policies.Year: "y", policies.AgeBand: "b", policies.Age: "a", policies.ZIP3: "z", policies.RelativeTime: "r", policies.ShiftDate: "s", policies.Map: "m", policies.Round: "n",
+		policies.Region: "g", policies.Band: "d", policies.CodeDisplay: "w", policies.KeepIn: "i"}
 )
 
 // mayLeave reads the table.

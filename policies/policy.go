@@ -167,6 +167,7 @@ type ValueSet struct {
 	From, To               extract.Day
 	Codes                  CodeSet
 	Map                    map[string]string // from code to code; nil when the file holds no map
+	Display                map[string]string // the file's own words for its codes; none for those without
 }
 
 // Table is one aggregate table: people counted by one dimension at a time.
@@ -206,13 +207,14 @@ type Field struct {
 	Name    string // as the file names it: a FHIR element path or a column; the output column of a row layout
 	From    string // source column or element path; "index"; or ROSTER.COLUMN; equals Name unless `from` is written
 	Do      Transform
-	By      string // of a look-up in a table: the column of the row that is looked up; "" of one by person
-	At      string // "" or "index": the date at which an age is taken
-	Width   int    // years, for age-band
-	Top     int    // 90, for age-band
-	Unit    string // days, weeks: for relative-time
-	Days    int    // the range, for shift-date; the step, for round
-	To      string // an included map, for map; the value, for constant
+	By      string   // of a look-up in a table: the column of the row that is looked up; "" of one by person
+	At      string   // "" or "index": the date at which an age is taken
+	Width   int      // years, for age-band
+	Top     int      // 90, for age-band
+	Unit    string   // days, weeks: for relative-time
+	Days    int      // the range, for shift-date; the step, for round
+	To      string   // the included file, for map, code-display and keep in:; the value, for constant; region or division
+	Bands   []string // of numbers, for band
 	Because string
 	Class   extract.Class // of the source field; of a FHIR element that is no leaf: Unclassed, see Leaves
 	Leaves  []Leaf        // FHIR: the leaves that this field lets out, relative to the resource
@@ -242,6 +244,17 @@ const (
 	Round     Transform = "round"
 	Map       Transform = "map"
 	Constant  Transform = "constant"
+
+	Region      Transform = "region" // of the Census Bureau, larger than a state
+	Band        Transform = "band"   // of numbers
+	CodeDisplay Transform = "code-display"
+	KeepIn      Transform = "keep, in: SET" // written do: keep, in: SET
+)
+
+// The kinds of Region.
+const (
+	WholeRegion = "region"
+	Division    = "division"
 )
 
 // Output is the form of the recipient's files.

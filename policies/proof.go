@@ -172,6 +172,12 @@ func treatment(f *Field) string {
 		return "becomes an age in years; ages from 90 are one group"
 	case ZIP3:
 		return "becomes three digits, 000 where 20,000 people or fewer live"
+	case Region:
+		return "becomes the " + f.To + " of the Census Bureau, which is larger than a state"
+	case CodeDisplay:
+		return "becomes the words that " + f.To + " has for its code"
+	case KeepIn:
+		return "leaves only where it is one of the words of " + f.To
 	case RelativeTime:
 		return "becomes " + f.Unit + " since the index date"
 	}

@@ -73,6 +73,22 @@ func tellsOfCodes(p *Policy) string {
 	return orElse(parts, "none leave")
 }
 
+// eachCondition visits all that choose records or count people.
+func (p *Policy) eachCondition(visit func(c *Condition)) {
+	lists := [][]Condition{}
+	for _, rel := range p.Release {
+		lists = append(lists, rel.Only)
+	}
+	for _, t := range p.Tables {
+		lists = append(lists, t.Denominator, t.Numerator)
+	}
+	for _, list := range lists {
+		for i := range list {
+			visit(&list[i])
+		}
+	}
+}
+
 // conditions are all that choose records, as DATASET.PATH.
 func (p *Policy) conditions() (names []string) {
 	add := func(dataset string, list []Condition) {
@@ -244,6 +260,12 @@ func tellsOfTotals(p *Policy) string {
 
 func tellsOfLookUps(p *Policy) string {
 	var parts, sets []string
+	chosen := map[string]bool{}
+	p.eachCondition(func(c *Condition) {
+		for _, name := range strings.Split(c.ValueSet, ", ") {
+			chosen[name] = true
+		}
+	})
 	mapped := p.fieldsThat(doing(Map))
 	for _, t := range p.Tables {
 		for _, d := range t.By {
@@ -253,7 +275,7 @@ func tellsOfLookUps(p *Policy) string {
 		}
 	}
 	for _, name := range sortedNames(p.ValueSets) {
-		if p.ValueSets[name].Map == nil {
+		if chosen[name] {
 			sets = append(sets, name)
 		}
 	}
@@ -268,6 +290,9 @@ func tellsOfLookUps(p *Policy) string {
 	slices.Sort(parts)
 	if mapped != "" {
 		parts = append(parts, mapped+": from codes to codes of an included file")
+	}
+	if names := p.fieldsThat(doing(CodeDisplay, KeepIn)); names != "" {
+		parts = append(parts, names+": words of an included file and no others")
 	}
 	if sets != nil {
 		parts = append(parts, "records are chosen by the codes of "+page.And(sets))

@@ -81,6 +81,9 @@ func (r *reading) field(path, name string, f *fieldFile, because string) Field {
 	if r.broken[path] {
 		return out
 	}
+	if f.Do == Keep && f.In != "" {
+		out.Do = KeepIn
+	}
 	if !r.source.Has(path + ".because") {
 		if out.Because = because; because == "" {
 			r.add(path+".because", "add because: with the reason, here or on the dataset", "every released field needs its reason (45 CFR 164.514(d))")
@@ -139,7 +142,9 @@ var optionsOf = []struct {
 	{"top", []Transform{AgeBand}, true, "top: 90+"},
 	{"unit", []Transform{RelativeTime}, true, "unit: days or unit: weeks"},
 	{"range", []Transform{ShiftDate}, true, "range: 365 days"},
-	{"to", []Transform{Map, Round}, true, "to: with the included map, or the step to round to"},
+	{"to", []Transform{Map, Round, Region, CodeDisplay}, true, "to: with the included file, the step to round to, or region or division"},
+	{"bands", []Transform{Band}, true, "bands: [0-4, 5-9]"},
+	{"in", []Transform{KeepIn}, true, "in: with the value set"},
 	{"value", []Transform{Constant}, true, "value: with the text"},
 }
 
@@ -167,11 +172,23 @@ func (r *reading) options(path string, out *Field, f *fieldFile) {
 		step, err := strconv.Atoi(f.To)
 		r.must(err == nil && step >= 1, path+".to", "write to: 5", "%q is no step to round to", f.To)
 		out.Days = step
-	case Map:
-		out.To = f.To
-		if r.source.Has(path + ".to") {
-			r.included(path+".to", f.To, true)
+	case Map, CodeDisplay:
+		if out.To = f.To; r.source.Has(path + ".to") {
+			set := r.included(path+".to", f.To, f.Do == Map)
+			r.must(f.Do == Map || set == nil || len(set.Display) > 0, path+".to", "add display: to its codes", "the value set %q has no words for its codes", f.To)
 		}
+	case KeepIn:
+		out.To = f.In
+		if set := r.included(path+".in", f.In, false); set != nil {
+			_, single := set.Codes.Single()
+			r.must(single, path+".in", "list its codes one by one", "the value set %q holds prefixes or ranges, so what leaves would not be known word by word", f.In)
+		}
+	case Region:
+		out.To = f.To
+		r.must(f.To == WholeRegion || f.To == Division, path+".to", "write to: region, or to: division", "%q is no kind of region of the Census Bureau", f.To)
+	case Band:
+		out.Bands = f.Bands
+		r.bands(path, f.Bands, "numbers")
 	case Constant:
 		out.To = f.Value
 		r.text(path+".value", f.Value)

@@ -31,7 +31,7 @@ var forms = map[Standard]form{
 }
 
 var harborPermits = map[extract.Class][]Transform{
-	extract.Postcode:   {ZIP3},
+	extract.Postcode:   {ZIP3, Region},
 	extract.Date:       {Year, RelativeTime},
 	extract.BirthDate:  {Year, AgeBand, Age},
 	extract.DeathDate:  {Year},
@@ -41,10 +41,11 @@ var harborPermits = map[extract.Class][]Transform{
 	extract.Link:       {CodePerson, Ordinal},
 
 	extract.OtherUnique: {Ordinal},
+	extract.FreeText:    {CodeDisplay, KeepIn},
 }
 
 var expertPermits = map[extract.Class][]Transform{
-	extract.Postcode:    {ZIP3},
+	extract.Postcode:    {ZIP3, Region},
 	extract.Date:        {Year, RelativeTime, ShiftDate},
 	extract.BirthDate:   {Year, AgeBand, Age},
 	extract.DeathDate:   {Year, ShiftDate},
@@ -54,6 +55,7 @@ var expertPermits = map[extract.Class][]Transform{
 	extract.Link:        {CodePerson, Ordinal, Token},
 	extract.ProviderKey: {Token},
 	extract.OtherUnique: {Ordinal, Token},
+	extract.FreeText:    {CodeDisplay, KeepIn},
 }
 
 var limitedPermits = map[extract.Class][]Transform{
@@ -62,6 +64,7 @@ var limitedPermits = map[extract.Class][]Transform{
 	extract.Link:       {CodePerson, Ordinal, Token},
 
 	extract.OtherUnique: {Ordinal, Token},
+	extract.FreeText:    {CodeDisplay, KeepIn},
 }
 
 const leaveOut = "leave the field out"
@@ -92,7 +95,7 @@ var limitedAdvice = map[extract.Class]string{
 }
 
 // transforms are all that a field may name, in the order in which they are proposed.
-var transforms = []Transform{Keep, CodePerson, Year, AgeBand, Age, ZIP3, RelativeTime, ShiftDate, Token, Ordinal, Map, Round, Constant}
+var transforms = []Transform{Keep, CodePerson, Year, AgeBand, Age, ZIP3, RelativeTime, ShiftDate, Token, Ordinal, Map, Round, Region, Band, CodeDisplay, KeepIn, Constant}
 
 // sources are the classes that a transform can be applied to at all. Any value
 // can be kept, and a constant is taken from none.
@@ -108,6 +111,10 @@ var sources = map[Transform][]extract.Class{
 	ZIP3:         {extract.Postcode},
 	Round:        {extract.Number},
 	Map:          {extract.Code, extract.Sex, extract.Race, extract.Ethnicity, extract.Language, extract.State},
+	Region:       {extract.State, extract.Postcode},
+	Band:         {extract.Number},
+	CodeDisplay:  {extract.Code, extract.Sex, extract.Race, extract.Ethnicity, extract.Language, extract.FreeText},
+	KeepIn:       {extract.Code, extract.Sex, extract.Race, extract.Ethnicity, extract.Language, extract.State, extract.FreeText},
 }
 
 // reserved are the transforms that only some standards have, and why.

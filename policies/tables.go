@@ -79,19 +79,24 @@ func (r *reading) dimension(d dimensionFile) Dimension {
 	if d.Coarsen != "" {
 		r.included(d.at+".coarsen", d.Coarsen, true)
 	}
+	r.bands(d.at, d.Bands, "ages")
+	return Dimension{Path: d.path, Coarsen: d.Coarsen, Bands: d.Bands}
+}
+
+// bands checks a list of bands, of ages or of numbers.
+func (r *reading) bands(path string, list []string, of string) {
 	last := -1
-	for i, band := range d.Bands {
-		at := fmt.Sprintf("%s.bands[%d]", d.at, i)
+	for i, band := range list {
+		at := fmt.Sprintf("%s.bands[%d]", path, i)
 		from, to, ok := ageBand(band)
 		switch {
 		case !ok:
-			r.add(at, "write it like 18-44, and the last one 65+", "%q is no band of ages", band)
+			r.add(at, "write it like 18-44, and the last one 65+", "%q is no band of %s", band, of)
 		case from <= last:
 			r.add(at, "write the bands in their order, without overlap", "the band %s begins before the one above it ends", band)
 		}
 		last = max(last, to)
 	}
-	return Dimension{Path: d.path, Coarsen: d.Coarsen, Bands: d.Bands}
 }
 
 // ageBand reads 18-44 or 65+.

@@ -24,6 +24,10 @@ var gives = map[Transform]string{
 	Ordinal:      "a number that means nothing beyond the drop",
 	Map:          "a code of the same class, of a closed list",
 	Round:        "a number, a multiple of the step",
+	Region:       "a region of the Census Bureau, larger than a state",
+	Band:         "a band of numbers, of a closed list",
+	CodeDisplay:  "the words that the policy's own file has for a code",
+	KeepIn:       "the same value, of a closed list",
 	Constant:     "the policy's own text, the same in every row",
 }
 

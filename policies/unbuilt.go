@@ -15,7 +15,7 @@ import (
 var ErrNotInThisVersion = errors.New("cannot be carried out by this version of Postern")
 
 // built are the transforms that are carried out.
-var built = []Transform{Keep, CodePerson, Year, AgeBand, Age, ZIP3, RelativeTime, ShiftDate, Token, Ordinal, Round, Map, Constant}
+var built = []Transform{Keep, CodePerson, Year, AgeBand, Age, ZIP3, RelativeTime, ShiftDate, Token, Ordinal, Round, Map, Region, Band, CodeDisplay, KeepIn, Constant}
 
 // Unbuilt lists what of the policy this version cannot carry out, each with its
 // place. Check refuses a policy for it unless Env.Unbuilt says otherwise.

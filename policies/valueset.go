@@ -111,7 +111,12 @@ func (r *reading) valueSet(name string, data []byte) *ValueSet {
 		set.To = in.date("effective.to", f.Effective.To)
 		in.must(set.To >= set.From || set.To == extract.NoDay, "effective.to", "", "it ends before it begins")
 	}
-	set.Codes = in.codes(&f)
+	set.Codes, set.Display = in.codes(&f), map[string]string{}
+	for _, c := range f.Codes {
+		if c.Display != "" {
+			set.Display[c.Code] = c.Display
+		}
+	}
 	if in.source.Has("map") {
 		set.Map = in.mapping(&f)
 	}
@@ -180,4 +185,27 @@ func (r *reading) included(path, name string, mapped bool) *ValueSet {
 		return nil
 	}
 	return set
+}
+
+// Words are what a field's values become by an included file, each to the byte:
+// of a map, what it says; of code-display, the file's own words; of a kept value
+// that must be in it, the value. It is nil for the other transforms.
+func (p *Policy) Words(f *Field) map[string]string {
+	if !slices.Contains([]Transform{Map, CodeDisplay, KeepIn}, f.Do) {
+		return nil
+	}
+	words := map[string]string{}
+	switch set := p.ValueSets[f.To]; {
+	case set == nil:
+	case f.Do == Map:
+		return set.Map
+	case f.Do == CodeDisplay:
+		return set.Display
+	default:
+		codes, _ := set.Codes.Single()
+		for _, code := range codes {
+			words[code] = code
+		}
+	}
+	return words
 }

@@ -46,6 +46,7 @@ func TestAbsentIdentifiers(t *testing.T) {
 	has(Policy{Release: []Release{{Fields: []Field{{Do: Keep, Leaves: []Leaf{{Class: extract.Name}}}}}}}, 16, "names")
 	has(Policy{Release: []Release{{Fields: []Field{{Class: extract.OtherUnique, Do: Keep}}}}}, 10, "devices")
 	has(Policy{Release: []Release{{Fields: []Field{{Class: extract.FreeText, Do: Keep}}}}}, 0, "")
+	has(Policy{Release: []Release{{Fields: []Field{{Class: extract.FreeText, Do: KeepIn}}}}}, 17, "")
 	has(Policy{Tables: []Table{{Period: "calendar-year"}}}, 16, "dates and ages")
 	has(Policy{Tables: []Table{{By: []Dimension{{Class: extract.Postcode}}}}}, 16, "places below a state")
 }

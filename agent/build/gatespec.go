@@ -127,10 +127,12 @@ func (r *Run) transformed(f *policies.Field) (gate.Grammar, error) {
 	case policies.Round:
 		most := r.mostNumber()
 		return gate.Multiple(f.Days, -most, most), nil
-	case policies.Map:
-		if set := r.Policy.ValueSets[f.To]; set != nil {
-			return gate.Closed(slices.Collect(maps.Values(set.Map))...), nil
-		}
+	case policies.Map, policies.CodeDisplay, policies.KeepIn:
+		return gate.Closed(slices.Collect(maps.Values(r.Policy.Words(f)))...), nil
+	case policies.Region:
+		return gate.Region(f.To == policies.Division), nil
+	case policies.Band:
+		return gate.Closed(f.Bands...), nil
 	case policies.Constant:
 		return gate.Closed(f.To), nil
 	case policies.Ordinal:

@@ -42,6 +42,8 @@ func TestGrammars(t *testing.T) {
 		"own ZIP code":    {OwnPostcode(), "02139|02139-4307", "02140|44261|0213|02139-43|021394307|2139|ACM00112233|02139 "},
 		"own reference":   {OwnReference("Patient", RecordNumber), "Patient/CV-104233", "Patient/CV-209944|CV-104233|Group/CV-104233"},
 		"code reference":  {ReferenceTo(OwnCode(4), "Patient"), "Patient/00zz", "Patient/00zzz|00zz|Group/00zz|Patient|Patient/00zz/00zz"},
+		"region":          {Region(false), "Northeast|Midwest|South|West", "Mountain|northeast|MA|West "},
+		"division":        {Region(true), "New England|Pacific|West South Central", "Northeast|MA|02139"},
 		"numbered":        {ReferenceTo(Ordinal(4), "Group", "Encounter"), "Encounter/0001|Group/0012", "Encounter/0000|Encounter/001|0001|Patient/0001|Encounter/e001"},
 		"other reference": {Reference("Encounter", "Practitioner"), "Encounter/fd314f62-e1d8-8af6-0170-5d90411eb7b2|Practitioner/9", "Patient/x|Encounter/|Encounter/a b|Encounter/CV-209944|Practitioner?identifier=9"},
 	} {

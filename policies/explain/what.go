@@ -153,6 +153,14 @@ func (e *explaining) field(f *policies.Field) string {
 		return fmt.Sprintf("%s, rounded to multiples of %d", itself, f.Days)
 	case policies.Map:
 		return itself + ", in the groups of " + f.To
+	case policies.Region:
+		return fmt.Sprintf("%s: the %s of the United States in which %s lies", f.Name, f.To, from)
+	case policies.Band:
+		return itself + ", in the bands " + strings.Join(f.Bands, ", ")
+	case policies.CodeDisplay:
+		return itself + ", in the words of " + f.To
+	case policies.KeepIn:
+		return itself + ", as it is, where it is one of " + f.To + "; nothing elsewhere"
 	}
 	return f.Name + ": always " + f.To
 }
