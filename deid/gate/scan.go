@@ -25,6 +25,12 @@ const (
 )
 
 // scan looks at a string that its grammar does not fully decide; "" is clean.
+//
+// What it does not find: a value cut short or changed by a letter, a name within
+// a longer word, characters told apart by spaces, other encodings than base64
+// and JSON escapes, and more than two of these one in the other; a town or a
+// name that is an everyday word beside other words; where codes stand, whatever
+// a code may be (agent/build, TestLeaksAmongCodes).
 func (g *Gate) scan(v []byte, m mode) string {
 	g.open = true
 	if m == codes && matchesForm(v, uuidForm) {
