@@ -228,19 +228,11 @@ func (a *Agent) record(ctx context.Context, tx *sql.Tx, kind ledger.Kind, x *exc
 // of drops that no commit names. The caller holds the exchange's lease.
 func (a *Agent) sweep(ctx context.Context, exchangeID string) error {
 	known := map[string]bool{}
-	rows, err := a.db.QueryContext(ctx, `SELECT dir FROM delivery`)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var dir string
-		if err := rows.Scan(&dir); err != nil {
-			return err
-		}
+	var dir string
+	if err := each(ctx, a.db, row{&dir}, func() error {
 		known[dir] = true
-	}
-	if err := rows.Err(); err != nil {
+		return nil
+	}, `SELECT dir FROM delivery`); err != nil {
 		return err
 	}
 	found, err := filepath.Glob(filepath.Join(a.dropsDir(), exchangeID+".*"))

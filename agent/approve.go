@@ -118,6 +118,28 @@ type query interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
+// row is where the columns of a row go.
+type row []any
+
+// each reads every row that a query finds into the same places and calls take,
+// whose first error ends it.
+func each(ctx context.Context, db query, into row, take func() error, text string, args ...any) error {
+	rows, err := db.QueryContext(ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		if err := take(); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 // lastApproval is the newest approval of an exchange; its number is 0 when it
 // was never approved.
 func (a *Agent) lastApproval(ctx context.Context, db query, exchange string) (last approvalRow, err error) {
@@ -194,25 +216,17 @@ var statementShape = regexp.MustCompile(`^postern-policy [a-z0-9-]+ (approval [0
 // countSignatures counts people, not signatures, and believes only what it can
 // verify: a row of the database is no signature.
 func (a *Agent) countSignatures(ctx context.Context, db query, p *Approval) error {
-	rows, err := db.QueryContext(ctx, `SELECT armored FROM signature WHERE statement = ? ORDER BY taken`, p.Statement)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
 	p.Signed = nil
 	people := map[string]bool{}
-	for rows.Next() {
-		var armored []byte
-		if err := rows.Scan(&armored); err != nil {
-			return err
-		}
+	var armored []byte
+	return each(ctx, db, row{&armored}, func() error {
 		by, err := signedBy(p.Statement, armored, p.may, a.today())
 		if err == nil && !people[personOf(by.name)] {
 			people[personOf(by.name)] = true
 			p.Signed = append(p.Signed, by.name)
 		}
-	}
-	return rows.Err()
+		return nil
+	}, `SELECT armored FROM signature WHERE statement = ? ORDER BY taken`, p.Statement)
 }
 
 func (a *Agent) today() extract.Day { return extract.DayOf(a.Now().In(a.Config.Zone)) }

@@ -215,23 +215,16 @@ func (a *Agent) trusted(ctx context.Context) (map[string]bool, error) {
 	if !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
 	}
-	rows, err := a.db.QueryContext(ctx, `SELECT fingerprint, seal FROM confirmed`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var f string
-		var seal []byte
-		if err := rows.Scan(&f, &seal); err != nil {
-			return nil, err
-		}
+	var f string
+	var seal []byte
+	err = each(ctx, a.db, row{&f, &seal}, func() error {
 		if !a.opens("confirmed approver", f, seal) {
-			return nil, fail(Altered, nil, "restore the state from its backup", "the confirmed approvers were altered")
+			return fail(Altered, nil, "restore the state from its backup", "the confirmed approvers were altered")
 		}
 		trusted[f] = true
-	}
-	return trusted, rows.Err()
+		return nil
+	}, `SELECT fingerprint, seal FROM confirmed`)
+	return trusted, err
 }
 
 // mayBegin are the approvers of a first closure who are trusted.

@@ -217,20 +217,13 @@ func (a *Agent) decisionIndex(drop *pendingDrop) (string, error) {
 func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File, judged *judgement, reason, disclosure string) error {
 	note := reason + disclosure
 	err := inTx(ctx, a.db, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `SELECT number FROM delivery WHERE exchange = ? AND number >= ? AND state IN (?, ?) ORDER BY number`,
-			x.name, drop.number, stateSealed, stateUploading)
-		if err != nil {
-			return err
-		}
 		var numbers []int64
-		for rows.Next() {
-			var n int64
-			if err := rows.Scan(&n); err != nil {
-				return errors.Join(err, rows.Close())
-			}
+		var n int64
+		if err := each(ctx, tx, row{&n}, func() error {
 			numbers = append(numbers, n)
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return nil
+		}, `SELECT number FROM delivery WHERE exchange = ? AND number >= ? AND state IN (?, ?) ORDER BY number`,
+			x.name, drop.number, stateSealed, stateUploading); err != nil {
 			return err
 		}
 		for _, n := range numbers {

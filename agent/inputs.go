@@ -267,24 +267,17 @@ func loadResources[T any](ctx context.Context, load func(context.Context, []extr
 
 // closings gives what a group of inputs has closed at earlier readings.
 func (a *Agent) closings(ctx context.Context, group string) ([]consent.ClosingRow, error) {
-	rows, err := a.db.QueryContext(ctx, `SELECT sealed FROM closing WHERE input = ?`, group)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
 	var list []consent.ClosingRow
-	for rows.Next() {
-		var sealed []byte
-		if err := rows.Scan(&sealed); err != nil {
-			return nil, err
-		}
+	var sealed []byte
+	err := each(ctx, a.db, row{&sealed}, func() error {
 		plain, err := a.master.Unwrap("closing/"+group, sealed)
 		if err != nil || len(plain) < 16 {
-			return nil, fail(KeyTrouble, err, "restore the master key that this state was made with", "a kept denial or restriction of %s cannot be opened", group)
+			return fail(KeyTrouble, err, "restore the master key that this state was made with", "a kept denial or restriction of %s cannot be opened", group)
 		}
 		list = append(list, consent.ClosingRow{Key: [16]byte(plain), Data: plain[16:]})
-	}
-	return list, rows.Err()
+		return nil
+	}, `SELECT sealed FROM closing WHERE input = ?`, group)
+	return list, err
 }
 
 // keepClosings stores what closes now and did not before, and lets go of what

@@ -197,20 +197,12 @@ func (a *Agent) Drops(ctx context.Context, name string) ([]DropStatus, error) {
 			return nil, err
 		}
 	}
-	rows, err := a.db.QueryContext(ctx, `SELECT exchange, number, state, released, people, as_of, committed, attempts, note, manifest, delivered, explained FROM delivery
-		WHERE ? IN ('', exchange) ORDER BY exchange, number`, name)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
 	var list []DropStatus
-	for rows.Next() {
-		var d DropStatus
-		var committed, delivered int64
-		if err := rows.Scan(&d.Exchange, &d.Number, &d.State, &d.Released, &d.People, &d.AsOf, &committed, &d.Attempts, &d.Note, &d.Manifest, &delivered, &d.Explained); err != nil {
-			return nil, err
-		}
+	var d DropStatus
+	var committed, delivered int64
+	err := each(ctx, a.db, row{&d.Exchange, &d.Number, &d.State, &d.Released, &d.People, &d.AsOf, &committed, &d.Attempts, &d.Note, &d.Manifest, &delivered, &d.Explained}, func() error {
 		d.Committed = time.UnixMilli(committed).UTC()
+		d.Recipient = ""
 		if config, err := a.Config.Exchange(d.Exchange); err == nil {
 			d.Recipient = config.Recipient
 			if a.silent(config.Recipient, d.State, delivered) {
@@ -218,8 +210,10 @@ func (a *Agent) Drops(ctx context.Context, name string) ([]DropStatus, error) {
 			}
 		}
 		list = append(list, d)
-	}
-	return list, rows.Err()
+		return nil
+	}, `SELECT exchange, number, state, released, people, as_of, committed, attempts, note, manifest, delivered, explained FROM delivery
+		WHERE ? IN ('', exchange) ORDER BY exchange, number`, name)
+	return list, err
 }
 
 // silent tells whether a delivered drop should have been answered by now.

@@ -199,21 +199,13 @@ func (m *memory) lookUp(ctx context.Context, query string, of []any, hashes [][1
 }
 
 func (m *memory) ask(ctx context.Context, query string, asked []any, take func([16]byte, []byte)) error {
-	rows, err := m.agent.db.QueryContext(ctx, query, asked...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var hash, value sql.RawBytes
-		if err := rows.Scan(&hash, &value); err != nil {
-			return err
-		}
+	var hash, value sql.RawBytes
+	return each(ctx, m.agent.db, row{&hash, &value}, func() error {
 		if len(hash) == 16 {
 			take([16]byte(hash), value)
 		}
-	}
-	return rows.Err()
+		return nil
+	}, query, asked...)
 }
 
 // store keeps, within the commit, what a run was the first to give out. A run

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"slices"
 
 	"github.com/posternhealth/postern/consent"
@@ -71,22 +70,15 @@ type knownRevocations struct {
 // then whatever it knows is in hand.
 func (a *Agent) knownRevocations(ctx context.Context) (*knownRevocations, error) {
 	k := &knownRevocations{open: map[[16]byte]int64{}}
-	rows, err := a.db.QueryContext(ctx, `SELECT entry, reading, over FROM revocation`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var entry []byte
-		var reading, over int64
-		if err := rows.Scan(&entry, &reading, &over); err != nil {
-			return nil, err
-		}
+	var entry []byte
+	var reading, over int64
+	err := each(ctx, a.db, row{&entry, &reading, &over}, func() error {
 		if k.newest = max(k.newest, reading); over == 0 && len(entry) == 16 {
 			k.open[[16]byte(entry)] = reading
 		}
-	}
-	return k, rows.Err()
+		return nil
+	}, `SELECT entry, reading, over FROM revocation`)
+	return k, err
 }
 
 // keyedHash gives a hash for one use, by which something is found again and by
@@ -207,21 +199,14 @@ func (r *run) changedInputs(ctx context.Context) (list []acceptedInput, err erro
 
 // inputsRead tells how old each input was that was read last.
 func (a *Agent) inputsRead(ctx context.Context) (map[string]int64, error) {
-	rows, err := a.db.QueryContext(ctx, `SELECT name, written FROM input_read`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
 	known := map[string]int64{}
-	for rows.Next() {
-		var name string
-		var written int64
-		if err := rows.Scan(&name, &written); err != nil {
-			return nil, err
-		}
+	var name string
+	var written int64
+	err := each(ctx, a.db, row{&name, &written}, func() error {
 		known[name] = written
-	}
-	return known, rows.Err()
+		return nil
+	}, `SELECT name, written FROM input_read`)
+	return known, err
 }
 
 // judgement is what became of a drop when it was judged again.
@@ -257,23 +242,16 @@ func (a *Agent) noteVoided(ctx context.Context, tx *sql.Tx, exchange string, jud
 	for _, person := range persons {
 		theirs[person] = true
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT entry, reading, person FROM revocation WHERE over = 0 AND reading >
-		coalesce((SELECT max(reading) FROM judged WHERE exchange = ? AND number = ? AND made = ?), 0)`, exchange, judged, madeByRun)
-	if err != nil {
-		return err
-	}
 	var causes []Revocation
-	for rows.Next() {
-		var v Revocation
-		var person []byte
-		if err := rows.Scan(&v.entry, &v.reading, &person); err != nil {
-			return errors.Join(err, rows.Close())
-		}
+	var v Revocation
+	var person []byte
+	if err := each(ctx, tx, row{&v.entry, &v.reading, &person}, func() error {
 		if len(person) == 16 && theirs[[16]byte(person)] {
 			causes = append(causes, v)
 		}
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil
+	}, `SELECT entry, reading, person FROM revocation WHERE over = 0 AND reading >
+		coalesce((SELECT max(reading) FROM judged WHERE exchange = ? AND number = ? AND made = ?), 0)`, exchange, judged, madeByRun); err != nil {
 		return err
 	}
 	for _, v := range causes {

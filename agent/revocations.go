@@ -129,20 +129,12 @@ func (a *Agent) revocations(ctx context.Context, q RevocationQuery) (list []Revo
 		}
 	}
 	since, _ := a.dayBegins(q.Since)
-	rows, err := a.db.QueryContext(ctx, `SELECT entry, reading, read, written, over, person, sealed FROM revocation WHERE read >= ? ORDER BY read, entry`, since.UnixMilli())
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var v Revocation
-		var read, written, over int64
-		var person, sealed []byte
-		if err := rows.Scan(&v.entry, &v.reading, &read, &written, &over, &person, &sealed); err != nil {
-			return nil, err
-		}
+	var v Revocation
+	var read, written, over int64
+	var person, sealed []byte
+	err = each(ctx, a.db, row{&v.entry, &v.reading, &read, &written, &over, &person, &sealed}, func() error {
 		if q.Subject != nil && (len(person) != 16 || !persons[[16]byte(person)]) {
-			continue
+			return nil
 		}
 		var text revocationText
 		plain, err := a.master.Unwrap("revocation", sealed)
@@ -150,13 +142,14 @@ func (a *Agent) revocations(ctx context.Context, q RevocationQuery) (list []Revo
 			err = json.Unmarshal(plain, &text)
 		}
 		if err != nil {
-			return nil, fail(KeyTrouble, err, "restore the master key that this state was made with", "a revocation cannot be opened")
+			return fail(KeyTrouble, err, "restore the master key that this state was made with", "a revocation cannot be opened")
 		}
 		v.Kind, v.Day, v.Input, v.Exchanges = text.Kind, text.Day, text.Input, []Effect{}
 		v.Read, v.Written, v.Over = time.UnixMilli(read).UTC(), unixTime(written), unixTime(over)
 		list = append(list, v)
-	}
-	return list, rows.Err()
+		return nil
+	}, `SELECT entry, reading, read, written, over, person, sealed FROM revocation WHERE read >= ? ORDER BY read, entry`, since.UnixMilli())
+	return list, err
 }
 
 func unixTime(milliseconds int64) time.Time {
@@ -175,22 +168,15 @@ type decision struct {
 
 // decisions gives them in their order, so that readings and times both grow.
 func (a *Agent) decisions(ctx context.Context, exchange string) (list []decision, err error) {
-	rows, err := a.db.QueryContext(ctx, `SELECT reading, number, at, made FROM judged WHERE exchange = ? ORDER BY at, reading`, exchange)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var d decision
-		var at int64
-		if err := rows.Scan(&d.reading, &d.number, &at, &d.made); err != nil {
-			return nil, err
-		}
+	var d decision
+	var at int64
+	err = each(ctx, a.db, row{&d.reading, &d.number, &at, &d.made}, func() error {
 		if d.at = time.UnixMilli(at).UTC(); len(list) == 0 || d.reading > list[len(list)-1].reading {
 			list = append(list, d)
 		}
-	}
-	return list, rows.Err()
+		return nil
+	}, `SELECT reading, number, at, made FROM judged WHERE exchange = ? ORDER BY at, reading`, exchange)
+	return list, err
 }
 
 // addEffects adds to each revocation when it took effect in an exchange, or only
@@ -240,23 +226,17 @@ type voidedKey struct {
 
 // voidedBy gives the drops that were voided because of each revocation.
 func (a *Agent) voidedBy(ctx context.Context) (map[voidedKey][]int64, error) {
-	rows, err := a.db.QueryContext(ctx, `SELECT entry, reading, exchange, number FROM voided_by ORDER BY number`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
 	drops := map[voidedKey][]int64{}
-	for rows.Next() {
-		var entry []byte
-		var key voidedKey
-		var number int64
-		if err := rows.Scan(&entry, &key.reading, &key.exchange, &number); err != nil {
-			return nil, err
-		}
+	var entry []byte
+	var key voidedKey
+	var number int64
+	err := each(ctx, a.db, row{&entry, &key.reading, &key.exchange, &number}, func() error {
+		key.entry = [16]byte{}
 		copy(key.entry[:], entry)
 		drops[key] = append(drops[key], number)
-	}
-	return drops, rows.Err()
+		return nil
+	}, `SELECT entry, reading, exchange, number FROM voided_by ORDER BY number`)
+	return drops, err
 }
 
 // addUnread adds the inputs in which something may stand that nothing has read.

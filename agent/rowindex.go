@@ -121,22 +121,15 @@ type exposedDrop struct {
 }
 
 func (a *Agent) exposedDrops(ctx context.Context) (list []exposedDrop, err error) {
-	rows, err := a.db.QueryContext(ctx, `SELECT exchange, number, state, note, dir, manifest, CASE delivered WHEN 0 THEN committed ELSE delivered END
-		FROM delivery WHERE exposed = 1 ORDER BY exchange, number`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var d exposedDrop
-		var at int64
-		if err := rows.Scan(&d.Exchange, &d.Number, &d.State, &d.Note, &d.dir, &d.manifest, &at); err != nil {
-			return nil, err
-		}
+	var d exposedDrop
+	var at int64
+	err = each(ctx, a.db, row{&d.Exchange, &d.Number, &d.State, &d.Note, &d.dir, &d.manifest, &at}, func() error {
 		d.Sent = time.UnixMilli(at).UTC()
 		list = append(list, d)
-	}
-	return list, rows.Err()
+		return nil
+	}, `SELECT exchange, number, state, note, dir, manifest, CASE delivered WHEN 0 THEN committed ELSE delivered END
+		FROM delivery WHERE exposed = 1 ORDER BY exchange, number`)
+	return list, err
 }
 
 // committedDrop is what the ledger says of the commit of a drop.

@@ -284,19 +284,12 @@ func (a *Agent) resume(ctx context.Context, client *river.Client[*sql.Tx]) error
 }
 
 func queryPairs(ctx context.Context, tx *sql.Tx, query string, args ...any) (list [][2]string, err error) {
-	rows, err := tx.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var pair [2]string
-		if err := rows.Scan(&pair[0], &pair[1]); err != nil {
-			return nil, err
-		}
+	var pair [2]string
+	err = each(ctx, tx, row{&pair[0], &pair[1]}, func() error {
 		list = append(list, pair)
-	}
-	return list, rows.Err()
+		return nil
+	}, query, args...)
+	return list, err
 }
 
 // collect fetches receipts of all exchanges and warns of silence.

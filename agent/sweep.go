@@ -36,16 +36,8 @@ func (a *Agent) sweepPlans(exchangeID string) error {
 // and its tidying left: decision indexes, whose keys are gone already, and the
 // sealed files of voided drops. The caller holds the lease of the delivery.
 func (a *Agent) sweepSettled(ctx context.Context, exchange string) error {
-	rows, err := a.db.QueryContext(ctx, `SELECT dir, state, files FROM delivery WHERE exchange = ? AND state NOT IN (?, ?)`, exchange, stateSealed, stateUploading)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var dir, state, text string
-		if err := rows.Scan(&dir, &state, &text); err != nil {
-			return err
-		}
+	var dir, state, text string
+	return each(ctx, a.db, row{&dir, &state, &text}, func() error {
 		dir = filepath.Join(a.dropsDir(), dir)
 		left, err := filepath.Glob(filepath.Join(dir, transfer.PrivateFolder, "*.decision-index.*"))
 		for _, path := range left {
@@ -57,9 +49,6 @@ func (a *Agent) sweepSettled(ctx context.Context, exchange string) error {
 				err = removeSealed(transfer.Deliverables(dir, sealed))
 			}
 		}
-		if err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+		return err
+	}, `SELECT dir, state, files FROM delivery WHERE exchange = ? AND state NOT IN (?, ?)`, exchange, stateSealed, stateUploading)
 }
