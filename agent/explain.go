@@ -102,10 +102,10 @@ func (p *Approval) section(file string) explain.Section {
 	}
 	say(fmt.Sprintf("It is not approved as it stands, and until it is, nothing leaves. Needed: %d, because %s.", p.Needed, p.Why))
 	if len(p.May) > 0 {
-		say("May sign: " + strings.Join(p.May, ", ") + ".")
+		say("May sign: " + strings.Join(p.May, "; ") + ".")
 	}
 	if len(p.Signed) > 0 {
-		say("Have signed: " + strings.Join(p.Signed, ", ") + ".")
+		say("Have signed: " + strings.Join(p.Signed, "; ") + ".")
 	}
 	say("Each signs this line, alone in a file, on a computer of their own; it stands for everything that the exchange rests on:")
 	add(p.Statement, true)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/posternhealth/postern/internal/page"
 	"github.com/posternhealth/postern/internal/strictyaml"
 )
 
@@ -39,6 +40,7 @@ func Findings(p *Policy, env Env) []Finding {
 	f.part2()
 	f.valueSets()
 	f.totals()
+	f.choices()
 	return f.list
 }
 
@@ -223,6 +225,35 @@ func (f *finding) totals() {
 		for j := range f.Release {
 			if x := fieldNamed(&f.Release[j], t.Column); x != nil && x.Do == Constant {
 				f.add(DeadRule, fmt.Sprintf("totals[%d]", i), "write rows instead", "%s is the same in every row, so the total tells only how many rows there are", t.Column)
+			}
+		}
+	}
+}
+
+// choices finds the types of a FHIR choice (R4 §2.24.0.2) that are released and
+// that no column of the layout takes: of a record with one of them the cell is
+// empty.
+func (f *finding) choices() {
+	for _, rel := range f.Release {
+		for _, x := range rel.Fields {
+			at := strings.Count(x.Name, ".")
+			if f.Layout == nil || !strings.HasSuffix(x.Name, "[x]") {
+				continue
+			}
+			var taken, left []string
+			for _, c := range f.Layout.File(rel.Dataset).Columns {
+				if c.From == x.Name {
+					taken = append(taken, c.Leaf.Path[at])
+				}
+			}
+			for _, leaf := range x.Leaves {
+				if name := leaf.Path[at]; !slices.Contains(taken, name) && !slices.Contains(left, name) {
+					left = append(left, name)
+				}
+			}
+			if left != nil {
+				f.add(Gap, strictyaml.Join("release."+rel.Dataset+".fields", x.Name), "release the types that you mean in the place of "+x.Name+", or give the others columns",
+					"no column of the layout takes %s, so of records with such a value the cell stays empty", page.Or(left))
 			}
 		}
 	}

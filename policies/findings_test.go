@@ -108,3 +108,22 @@ func TestFindingsHaveTheirPlace(t *testing.T) {
 		t.Error(fmt.Sprint(f))
 	}
 }
+
+// A layout takes one type of a choice; of the others nothing leaves.
+func TestTypesOfAChoiceThatNoColumnTakes(t *testing.T) {
+	totals := "totals: [people, rows, sum of component.valueQuantity.value, rows by component.code.coding.code]"
+	for name, left := range map[string]bool{"component.valueQuantity.value": false, "component.value[x]": true} {
+		p, err := laidFHIR(t, fhirLayout, "component.valueQuantity.value: {do", name+": {do", totals, noTotals)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := Findings(p, layoutEnv(t))
+		if !left && found != nil {
+			t.Errorf("%s: %+v", name, found)
+		}
+		if left && (len(found) != 1 || found[0].Path != `release.Observation.fields."component.value[x]"` || found[0].Line == 0 ||
+			!strings.Contains(found[0].Says, "valueInteger") || strings.Contains(found[0].Says, "valueQuantity")) {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}

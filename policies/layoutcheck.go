@@ -12,7 +12,7 @@ import (
 
 // adds says for the proof what stands in the files beside released values, and
 // which of them stand by a code.
-func (l *Layout) adds() string {
+func (l *Layout) adds(part2 bool) string {
 	var texts, coded, parts []string
 	for _, f := range l.Files {
 		for _, c := range f.Columns {
@@ -40,7 +40,11 @@ func (l *Layout) adds() string {
 		parts = append([]string{"the same in every row: " + strings.Join(texts, ", ")}, parts...)
 	}
 	if l.Control != nil {
-		parts = append(parts, "a control file with "+page.And(l.Control.tells())+", and one of its own for files with Part 2 rows")
+		words := "a control file with " + page.And(l.Control.tells())
+		if part2 {
+			words += ", and one of its own for files with Part 2 rows"
+		}
+		parts = append(parts, words)
 	}
 	return "the released fields by the layout " + l.Title + strings.Join(append([]string{""}, parts...), "; ")
 }

@@ -63,7 +63,7 @@ func TestWrongLayoutsOfResources(t *testing.T) {
 		{"as it is", fhirLayout, "", "", "", nil},
 		{"a row for each resource", fhirLayout, "    per: component\n", "", "", nil},
 		{"an unknown path", fhirLayout, "component.code.coding.code}", "component.code.coding.cod}", `fhir.yaml:15:17: files.Observation.columns.d.from: "component.code.coding.cod" is not among the released fields of Observation (did you mean "component.code.coding.code"?)`, nil},
-		{"a field of several values", fhirLayout, "component.valueQuantity.value}", "component.valueQuantity}", "columns.e.from: component.valueQuantity has several values, and a cell holds one (write from: with component.valueQuantity.code, component.valueQuantity.comparator,", []string{"component.valueQuantity.value: {do", "component.valueQuantity: {do", totals, noTotals}},
+		{"a field of several values", fhirLayout, "component.valueQuantity.value}", "component.valueQuantity}", "columns.e.from: component.valueQuantity has several values, and a cell holds one (write component.valueQuantity.code, component.valueQuantity.comparator,", []string{"component.valueQuantity.value: {do", "component.valueQuantity: {do", totals, noTotals}},
 		{"a field that is refused itself", fhirLayout, "{from: subject}", "{from: subjct}", "release.Observation.fields.subjct: Observation has no element subjct", []string{"subject: {do", "subjct: {do"}},
 		{"a field that no column takes", fhirLayout, "      b: {from: subject}\n", "", "release.Observation.fields.subject: no column of the layout fhir takes it", nil},
 		{"an element that does not repeat", fhirLayout, "per: component", "per: code", "files.Observation.per: Observation has no element code that repeats", nil},
@@ -159,11 +159,14 @@ func TestLayoutOfResourcesInTheProof(t *testing.T) {
 	for _, want := range []string{
 		"filled for one code only: Observation.g by component.code.coding.code 44250-9, Observation.h by component.code.coding.code 44255-8",
 		"a row for each component of Observation",
-		"a control file with names, rows, the sum of e and the as-of date, and one of its own for files with Part 2 rows",
+		"a control file with names, rows, the sum of e and the as-of date; rows keep",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the proof does not say %q:\n%s", want, proof)
 		}
+	}
+	if !strings.HasSuffix(p.Layout.adds(true), "and the as-of date, and one of its own for files with Part 2 rows") {
+		t.Errorf("got %s", p.Layout.adds(true))
 	}
 	p.Standard = ExpertDetermination
 	if _, err := Check(p, layoutEnv(t)); err == nil || !strings.Contains(err.Error(), "control.columns.d: under expert-determination no day leaves, not even that of the release (write as of YYYY)") {

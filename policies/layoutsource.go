@@ -60,7 +60,7 @@ func (in *laying) released(path, name string, rel *Release) (*Field, *Leaf) {
 		switch names = append(names, within...); {
 		case f.Name != name:
 		case len(within) > 0:
-			in.add(path, "write from: with "+page.Or(within), "%s has several values, and a cell holds one", name)
+			in.add(path, "write "+page.Or(within), "%s has several values, and a cell holds one", name)
 			return nil, nil
 		case resourceType(rel.Dataset) != nil: // what is wrong with it has been said
 			return nil, nil

@@ -217,7 +217,7 @@ func tellsOfLayout(p *Policy) string {
 		answer = layouts + ": the names of the dimensions and what is shown, and nothing else"
 	}
 	if p.Layout != nil {
-		answer = layouts + ": " + p.Layout.adds()
+		answer = layouts + ": " + p.Layout.adds(p.ReleasesPart2())
 	}
 	if names := p.fieldsThat(doing(Constant)); names != "" {
 		answer += "; the same in every row: " + names

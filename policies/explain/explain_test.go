@@ -46,6 +46,9 @@ func TestExplainSays(t *testing.T) {
 			}
 			p.Layout = &policies.Layout{Files: []policies.LaidOut{{Dataset: "scores", Per: []string{"answer"}, Columns: []policies.Column{of("a"), of("b")}}}, Control: &policies.LaidOut{}}
 		}, "Each answer of scores makes a row of its own. Columns of scores hold a value in some rows only: score_a where instrument is a and score_b where instrument is b. A control file lists the files; those with records of substance use programs have one of their own.", ""},
+		{"a list of what holds no Part 2 records", plan, func(p *policies.Policy, _ *policies.Env) {
+			p.Layout, p.Output.Part2Rows = &policies.Layout{Control: &policies.LaidOut{}}, "leave-out"
+		}, "A control file lists the files. Each", "one of their own"},
 		{"an authorization", plan, func(p *policies.Policy, _ *policies.Env) {
 			p.Basis, p.People.General = "45 CFR 164.508", policies.DenyWithout
 		}, "who have authorized it", "has decided nothing"},

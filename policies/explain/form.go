@@ -63,7 +63,11 @@ func (e *explaining) layout() {
 		}
 	}
 	if e.Layout.Control != nil {
-		e.say("A control file lists the files; those with records of substance use programs have one of their own.", "output.layout")
+		text := "A control file lists the files"
+		if e.ReleasesPart2() {
+			text += "; those with records of substance use programs have one of their own"
+		}
+		e.say(text+".", "output.layout")
 	}
 }
 
