@@ -74,14 +74,6 @@ func (r *run) loadInputs(ctx context.Context) error {
 	return r.noteRevocations(ctx, known)
 }
 
-func newTables() *consent.Tables {
-	people := consent.NewPeople()
-	return &consent.Tables{
-		People: people, Merges: consent.NewMerges(people), Directives: consent.NewDirectives(people), Restrictions: consent.NewRestrictions(people),
-		Programs: consent.NewPrograms(), Rosters: map[string]*consent.Roster{},
-	}
-}
-
 // keeper is a table of what closes.
 type keeper interface {
 	Closing() []consent.ClosingRow

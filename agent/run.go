@@ -114,7 +114,7 @@ func (a *Agent) newRun(x *exchange, opt RunOptions) *run {
 	if opt.Workers == 0 {
 		opt.Workers = 2
 	}
-	tables := newTables()
+	tables := consent.NewTables()
 	tables.Merges.On = extract.DayOf(opt.DecidedAt)
 	return &run{agent: a, x: x, policy: x.policy, opt: opt, tables: tables, lookUps: map[string]*build.Table{}, stages: &build.Stages{Exchange: x.name}}
 }

@@ -179,7 +179,7 @@ func (d *Directives) decode(row ClosingRow) (*draft, error) {
 	scoped := r.byte()
 	n.scope, n.signer = scope(scoped&15), signer(scoped>>4)
 	subject := r.bytes()
-	n.file = d.file(string(r.bytes()))
+	n.file = d.files.number(string(r.bytes()))
 	n.line = uint32(r.uint())
 	n.signed, n.ended = extract.Day(r.int()), extract.Day(r.int())
 	n.forms.names = r.strings()

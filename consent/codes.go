@@ -1,48 +1,34 @@
 package consent
 
-import "github.com/posternhealth/postern/policies"
+import (
+	"strings"
 
-// sensitivityParent is the nesting of HL7 v3 ActCode sensitivity labels, as
-// far as it binds behavioral health: what a rule says about a parent it says
-// about the child. ETH is the older code for what SUD now names.
-func sensitivityParent(code string) string {
-	switch code {
-	case "COGN", "DVD", "EMOTDIS", "MH", "PSY", "PSYTHPN", "SUD":
-		return "BH"
-	case "ETH":
-		return "SUD"
-	case "ETHUD", "OPIOIDUD":
-		return "ETH"
-	}
-	return ""
+	"github.com/posternhealth/postern/policies"
+)
+
+// sensitivities are the labels that a registry may name in `categories`, each
+// with the one it is nested in: HL7 v3 ActCode, as far as it binds behavioral
+// health. What a rule says about a label it says about those in it. ETH is the
+// older code for what SUD now names.
+var sensitivities = map[string]string{
+	"BH": "", "COGN": "BH", "DVD": "BH", "EMOTDIS": "BH", "MH": "BH", "PSY": "BH", "PSYTHPN": "BH",
+	"SUD": "BH", "ETH": "SUD", "ETHUD": "ETH", "OPIOIDUD": "ETH", "42CFRPart2": "",
+	"HIV": "", "STD": "", "SEX": "", "SDV": "", "GDIS": "", "MST": "", "PREGNANT": "",
+	"SCA": "", "TBOO": "", "VIO": "", "SICKLE": "",
 }
 
-// sensitivities are the labels that a registry may name in `categories`.
-var sensitivities = map[string]bool{
-	"BH": true, "COGN": true, "DVD": true, "EMOTDIS": true, "MH": true, "PSY": true, "PSYTHPN": true,
-	"SUD": true, "ETH": true, "ETHUD": true, "OPIOIDUD": true, "42CFRPart2": true,
-	"HIV": true, "STD": true, "SEX": true, "SDV": true, "GDIS": true, "MST": true, "PREGNANT": true,
-	"SCA": true, "TBOO": true, "VIO": true, "SICKLE": true,
+func isSensitivity(code string) bool {
+	_, is := sensitivities[code]
+	return is
 }
 
 // confidentialityRank orders the high-water mark U < L < M < N < R < V; it is
 // 0 for any other code.
 func confidentialityRank(code string) int {
-	switch code {
-	case "U":
-		return 1
-	case "L":
-		return 2
-	case "M":
-		return 3
-	case "N":
-		return 4
-	case "R":
-		return 5
-	case "V":
-		return 6
+	if len(code) != 1 {
+		return 0
 	}
-	return 0
+	return strings.IndexByte("ULMNRV", code[0]) + 1
 }
 
 // purposeMatches tells whether a rule about purpose rule covers a request for

@@ -34,7 +34,7 @@ func LoadCoverage(ctx context.Context, files []extract.File, payor Payor, people
 			return &InputError{file, int(rec.Place.Line), "a Coverage does not tell its patient; write the id of one Patient as Coverage.beneficiary.reference"}
 		}
 		row := readCoverage(root, payor)
-		row.subject, row.cells, row.file, row.line = people.Intern([]byte(id)), uint64(len(r.values)), r.fileOf(file), uint32(rec.Place.Line)
+		row.subject, row.cells, row.file, row.line = people.Intern([]byte(id)), uint64(len(r.values)), r.files.number(file), uint32(rec.Place.Line)
 		key, sum := string(rec.Facts.ID), sha256.Sum256(rec.Raw)
 		if before, again := met[key]; again && key != "" {
 			if before.sum == sum {

@@ -66,6 +66,14 @@ type Tables struct {
 	Parts        Parts
 }
 
+// NewTables gives empty tables about people whom nobody has named yet. Encounters
+// come once the programs are known.
+func NewTables() *Tables {
+	people := NewPeople()
+	return &Tables{People: people, Merges: NewMerges(people), Directives: NewDirectives(people), Restrictions: NewRestrictions(people),
+		Programs: NewPrograms(), Rosters: map[string]*Roster{}}
+}
+
 // Decision is the answer about one record. No reason means that it may leave.
 type Decision struct {
 	Reasons  extract.ReasonSet

@@ -23,7 +23,7 @@ type Directives struct {
 	sources    []source // of each directive: what decisions do not look at
 	trees      []tree   // the first is empty: it cannot be read
 	provisions []provision
-	files      []string
+	files      files
 
 	seed  maphash.Seed
 	known map[uint64]uint32 // trees by the hash of their provisions
@@ -288,17 +288,6 @@ func (d *Directives) tree(n *directive) []provision { return d.at(n.tree) }
 func (d *Directives) at(number uint32) []provision {
 	t := &d.trees[number]
 	return d.provisions[t.first:][:t.count]
-}
-
-// file gives the number of a source file.
-func (d *Directives) file(name string) uint16 {
-	for i, f := range d.files {
-		if f == name {
-			return uint16(i)
-		}
-	}
-	d.files = append(d.files, name)
-	return uint16(len(d.files) - 1)
 }
 
 // Place tells where directive n (as Decision.Relied gives it) stood.

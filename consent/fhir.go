@@ -27,7 +27,7 @@ func (d *Directives) AddConsent(file string, rec *extract.Record) error {
 		return &InputError{file, int(rec.Place.Line), "a Consent does not tell its patient; write the id of one Patient as Consent.patient.reference, in R5 as Consent.subject.reference"}
 	}
 	n := &draft{
-		source:    source{origin: fromFHIR, file: d.file(file), line: uint32(rec.Place.Line), subject: d.people.Intern([]byte(patient)), identity: consentIdentity(rec, patient)},
+		source:    source{origin: fromFHIR, file: d.files.number(file), line: uint32(rec.Place.Line), subject: d.people.Intern([]byte(patient)), identity: consentIdentity(rec, patient)},
 		directive: directive{signed: extract.NoDay, ended: extract.NoDay},
 	}
 	if c.read(n); c.bad {

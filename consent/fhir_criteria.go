@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"path"
 	"strings"
 
 	"github.com/posternhealth/postern/extract"
@@ -130,7 +131,7 @@ func readWhat(p node) (w what) {
 // alone, so one of a code system that is not known cannot be compared.
 func labelValue(label node) string {
 	code, system := label.member("code").text(), label.member("system").text()
-	known := sensitivities[code] || confidentialityRank(code) > 0
+	known := isSensitivity(code) || confidentialityRank(code) > 0
 	if system == "" && known || labelSystems[system] {
 		return orUnclear(code)
 	}
@@ -187,19 +188,10 @@ func splitReference(ref string) (kind, id string) {
 	if strings.ContainsAny(ref, "?#") {
 		return "", ""
 	}
-	rest, id, ok := cutLast(ref, "/")
-	if !ok {
+	rest, id := path.Split(ref)
+	if rest == "" {
 		return "", ""
 	}
-	if _, last, ok := cutLast(rest, "/"); ok {
-		rest = last
-	}
-	return rest, id
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return "", s, false
+	_, kind = path.Split(strings.TrimSuffix(rest, "/"))
+	return kind, id
 }

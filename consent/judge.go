@@ -169,7 +169,7 @@ func (j *judgement) labels(rule []string, e effect) match {
 	m, sensitive, rank := no, j.d.request.LabelsComplete, 0
 	for _, label := range j.f.Labels {
 		label = inCapitals(label)
-		rank, sensitive = max(rank, confidentialityRank(string(label))), sensitive || sensitivities[string(label)]
+		rank, sensitive = max(rank, confidentialityRank(string(label))), sensitive || isSensitivity(string(label))
 		for _, want := range rule {
 			if confidentialityRank(want) == 0 {
 				m = max(m, sensitivity(label, want))
@@ -225,12 +225,12 @@ func sensitivity(label phi.Bytes, want string) match {
 	if string(label) == want {
 		return yes
 	}
-	for code := sensitivityParent(string(label)); code != ""; code = sensitivityParent(code) {
+	for code := sensitivities[string(label)]; code != ""; code = sensitivities[code] {
 		if code == want {
 			return yes
 		}
 	}
-	for code := sensitivityParent(want); code != ""; code = sensitivityParent(code) {
+	for code := sensitivities[want]; code != ""; code = sensitivities[code] {
 		if string(label) == code {
 			return unsure
 		}

@@ -39,7 +39,7 @@ func (c *Classifier) says(f *extract.Facts, label string) match {
 			m = max(m, rule.of(f))
 		}
 	}
-	for above := sensitivityParent(label); above != "" && !told; above = sensitivityParent(above) {
+	for above := sensitivities[label]; above != "" && !told; above = sensitivities[above] {
 		rule := c.rules[above]
 		told = rule != nil && rule.of(f) == no
 	}
@@ -51,7 +51,7 @@ func (c *Classifier) says(f *extract.Facts, label string) match {
 
 // isBelow tells whether one label is nested in another.
 func isBelow(label, above string) bool {
-	for label = sensitivityParent(label); label != ""; label = sensitivityParent(label) {
+	for label = sensitivities[label]; label != ""; label = sensitivities[label] {
 		if label == above {
 			return true
 		}

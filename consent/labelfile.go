@@ -118,7 +118,7 @@ func (r *classifierReading) codes(path string, names, single []string) policies.
 }
 
 func (r *classifierReading) label(label, path string, f *labelFile) {
-	if !sensitivities[label] {
+	if !isSensitivity(label) {
 		r.wrong(path, "labels are HL7 sensitivity codes, such as SUD, PSY, HIV", "%q is no sensitivity label", label)
 	}
 	if len(f.In)+len(f.Codes)+len(f.Providers) == 0 {

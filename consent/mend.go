@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -72,12 +73,7 @@ func (m *mending) count(rows []inDoubt, again func(path string, row func(Subject
 // settle tells which of the rows kept in doubt have been mended, and notes what
 // is to be known of those that have not been.
 func (m *mending) settle(kept map[identity]int, n map[identity]int) (mended func(identity) bool) {
-	m.others = map[identity]int{}
-	for key, now := range n {
-		m.others[key] = now
-	}
-	for key, then := range kept {
-		m.others[key] = then
-	}
+	m.others = maps.Clone(n)
+	maps.Copy(m.others, kept)
 	return func(key identity) bool { return n[key] > kept[key] }
 }

@@ -19,9 +19,8 @@ import (
 func merged(t *testing.T, rows ...string) *world {
 	t.Helper()
 	w := newWorld(t)
-	people := NewPeople()
-	w.tables = &Tables{People: people, Directives: NewDirectives(people), Rosters: map[string]*Roster{}}
-	m := NewMerges(people)
+	w.tables = NewTables()
+	m := w.tables.Merges
 	in, err := m.Load(w.file("merges.csv", "from,into,status,ended_on,ended_by", pad(rows, 4)))
 	w.must(err)
 	if in.Rows() != len(rows) || len(in.SHA256()) != 64 {

@@ -30,7 +30,7 @@ var (
 //	form             version of the form that was signed
 //	ended_on, _by    explicit end of a denial
 func (d *Directives) readRegistry(file string, t table) (Input, error) {
-	number := d.file(file)
+	number := d.files.number(file)
 	return readTable(file, t, func(c *cells) {
 		n, by := registryRow(c)
 		if by == nil {
@@ -220,7 +220,7 @@ func registryCategories(c *cells) (w what) {
 		} else if code, ok := strings.CutPrefix(v, "code:"); ok {
 			w.codes = append(w.codes, bareCode(code))
 		} else {
-			if !sensitivities[v] && confidentialityRank(v) == 0 {
+			if !isSensitivity(v) && confidentialityRank(v) == 0 {
 				c.fail("categories holds neither a sensitivity label, such as PSY, SUD, HIV, nor class:TYPE or code:CODE")
 			}
 			w.labels = append(w.labels, v)

@@ -2,7 +2,6 @@ package consent
 
 import (
 	"encoding/binary"
-	"slices"
 
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/phi"
@@ -23,7 +22,7 @@ type Restrictions struct {
 	people  *People
 	heads   heads // the newest restriction of each subject
 	list    []restriction
-	files   []string
+	files   files
 	mending mending
 }
 
@@ -70,7 +69,7 @@ const (
 // Whom a restriction is about must be told. What else cannot be understood makes
 // it one that may concern every record of that patient.
 func (rs *Restrictions) read(file string, t table) (Input, error) {
-	number := rs.fileOf(file)
+	number := rs.files.number(file)
 	return readTable(file, t, func(c *cells) {
 		r, by := restrictionRow(c)
 		if by == nil {
@@ -269,15 +268,6 @@ func (rs *Restrictions) Restore(rows []ClosingRow) error {
 	return nil
 }
 
-// fileOf gives the number of a source file.
-func (rs *Restrictions) fileOf(name string) uint16 {
-	at := slices.Index(rs.files, name)
-	if at < 0 {
-		at, rs.files = len(rs.files), append(rs.files, name)
-	}
-	return uint16(at)
-}
-
 func (rs *Restrictions) decode(row ClosingRow) (n restriction, others int, err error) {
 	r := reader{b: row.Data}
 	version := r.byte()
@@ -290,7 +280,7 @@ func (rs *Restrictions) decode(row ClosingRow) (n restriction, others int, err e
 		return n, 0, errClosing
 	}
 	n.recipient, n.plan, n.encounter, n.service = words[0], words[1], phi.Text(words[2]), phi.Text(words[3])
-	n.file, n.subject = rs.fileOf(words[4]), rs.people.Intern(subject)
+	n.file, n.subject = rs.files.number(words[4]), rs.people.Intern(subject)
 	return n, others, nil
 }
 

@@ -26,7 +26,7 @@ type Roster struct {
 	heads   heads // each subject's last row, by end of coverage
 	list    []coverage
 	values  []byte // the cells of all rows
-	files   []string
+	files   files
 }
 
 // coverage is one row of a roster.
@@ -223,12 +223,4 @@ func (r *Roster) Doubts() (list []Doubt) {
 		}
 	}
 	return list
-}
-
-func (r *Roster) fileOf(name string) uint16 {
-	at := slices.Index(r.files, name)
-	if at < 0 {
-		at, r.files = len(r.files), append(r.files, name)
-	}
-	return uint16(at)
 }

@@ -55,7 +55,7 @@ func (d *Decider) scopeOf(n *directive, f *extract.Facts) string {
 			purposes = slices.DeleteFunc(slices.Clone(named), func(code string) bool { return !policies.KnownPurpose(code) })
 		}
 		w := &ds.what.values[p.what]
-		add("labelled ", w.labels, func(l string) bool { return sensitivities[l] || confidentialityRank(l) > 0 })
+		add("labelled ", w.labels, func(l string) bool { return isSensitivity(l) || confidentialityRank(l) > 0 })
 		add("of the types ", w.classes, func(c string) bool { return extract.TypeOf(c) != nil })
 		if len(w.codes) > 0 {
 			what = append(what, "of certain codes")

@@ -30,7 +30,10 @@ func (d *Decider) settleDirectives() {
 	d.who = make([]match, len(ds.who.values))
 	for i := range d.who {
 		w := &ds.who.values[i]
-		d.who[i] = min(w.action, d.recipients(w.recipients, names), custodians(w.custodians, d.request.Self), d.purposes(w.purposes))
+		d.who[i] = min(w.action,
+			anyOf(w.recipients, func(want string) match { return d.recipient(want, names) }),
+			anyOf(w.custodians, func(want string) match { return sameReference(want[1:], d.request.Self, nil) }),
+			anyOf(w.purposes, func(want string) match { return purposeMatches(want, d.request.Policy.Purpose) }))
 	}
 	d.bears = make([]bearing, len(ds.provisions))
 	for i := range d.bears {
@@ -94,10 +97,12 @@ func (d *Decider) settleTrees() {
 	}
 }
 
-func (d *Decider) purposes(rule []string) match {
+// anyOf is how well the best of a rule's values matches; a rule without any asks
+// for nothing.
+func anyOf(rule []string, matches func(want string) match) match {
 	m := no
 	for _, want := range rule {
-		m = max(m, purposeMatches(want, d.request.Policy.Purpose))
+		m = max(m, matches(want))
 	}
 	if len(rule) == 0 {
 		return yes
@@ -105,35 +110,18 @@ func (d *Decider) purposes(rule []string) match {
 	return m
 }
 
-func (d *Decider) recipients(rule []string, names map[string]match) match {
-	m := no
-	for _, want := range rule {
-		switch value := want[1:]; {
-		case want == unclear:
-			m = max(m, unsure)
-		case want[0] == byKind && value == d.request.RecipientKind:
-			return yes
-		case want[0] == byName:
-			m = max(m, meant(names, value))
-		case want[0] == byReference:
-			m = max(m, sameReference(value, d.request.Organizations, d.request.Others))
-		}
-	}
-	if len(rule) == 0 {
+func (d *Decider) recipient(want string, names map[string]match) match {
+	switch value := want[1:]; {
+	case want == unclear:
+		return unsure
+	case want[0] == byKind && value == d.request.RecipientKind:
 		return yes
+	case want[0] == byName:
+		return meant(names, value)
+	case want[0] == byReference:
+		return sameReference(value, d.request.Organizations, d.request.Others)
 	}
-	return m
-}
-
-func custodians(rule, self []string) match {
-	m := no
-	for _, want := range rule {
-		m = max(m, sameReference(want[1:], self, nil))
-	}
-	if len(rule) == 0 {
-		return yes
-	}
-	return m
+	return no
 }
 
 // sameReference tells whether a reference means one of ours. One that is

@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
@@ -30,6 +31,18 @@ func (in Input) Rows() int { return in.rows }
 
 // SHA256 is the hex digest of the bytes that were read.
 func (in Input) SHA256() string { return in.sha256 }
+
+// files are the names of source files, by their numbers.
+type files []string
+
+// number gives that of a file, a new one at need.
+func (f *files) number(name string) uint16 {
+	at := slices.Index(*f, name)
+	if at < 0 {
+		at, *f = len(*f), append(*f, name)
+	}
+	return uint16(at)
+}
 
 // cells reads the cells of one table and keeps its first defect.
 type cells struct {

@@ -111,11 +111,7 @@ func (c *Case) decidedAt() time.Time {
 // inputs loads the protective inputs that the policy names or the case has, and
 // checks the policy against them.
 func (w *world) inputs(ctx context.Context, scratch string) error {
-	people := consent.NewPeople()
-	w.tables = &consent.Tables{
-		People: people, Merges: consent.NewMerges(people), Directives: consent.NewDirectives(people), Restrictions: consent.NewRestrictions(people),
-		Programs: consent.NewPrograms(), Rosters: map[string]*consent.Roster{},
-	}
+	w.tables = consent.NewTables()
 	named := map[string]bool{}
 	for name := range w.policy.Inputs {
 		named[name] = true
@@ -147,7 +143,7 @@ func (w *world) inputs(ctx context.Context, scratch string) error {
 	if err := read(func(kind string) bool { return kind != "merges" }); err != nil {
 		return err
 	}
-	w.tables.Encounters = consent.NewEncounters(w.tables.Programs, people)
+	w.tables.Encounters = consent.NewEncounters(w.tables.Programs, w.tables.People)
 	if _, err := policies.Check(w.policy, env); err != nil {
 		return failure.New(failure.PolicyRefused, err, "", "")
 	}

@@ -30,11 +30,7 @@ type laid struct {
 // load lays the inputs out and loads them as a run does. A defect of theirs is
 // an *inputDefect.
 func (c *Case) load(ctx context.Context, dir string) (*consent.Tables, error) {
-	people := consent.NewPeople()
-	l := &laid{c: c, dir: dir, lines: map[string][]strictyaml.Pos{}, tables: &consent.Tables{
-		People: people, Directives: consent.NewDirectives(people), Restrictions: consent.NewRestrictions(people),
-		Programs: consent.NewPrograms(), Rosters: map[string]*consent.Roster{},
-	}}
+	l := &laid{c: c, dir: dir, lines: map[string][]strictyaml.Pos{}, tables: consent.NewTables()}
 	l.tables.Directives.OwnServers(c.Clinic.Identifiers)
 	for _, load := range []func(context.Context) error{l.merges, l.consents, l.registry, l.restrictions, l.programs, l.coverage} {
 		if err := load(ctx); err != nil {
@@ -80,9 +76,8 @@ func (l *laid) merges(context.Context) error {
 	if err := writeTable(path, cells); err != nil {
 		return err
 	}
-	m := consent.NewMerges(l.tables.People)
+	m := l.tables.Merges
 	m.On = extract.DayOf(l.c.DecidedAt)
-	l.tables.Merges = m
 	_, err := m.Load(path)
 	return errors.Join(err, m.Settle())
 }
