@@ -165,15 +165,15 @@ func plan(k *call) error { return k.execute(true) }
 func runOnce(k *call) error { return k.execute(false) }
 
 func (k *call) execute(dry bool) error {
-	workers := k.flags.Int("workers", 0, "goroutines that decide and transform (default 2)")
+	workers := k.flags.Int("workers", 0, "`N` goroutines decide and transform (default 2)")
 	var book struct {
-		page
+		sheet
 		wanted bool
 		told   *agent.ClinicBook
 	}
 	if dry {
 		k.flags.BoolVar(&book.wanted, "book", false, "tell what would be done, field by field, and by what")
-		book.page = k.page()
+		book.sheet = k.page()
 	}
 	return dated(k, k.clocks(dry), 1, func(a *agent.Agent, options agent.RunOptions) (*agent.Outcome, error) {
 		options.DryRun, options.Workers = dry, *workers
@@ -228,7 +228,7 @@ func serve(k *call) error {
 
 // hold puts an exchange on hold, at once and for anyone.
 func hold(k *call) error {
-	by := k.flags.String("by", accountName(), "who holds it")
+	by := k.flags.String("by", accountName(), "the `NAME` of who holds it")
 	if err := k.parse(1, 1); err != nil {
 		return err
 	}

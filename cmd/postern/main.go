@@ -27,9 +27,10 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/internal/page"
 	"github.com/posternhealth/postern/internal/strictyaml"
 )
 
@@ -218,16 +219,37 @@ func usageFailure(what, remedy string, args ...any) error {
 
 // help writes what a command is, and its flags.
 func (k *call) help(w io.Writer) {
-	fmt.Fprintf(w, "usage: postern %s %s\n\n%s\n\n", k.command.name, k.command.args, k.command.short)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "usage: %s\n\n%s\n", strings.TrimSpace("postern "+k.command.name+" "+k.command.args), page.Wrap(k.command.short, "", ""))
+	var left, right []string
 	k.flags.VisitAll(func(f *flag.Flag) {
 		value, text := flag.UnquoteUsage(f)
 		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
 			text += " (default " + f.DefValue + ")"
 		}
-		fmt.Fprintf(t, "  %s\t%s\n", strings.TrimSpace("--"+f.Name+" "+value), text)
+		left, right = append(left, strings.TrimSpace("--"+f.Name+" "+value)), append(right, text)
 	})
-	_ = t.Flush()
+	explained(w, left, right)
+}
+
+// explained writes words and what each means, in lines of 80 characters. A long
+// one has a line of its own.
+func explained(w io.Writer, left, right []string) {
+	const most = 24
+	width := 6
+	for _, l := range left {
+		if n := utf8.RuneCountInString(l); n <= most {
+			width = max(width, n)
+		}
+	}
+	indent := strings.Repeat(" ", width+4)
+	for i, l := range left {
+		if n := utf8.RuneCountInString(l); n <= width {
+			l += strings.Repeat(" ", width-n) + "  "
+		} else {
+			l += "\n" + indent
+		}
+		fmt.Fprint(w, "  "+l+strings.TrimLeft(page.Wrap(right[i], indent, indent), " "))
+	}
 }
 
 // arg is the n-th argument, or "".
@@ -239,17 +261,15 @@ func (k *call) arg(n int) string {
 }
 
 func usage(w io.Writer) {
-	fmt.Fprintln(w, "Postern lets measure extracts out of a clinic as far as consent, law and agreement allow.\n\nusage: postern COMMAND [flags]")
+	fmt.Fprintln(w, "Postern lets measure extracts out of a clinic as far as consent, law and\nagreement allow.\n\nusage: postern COMMAND [flags]")
 	listCommands(w, commands)
-	fmt.Fprintln(w, "\n  --config FILE (default postern.yaml) names the configuration, --json answers as JSON; COMMAND --help says more.")
+	fmt.Fprintln(w, "\n--config FILE (default postern.yaml) names the configuration, --json answers as\nJSON; COMMAND --help says more.")
 }
 
 func listCommands(w io.Writer, list []command) {
-	width := 0
+	var left, right []string
 	for _, c := range list {
-		width = max(width, len(c.name)+1+len(c.args))
+		left, right = append(left, strings.TrimSpace(c.name+" "+c.args)), append(right, c.short)
 	}
-	for _, c := range list {
-		fmt.Fprintf(w, "  %-*s  %s\n", width, strings.TrimSpace(c.name+" "+c.args), c.short)
-	}
+	explained(w, left, right)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/internal/page"
 	"github.com/posternhealth/postern/policies"
 	"github.com/posternhealth/postern/policies/explain"
 )
@@ -68,7 +69,7 @@ func (c checkedPolicy) text() string { return c.String() + c.findings() }
 func (c checkedPolicy) findings() string {
 	var b strings.Builder
 	for _, f := range c.Findings {
-		fmt.Fprintf(&b, "\n%s: line %d, %s: %s; %s\n", f.Kind, f.Line, f.Path, f.Says, f.Remedy)
+		b.WriteString("\n" + page.Wrap(fmt.Sprintf("%s: line %d, %s: %s; %s", f.Kind, f.Line, f.Path, f.Says, f.Remedy), "", "  "))
 	}
 	return b.String()
 }
@@ -199,19 +200,19 @@ func (k *call) onData(was, is *agent.PolicyAt, folder string, c clocks) (found *
 	return found, err
 }
 
-// page is where a text for people goes, and in which form.
-type page struct {
+// sheet is where a text for people goes, and in which form.
+type sheet struct {
 	html *bool
 	out  *string
 }
 
-func (k *call) page() page {
-	return page{k.flags.Bool("html", false, "as one HTML page, to read in a browser or to print"),
+func (k *call) page() sheet {
+	return sheet{k.flags.Bool("html", false, "as one HTML page, to read in a browser or to print"),
 		k.flags.String("out", "", "write to this `FILE` instead")}
 }
 
 // write writes what the flags ask for: v as JSON, or one of the two texts.
-func (p page) write(k *call, v any, text, html func() string) (err error) {
+func (p sheet) write(k *call, v any, text, html func() string) (err error) {
 	out := k.out
 	if *p.out != "" {
 		f, err := os.Create(*p.out)

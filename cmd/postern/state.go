@@ -173,6 +173,9 @@ func (k *call) showDrops(list []agent.DropStatus) error {
 // deliverWaiting sends the drops of an exchange that wait, and makes none.
 func (k *call) deliverWaiting(a *agent.Agent, exchange string) error {
 	done, err := a.Deliver(k.ctx, exchange)
+	if err != nil && len(done) == 0 && !k.json { // whether one waits was not asked
+		return err
+	}
 	if err := errors.Join(err, k.showDelivered(exchange, done)); err != nil {
 		return err
 	}
