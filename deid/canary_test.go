@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -21,6 +22,8 @@ type planted struct {
 	json  []byte
 	where map[string]string // marker → path, "" where nothing may ever leave
 	n     int
+
+	compared map[string]bool // paths with a comparator
 }
 
 func (p *planted) mark(path string) string {
@@ -36,10 +39,24 @@ func (p *planted) leaf(primitive, path string) {
 	switch kindsOf(primitive) {
 	case 1 << extract.Numeral:
 		p.n++
-		p.where[fmt.Sprint(7700000+p.n)] = path
-		p.text("%d", 7700000+p.n)
+		marker := fmt.Sprint(7700000 + p.n)
+		if primitive == "decimal" { // an age, perhaps
+			marker = fmt.Sprintf("7.%06d", p.n)
+		}
+		p.where[marker] = path
+		p.text("%s", marker)
 	case 1 << extract.String:
-		if strings.HasSuffix(path, ".reference") {
+		at := time.Date(1990, 1, 1, 0, 0, 0, p.n*1000, time.UTC)
+		if layout := map[string]string{"date": time.DateOnly, "dateTime": time.RFC3339Nano, "instant": time.RFC3339Nano, "time": "15:04:05.000000"}[primitive]; layout != "" {
+			if p.n++; primitive == "date" {
+				at = at.AddDate(0, 0, p.n)
+			}
+			p.where[at.Format(layout)] = path
+			p.text(`"%s"`, at.Format(layout))
+		} else if strings.HasSuffix(path, ".comparator") {
+			p.text(`"<"`) // any other would be none, so it bears no mark
+			p.compared[strings.TrimSuffix(path, ".comparator")] = true
+		} else if strings.HasSuffix(path, ".reference") {
 			p.text(`"Practitioner/%s"`, p.mark(path))
 		} else {
 			p.text(`"%s"`, p.mark(path))
@@ -104,7 +121,7 @@ func leavesBelow(typ string, path []string, depth int, to *[]policies.Leaf) {
 func TestOnlyNamedLeavesLeave(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, typ := range extract.ResourceTypes() {
-		p := planted{where: map[string]string{}}
+		p := planted{where: map[string]string{}, compared: map[string]bool{}}
 		p.object(typ, typ, 3)
 		var all, some []policies.Leaf
 		leavesBelow(typ, nil, 3, &all)
@@ -129,13 +146,9 @@ func TestOnlyNamedLeavesLeave(t *testing.T) {
 			t.Fatal(typ, err)
 		}
 		checkJSON(t, out.Bytes)
-		planted := map[string]bool{}
-		for _, path := range p.where {
-			planted[path] = true
-		}
 		for marker, path := range p.where {
 			want := named[path]
-			if quantity, is := strings.CutSuffix(path, ".value"); is && planted[quantity+".comparator"] {
+			if quantity, is := strings.CutSuffix(path, ".value"); is && p.compared[quantity] {
 				want = want && named[quantity+".comparator"] // without it, the number would be another
 			}
 			if left := bytes.Contains(out.Bytes, []byte(marker)); left != want {

@@ -187,6 +187,9 @@ func (e *Engine) single(b []byte, c *node, at int32) []byte {
 	n := &e.counts[c.counter]
 	n.in += e.step
 	before := len(b)
+	if c.fits != nil && !c.fits(e.text(t)) {
+		return b
+	}
 	if c.action == keep {
 		b = e.copy(b, t)
 	} else {
@@ -210,7 +213,13 @@ func (e *Engine) copy(b []byte, t *extract.Token) []byte {
 	return append(b, e.raw[t.Start:t.End]...)
 }
 
+// object appends an object. Of a code whose system is not published nothing
+// leaves: without its system it would be taken for another.
 func (e *Engine) object(b []byte, n *node, at int32) []byte {
+	if n.system != nil && e.unpublished(n, at) {
+		e.counts[n.counter].in += e.step
+		return b
+	}
 	open := len(b)
 	b = append(b, '{')
 	if b = e.members(b, n, at); len(b) == open+1 {
@@ -218,6 +227,15 @@ func (e *Engine) object(b []byte, n *node, at int32) []byte {
 	}
 	b[len(b)-1] = '}'
 	return b
+}
+
+func (e *Engine) unpublished(n *node, at int32) bool {
+	for i := at + 1; i < e.doc[at].Next; i = e.doc[i].Next {
+		if name, t := &e.doc[i], &e.doc[i+1]; string(e.raw[name.Start:name.End]) == n.system.name {
+			return t.Kind == extract.String && t.Start < t.End && !n.system.fits(e.text(t))
+		}
+	}
+	return false
 }
 
 // extension appends a known extension, its URL first.

@@ -15,6 +15,7 @@ type cell struct {
 	from    source
 	at      int // the column of the row, or the look-up
 	column  *extract.Field
+	fits    func([]byte) bool // of what is kept: its form; nil where any may stand
 	codes   map[string][]byte // of a map: what each code becomes
 	bands   []numberBand      // of a band
 	text    []byte            // of a constant
@@ -38,7 +39,7 @@ func (pl *Plan) compileRows(p *policies.Policy, release *policies.Release, schem
 	}
 	pl.rowKey = p.Output.RowKey
 	for _, f := range release.Fields {
-		c, err := pl.cellOf(p, &f, schema)
+		c, err := pl.cellOf(p, release, &f, schema)
 		if err != nil {
 			return compileError(p, release.Dataset, "fields."+f.Name, err)
 		}
@@ -73,7 +74,7 @@ func (pl *Plan) reads(at int) bool {
 }
 
 // cellOf finds the source of a field and holds it against the standard.
-func (pl *Plan) cellOf(p *policies.Policy, f *policies.Field, schema *extract.Schema) (cell, error) {
+func (pl *Plan) cellOf(p *policies.Policy, release *policies.Release, f *policies.Field, schema *extract.Schema) (cell, error) {
 	c := cell{field: *f}
 	from := f.From
 	if from == "" {
@@ -111,6 +112,9 @@ func (pl *Plan) cellOf(p *policies.Policy, f *policies.Field, schema *extract.Sc
 	c.field.Class = class
 	if c.codes = mapped(p, f, func(value string) []byte { return []byte(value) }); c.codes != nil {
 		c.field.Do = policies.Map // each of them is one by now
+	}
+	if c.column != nil && c.field.Do == policies.Keep && class != extract.Date && class != extract.DeathDate && !retold(p.Layout, release.Dataset, func(l *policies.Column) bool { return l.From == f.Name }) {
+		c.fits = formOf(p, class, len(c.column.Enum()) > 0 || closed(release, c.column.Name))
 	}
 	var err error
 	if c.bands, err = numberBands(f.Bands); err != nil {
@@ -273,6 +277,9 @@ func (e *Engine) convert(b, text []byte, s *Subject, c *cell) []byte {
 	rules, f := &e.plan.rules, &c.field
 	switch {
 	case f.Do == policies.Keep:
+		if c.fits != nil && !c.fits(text) {
+			return b
+		}
 		return append(b, text...)
 	case f.Do == policies.ZIP3:
 		zip := ZIP3(text)

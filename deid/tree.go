@@ -46,6 +46,8 @@ type node struct {
 	class    extract.Class
 	element  string // of a Reference.reference: the element that holds the Reference
 	counter  int32
+	fits     func([]byte) bool // of what is kept: its form; nil where any may stand
+	system   *node             // of a Coding: the one member that must fit for any to leave
 	codes    map[string][]byte // of mapOf: what each code becomes, as JSON has it
 	step     int               // of roundOf; of shiftOf, by how many days at most
 
@@ -62,6 +64,7 @@ type leaf struct {
 	action action
 	codes  map[string][]byte
 	step   int
+	fits   func([]byte) bool
 }
 
 const extensionStep = "extension:"
@@ -78,7 +81,7 @@ func (pl *Plan) compileTree(p *policies.Policy, release *policies.Release) error
 	}
 	pl.root = &node{name: release.Dataset, action: descend}
 	for _, f := range release.Fields {
-		leaves, err := pl.leavesOf(p, release.Dataset, &f)
+		leaves, err := pl.leavesOf(p, release, &f)
 		for _, l := range leaves {
 			if err == nil && takes(p.Layout, release.Dataset, l.path) {
 				err = pl.root.add(l, l.path)
@@ -100,7 +103,8 @@ func (pl *Plan) compileTree(p *policies.Policy, release *policies.Release) error
 
 // leavesOf turns a field into leaves of the tree. Under `code` only the leaves
 // that name a person can leave; the rest of such a field is dropped.
-func (pl *Plan) leavesOf(p *policies.Policy, dataset string, f *policies.Field) ([]leaf, error) {
+func (pl *Plan) leavesOf(p *policies.Policy, release *policies.Release, f *policies.Field) ([]leaf, error) {
+	dataset := release.Dataset
 	if f.From != "" && f.From != f.Name {
 		return nil, fmt.Errorf("from %q: a FHIR resource holds no value of another source; remove `from`, or release a delimited dataset", f.From)
 	}
@@ -136,7 +140,11 @@ func (pl *Plan) leavesOf(p *policies.Policy, dataset string, f *policies.Field) 
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", strings.Join(l.Path, "."), err)
 		}
-		leaves = append(leaves, leaf{l.Path, class, do, codes, step})
+		var fits func([]byte) bool
+		if f.Do == policies.Keep && !link && !retold(p.Layout, dataset, func(c *policies.Column) bool { return c.Leaf != nil && slices.Equal(c.Leaf.Path, l.Path) }) {
+			fits = formOf(p, class, closed(release, strings.Join(l.Path, ".")))
+		}
+		leaves = append(leaves, leaf{l.Path, class, do, codes, step, fits})
 	}
 	if len(leaves) == 0 {
 		return nil, fmt.Errorf("no part of this element can leave with do: %s; remove the field", f.Do)
@@ -234,7 +242,7 @@ func (n *node) add(l leaf, path []string) error {
 	if c.action != l.action || c.action == descend {
 		return fmt.Errorf("%s is released twice in different ways; keep one of the two", step)
 	}
-	c.codes, c.step = l.codes, l.step
+	c.codes, c.step, c.fits = l.codes, l.step, l.fits
 	c.class, c.element, c.extended = l.class, n.name, slices.ContainsFunc(l.path, func(s string) bool { return strings.HasPrefix(s, extensionStep) })
 	return nil
 }
@@ -283,6 +291,9 @@ func (pl *Plan) finish(n *node, path, typ string) error {
 		n.child("resourceType", written)
 	case typ == "Extension":
 		n.child("url", written)
+	}
+	if at := slices.IndexFunc(n.list, func(c *node) bool { return c.name == "system" && c.fits != nil }); at >= 0 && typ == "Coding" {
+		n.system = n.list[at]
 	}
 	n.know(inside)
 	n.exact(inside)
@@ -333,9 +344,25 @@ func (n *node) meet(inside *extract.TypeDef) (typ string, err error) {
 		return "", fmt.Errorf("%s: the policy takes it for %s, FHIR R4 has it as %s", n.name, n.class, e.Class)
 	case n.action >= keep:
 		n.kinds = kindsOf(e.Type)
+		n.form(e)
 	}
 	n.many = e.Many
 	return e.Type, nil
+}
+
+// form settles what the class alone does not: all of a Timing is of class date,
+// the codes and counts in it, too, and a comparator is of signs that no code has.
+func (n *node) form(e *extract.Element) {
+	switch {
+	case n.fits == nil:
+	case n.name == "comparator":
+		n.fits = isComparator
+	case e.Class != extract.Date:
+	case e.Type == "code":
+		n.fits = isCode
+	case !slices.Contains([]string{"date", "dateTime", "instant", "time"}, e.Type):
+		n.fits = nil
+	}
 }
 
 func (pl *Plan) count(path string) int32 {

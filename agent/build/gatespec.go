@@ -166,9 +166,9 @@ func (r *Run) keptGrammar(class extract.Class, integer bool) (gate.Grammar, erro
 		return gate.Term(), nil
 	case extract.CodeSystem, extract.WebAddress:
 		if r.Policy.Standard == policies.Identified {
-			return gate.System(knownSystems...), nil
+			return gate.System(extract.CodeSystems...), nil
 		}
-		return gate.URI(knownSystems...), nil
+		return gate.URI(extract.CodeSystems...), nil
 	case extract.Number:
 		most := r.mostNumber()
 		return gate.Number(-most, most, integer), nil
@@ -273,6 +273,9 @@ func (r *Run) leafGrammar(release *policies.Release, f *policies.Field, leaf *po
 	}
 	if values := wanted(release, strings.Join(leaf.Path, ".")); len(values) > 0 {
 		return gate.Closed(values...), nil
+	}
+	if leaf.Path[len(leaf.Path)-1] == "comparator" {
+		return gate.Closed("<", "<=", ">=", ">"), nil
 	}
 	if leaf.Class == extract.Date { // all of a Timing is: the counts and codes in it, too
 		switch primitiveOf(release.Dataset, leaf.Path) {
