@@ -211,7 +211,7 @@ func statement(exchange string, number int64, closure, previous string) string {
 	return fmt.Sprintf("postern-policy %s approval %d closure %s after %s", exchange, number, closure, previous)
 }
 
-var statementShape = regexp.MustCompile(`^postern-policy [a-z0-9-]+ (approval [0-9]+ closure [0-9a-f]{64} after (none|[0-9a-f]{64})|release of hold [0-9]+ since [0-9TZ:-]+|exception in run [0-9a-f]{64} for [0-9]+ rows by rule "[^\r\n]+" at "[^\r\n]+" of "[^\r\n]+", because "[^\r\n]+")\r?\n?$`)
+var statementShape = regexp.MustCompile(`^postern-policy [a-z0-9-]+ (approval [0-9]+ closure [0-9a-f]{64} after (none|[0-9a-f]{64})|release of hold [0-9]+ since [0-9TZ:-]+|exception in run [0-9a-f]{64} for [0-9]+ rows \([0-9a-f]{64}\) by rule "[^\r\n]+" at "[^\r\n]+" of "[^\r\n]+", because "[^\r\n]+")\r?\n?$`)
 
 // countSignatures counts people, not signatures, and believes only what it can
 // verify: a row of the database is no signature.

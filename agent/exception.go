@@ -2,9 +2,13 @@ package agent
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -14,7 +18,7 @@ import (
 )
 
 // Exception is the finding that a hit of the gate is a false alarm. It holds
-// for one run, once two approvers of the closure in force have signed it.
+// for these rows of one run, once two approvers of the closure in force have signed it.
 type Exception struct {
 	Because   string   `json:"because"`
 	Statement string   `json:"statement"` // the line to sign
@@ -29,7 +33,7 @@ type Exception struct {
 // exceptions are those of a run, whatever their signatures; the row of the
 // database gives the words, and only a signature of these words counts.
 func (a *Agent) exceptions(ctx context.Context, db query, exchange, run string, may []approver) ([]Exception, error) {
-	rows, err := db.QueryContext(ctx, `SELECT dataset, position, rule, rows, because FROM exception WHERE exchange = ? AND run = ? ORDER BY rowid`, exchange, run)
+	rows, err := db.QueryContext(ctx, `SELECT dataset, position, rule, rows, places, because FROM exception WHERE exchange = ? AND run = ? ORDER BY rowid`, exchange, run)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +41,7 @@ func (a *Agent) exceptions(ctx context.Context, db query, exchange, run string, 
 	var list []Exception
 	for rows.Next() {
 		e := Exception{Needed: enough}
-		if err := rows.Scan(&e.hits.Dataset, &e.hits.Position, &e.hits.Rule, &e.hits.Rows, &e.Because); err != nil {
+		if err := rows.Scan(&e.hits.Dataset, &e.hits.Position, &e.hits.Rule, &e.hits.Rows, &e.hits.Which, &e.Because); err != nil {
 			return nil, err
 		}
 		e.Statement = exceptionStatement(exchange, run, e.hits, e.Because)
@@ -60,24 +64,23 @@ func (a *Agent) exceptions(ctx context.Context, db query, exchange, run string, 
 }
 
 func exceptionStatement(exchange, run string, h build.Hits, because string) string {
-	return fmt.Sprintf("postern-policy %s exception in run %s for %d rows by rule %q at %q of %q, because %q", exchange, run, h.Rows, h.Rule, h.Position, h.Dataset, because)
+	return fmt.Sprintf("postern-policy %s exception in run %s for %d rows (%s) by rule %q at %q of %q, because %q", exchange, run, h.Rows, h.Which, h.Rule, h.Position, h.Dataset, because)
 }
 
 // exceptions gives build what people have found about this very run.
-func (r *run) exceptions(ctx context.Context, sources []extract.FileSum) (map[build.Stop]int64, error) {
+func (r *run) exceptions(ctx context.Context, sources []extract.FileSum) (found []build.Hits, err error) {
 	r.identity = r.identify(sources)
 	may, err := r.agent.mayRelease(ctx, r.x.name)
 	if err != nil {
 		return nil, err
 	}
 	list, err := r.agent.exceptions(ctx, r.agent.db, r.x.name, r.identity, may)
-	counts := map[build.Stop]int64{}
 	for _, e := range list {
 		if e.InForce {
-			counts[e.hits.Stop] = max(counts[e.hits.Stop], e.hits.Rows)
+			found = append(found, e.hits)
 		}
 	}
-	return counts, err
+	return found, err
 }
 
 // question adds to a quarantine what people have said of it, and where it
@@ -92,11 +95,11 @@ func (a *Agent) question(ctx context.Context, db query, q *Quarantine, may []app
 		h := &q.Hits[i]
 		h.MayBeFalse, h.Exceptions = h.Stop.MayBeFalse(), nil
 		for _, e := range list {
-			if e.hits.Stop == h.Stop {
+			if e.hits == h.Hits {
 				h.Exceptions = append(h.Exceptions, e)
 			}
 		}
-		open = open || !slices.ContainsFunc(h.Exceptions, func(e Exception) bool { return e.InForce && e.hits.Rows >= h.Rows })
+		open = open || !slices.ContainsFunc(h.Exceptions, func(e Exception) bool { return e.InForce })
 	}
 	last, err := a.lastApproval(ctx, db, q.Exchange)
 	switch {
@@ -137,8 +140,8 @@ func (a *Agent) ProposeException(ctx context.Context, id string, stop build.Stop
 		return nil, fail(PolicyRefused, nil, "mend the policy or the extract, or report the defect, and run again",
 			"rule %q cannot be excepted: what breaks it is no resemblance, but not what the policy declares", stop.Rule)
 	}
-	if _, err := a.db.ExecContext(ctx, `INSERT INTO exception (exchange, run, dataset, position, rule, rows, because) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		q.Exchange, q.Run, met[0].Dataset, met[0].Position, met[0].Rule, met[0].Rows, because); err != nil {
+	if _, err := a.db.ExecContext(ctx, `INSERT INTO exception (exchange, run, dataset, position, rule, rows, places, because) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		q.Exchange, q.Run, met[0].Dataset, met[0].Position, met[0].Rule, met[0].Rows, met[0].Which, because); err != nil {
 		return nil, err
 	}
 	may, err := a.mayRelease(ctx, q.Exchange)
@@ -151,12 +154,29 @@ func (a *Agent) ProposeException(ctx context.Context, id string, stop build.Stop
 	return q.proposed(exceptionStatement(q.Exchange, q.Run, met[0], because)), nil
 }
 
-// awaited is the failure of a quarantine that nobody waits for any more.
+// awaited is the failure of a quarantine that nobody waits for any more, or of
+// which nobody can have looked at the rows: what lies there is another file.
 func (q *Quarantine) awaited() error {
 	if q.State != Settled {
-		return nil
+		return q.intact()
 	}
 	return fail(PolicyRefused, nil, "run the exchange again; what the gate stops then is looked at then", "quarantine %s is settled: an exception would hold for no run", q.ID)
+}
+
+func (q *Quarantine) intact() error {
+	sum := sha256.New()
+	file, err := os.Open(q.File)
+	if err == nil {
+		_, err = io.Copy(sum, file)
+		err = errors.Join(err, file.Close())
+	}
+	if err == nil && hex.EncodeToString(sum.Sum(nil)) != q.SHA256 {
+		err = errors.New("it is not the file that was written")
+	}
+	if err != nil {
+		return fail(Altered, err, "`postern run "+q.Exchange+" --as-of "+q.AsOf+"` keeps the rows anew", "rows of quarantine %s, %s", q.ID, q.File)
+	}
+	return nil
 }
 
 func (q *Quarantine) proposed(statement string) *Exception {

@@ -92,7 +92,7 @@ type Epoch struct {
 	Overlap   bool     `json:"overlap,omitempty"`
 	Exchanges []string `json:"exchanges"` // that have drawn from it
 	Drops     int64    `json:"drops"`
-	Waiting   int64    `json:"waiting,omitempty"` // of them, not yet delivered
+	Waiting   int64    `json:"waiting,omitempty"` // not yet delivered: of them, and of those of the next epoch that map its codes
 	People    int64    `json:"people"`            // with codes
 	Destroyed string   `json:"destroyed,omitempty"`
 
@@ -100,12 +100,17 @@ type Epoch struct {
 	family     string
 }
 
+// waiting counts the drops that are not yet delivered and tell codes of an epoch:
+// those that drew from it, and those of the next that map its codes.
+const waiting = `(SELECT count(*) FROM drawn JOIN delivery USING (exchange, number) JOIN epoch AS of ON of.id = drawn.epoch
+	WHERE delivery.state IN (?, ?) AND (of.id = epoch.id OR of.overlap AND of.family = epoch.family AND of.number = epoch.number + 1))`
+
 // Epochs lists them, the oldest of each recipient and purpose first.
 func (a *Agent) Epochs(ctx context.Context) ([]Epoch, error) {
 	rows, err := a.db.QueryContext(ctx, `SELECT id, family, number, number = max(number) OVER (PARTITION BY family), made, made_by, because, form, overlap, destroyed,
 		(SELECT count(*) FROM code WHERE epoch = epoch.id),
 		(SELECT count(*) FROM drawn WHERE epoch = epoch.id),
-		(SELECT count(*) FROM drawn JOIN delivery USING (exchange, number) WHERE epoch = epoch.id AND state IN (?, ?)),
+		`+waiting+`,
 		coalesce((SELECT group_concat(DISTINCT exchange) FROM drawn WHERE epoch = epoch.id), '')
 		FROM epoch ORDER BY family, number`, stateSealed, stateUploading)
 	if err != nil {
@@ -162,6 +167,7 @@ func (a *Agent) Rotate(ctx context.Context, exchanges []string, by, because stri
 	for _, x := range together {
 		answer.Exchanges, ids = append(answer.Exchanges, x.name), append(ids, x.config.ID)
 	}
+	kept := "" // the form that the new epoch begins with: with a map it stays that of the old one
 	err = inTx(ctx, a.db, func(tx *sql.Tx) error {
 		old, err := currentEpoch(ctx, tx, family)
 		if err != nil {
@@ -171,11 +177,17 @@ func (a *Agent) Rotate(ctx context.Context, exchanges []string, by, because stri
 		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM drawn WHERE epoch = ?`, old.id).Scan(&drops); err != nil {
 			return err
 		}
-		if drops == 0 || old.destroyed {
+		if drops == 0 && (overlap || !old.overlap) || old.destroyed {
 			return fail(Usage, nil, "nothing is to be done: the next drop draws from an epoch that nobody has seen", "no drop has drawn from the current epoch of %s yet", family)
 		}
+		if form := together[0].form(); overlap && old.form != form {
+			return fail(PolicyRefused, nil, "rotate without --overlap", "codes of %s were given out for: %s; the policy now says: %s; a map would join what neither lets out alone",
+				epochName(family, old.number), old.form, form)
+		} else if overlap {
+			kept = form
+		}
 		answer.Old, answer.New = epochName(family, old.number), epochName(family, old.number+1)
-		if _, err := a.newEpoch(ctx, tx, family, old.number+1, keyring.NewSecret(), "", by, because, overlap); err != nil {
+		if _, err := a.newEpoch(ctx, tx, family, old.number+1, keyring.NewSecret(), kept, by, because, overlap); err != nil {
 			return err
 		}
 		return a.record(ctx, tx, ledger.Key, &exchange{}, 0, map[string]any{
@@ -324,9 +336,8 @@ func (a *Agent) Destroy(ctx context.Context, doomed *Epoch, by, because string, 
 			return nil
 		}
 		var e Epoch // as it is now
-		err := tx.QueryRowContext(ctx, `SELECT number = (SELECT max(number) FROM epoch WHERE family = ?),
-			(SELECT count(*) FROM drawn JOIN delivery USING (exchange, number) WHERE epoch = ? AND state IN (?, ?)) FROM epoch WHERE id = ?`,
-			doomed.family, doomed.id, stateSealed, stateUploading, doomed.id).Scan(&e.Current, &e.Waiting)
+		err := tx.QueryRowContext(ctx, `SELECT number = (SELECT max(number) FROM epoch WHERE family = ?), `+waiting+` FROM epoch WHERE id = ?`,
+			doomed.family, stateSealed, stateUploading, doomed.id).Scan(&e.Current, &e.Waiting)
 		if err != nil {
 			return err
 		}
@@ -355,7 +366,7 @@ func (a *Agent) Destroy(ctx context.Context, doomed *Epoch, by, because string, 
 		return err
 	}
 	if err := a.eraseTraces(ctx); err != nil {
-		return fail(Unexpected, err, "stop `postern serve`, then run the same command again: it cleans what is left", "%s is destroyed, but its bytes may still lie in the files of the state", doomed.Name)
+		return fail(Unexpected, err, "stop `postern serve`, then clean what is left: postern keys destroy --epoch "+doomed.Name+" --by NAME --because WHY", "%s is destroyed, but its bytes may still lie in the files of the state", doomed.Name)
 	}
 	return nil
 }

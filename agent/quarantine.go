@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS quarantine (
 	file     TEXT NOT NULL,                  -- in the folder state/quarantine
 	sha256   TEXT NOT NULL,                  -- of the file
 	rows     INTEGER NOT NULL,
-	hits     TEXT NOT NULL                   -- JSON: dataset, position, rule, rows
+	hits     TEXT NOT NULL                   -- JSON: dataset, position, rule, rows, places_sha256
 ) STRICT;
 CREATE TABLE IF NOT EXISTS exception (
 	exchange TEXT NOT NULL,
@@ -47,8 +47,9 @@ CREATE TABLE IF NOT EXISTS exception (
 	position TEXT NOT NULL,
 	rule     TEXT NOT NULL,
 	rows     INTEGER NOT NULL,               -- that were looked at
+	places   TEXT NOT NULL,                  -- SHA-256 of where they stand in the extract
 	because  TEXT NOT NULL,
-	PRIMARY KEY (exchange, run, dataset, position, rule, rows, because)
+	PRIMARY KEY (exchange, run, dataset, position, rule, rows, places, because)
 ) STRICT;
 `
 

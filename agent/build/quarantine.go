@@ -3,7 +3,10 @@ package build
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
 	"slices"
@@ -28,7 +31,8 @@ func (s Stop) MayBeFalse() bool { return (&gate.Hit{Rule: s.Rule}).MayBeFalse() 
 // Hits are the rows in which the gate found one and the same.
 type Hits struct {
 	Stop
-	Rows int64 `json:"rows"`
+	Rows  int64  `json:"rows"`
+	Which string `json:"places_sha256"` // of where each stood in the extract, FILE:LINE and a line feed, in the order of the drop
 }
 
 func (h Hits) String() string {
@@ -53,9 +57,9 @@ func (q *Quarantined) Error() string {
 	return text + "\nnothing was sent"
 }
 
-// Exceptions says of which hits, in a run that read these files, people found
-// that so many are false alarms.
-type Exceptions func(ctx context.Context, sources []extract.FileSum) (map[Stop]int64, error)
+// Exceptions says which hits, in a run that read these files, people found to be
+// false alarms: so many rows, and these.
+type Exceptions func(ctx context.Context, sources []extract.FileSum) ([]Hits, error)
 
 const (
 	mostStops = 100 // that are told apart
@@ -68,18 +72,26 @@ var elsewhere = Stop{Dataset: "any", Rule: "more positions and rules than are to
 
 // quarantine takes the rows in which the gate found something. With the first
 // for which there is no exception the drop is stopped: nothing more is written
-// to it, and the gate goes on only so that people are told of everything.
+// to it, and the gate goes on only so that people are told of everything. Whether
+// the rows of an exception are the very ones shows when all are known: a consent
+// that has ended may have made room for one that has begun.
 type quarantine struct {
-	excepted map[Stop]int64
+	excepted []Hits
 	rows     int64
-	hits     map[Stop]int64
+	hits     map[Stop]*met
 	stopped  bool
 	open     func() (io.Writer, error) // nil: the rows are kept nowhere
 	out      io.Writer
 }
 
+// met are the rows of one stop so far.
+type met struct {
+	rows   int64
+	places hash.Hash
+}
+
 func (r *Run) openQuarantine(ctx context.Context) (err error) {
-	r.held = &quarantine{hits: map[Stop]int64{}, open: r.Review}
+	r.held = &quarantine{hits: map[Stop]*met{}, open: r.Review}
 	if r.Exceptions != nil {
 		r.held.excepted, err = r.Exceptions(ctx, r.index.sums)
 	}
@@ -94,12 +106,18 @@ func (q *quarantine) take(dataset string, line int64, from string, text []byte, 
 	keep := false
 	for _, hit := range hits {
 		stop := Stop{dataset, hit.Position, hit.Rule}
-		if _, known := q.hits[stop]; !known && len(q.hits) >= mostStops {
+		if q.hits[stop] == nil && len(q.hits) >= mostStops {
 			stop = elsewhere
 		}
-		q.hits[stop]++
-		q.stopped = q.stopped || q.hits[stop] > q.excepted[stop]
-		keep = keep || q.hits[stop] <= KeptForView
+		m := q.hits[stop]
+		if m == nil {
+			m = &met{places: sha256.New()}
+			q.hits[stop] = m
+		}
+		m.rows++
+		fmt.Fprintln(m.places, from)
+		q.stopped = q.stopped || !slices.ContainsFunc(q.excepted, func(h Hits) bool { return h.Stop == stop && h.Rows >= m.rows })
+		keep = keep || m.rows <= KeptForView
 	}
 	if q.open == nil || !keep {
 		return nil
@@ -127,7 +145,7 @@ func (q *quarantine) found() []Hits {
 	for _, stop := range slices.SortedFunc(maps.Keys(q.hits), func(a, b Stop) int {
 		return cmp.Or(cmp.Compare(a.Dataset, b.Dataset), cmp.Compare(a.Position, b.Position), cmp.Compare(a.Rule, b.Rule))
 	}) {
-		list = append(list, Hits{stop, q.hits[stop]})
+		list = append(list, Hits{stop, q.hits[stop].rows, hex.EncodeToString(q.hits[stop].places.Sum(nil))})
 	}
 	return list
 }
@@ -139,12 +157,17 @@ func (r *Run) quarantined(dataset string, line int64, hit *gate.Hit) error {
 	return cmp.Or(r.held.take(dataset, line, "", nil, []gate.Hit{*hit}), r.held.verdict())
 }
 
-// verdict is the failure of a drop that was stopped.
+// verdict is the failure of a drop that was stopped, or of which other rows were
+// excepted than are in it.
 func (q *quarantine) verdict() error {
+	found := q.found()
+	for _, h := range found {
+		q.stopped = q.stopped || !slices.Contains(q.excepted, h)
+	}
 	if !q.stopped {
 		return nil
 	}
-	return failure.New(failure.Unbalanced, &Quarantined{q.rows, q.found()}, "see what the policy releases there", "")
+	return failure.New(failure.Unbalanced, &Quarantined{q.rows, found}, "see what the policy releases there", "")
 }
 
 // GateFound says of a sealed drop that the gate found nothing, or which of its

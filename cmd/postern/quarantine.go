@@ -72,7 +72,7 @@ func (k *call) showQuarantine(q *agent.Quarantine) error {
 			fmt.Fprintf(k.out, "  false alarm, because %s\n  signed: %s (%d of %d)\n", e.Because, orNobody(e.Signed), len(e.Signed), e.Needed)
 		}
 	}
-	fmt.Fprintf(k.out, "\nthe rows, where they can be read with the review key:\n\n  age -d -i review-identity.txt %s\n\n", q.File)
+	fmt.Fprintf(k.out, "\nthe rows, where they can be read with the review key:\n\n  age -d -i review-identity.txt %s\n  SHA-256 %s\n\n", q.File, q.SHA256)
 	switch q.State {
 	case agent.Stopped:
 		fmt.Fprintf(k.out, "If a hit is a person's data: mend the extract or the policy, and run again.\nIf it is a false alarm, two approvers sign that, for this run only:\n\n  postern quarantine except %s --position P --rule R --because WHY --out FILE\n", q.ID)

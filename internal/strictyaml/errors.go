@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -130,7 +131,12 @@ func (e *Errors) Only(cause error) bool {
 	return len(e.List) > 0
 }
 
-// Render writes each mistake with the line it is in and a caret under it.
+// secret is a line that may hold one where only a reference or a public key belongs:
+// what a mistake shows, a log keeps.
+var secret = regexp.MustCompile(`(?i)AGE-SECRET-KEY-|PRIVATE KEY|^\s*(keys|master|passphrase|drop_signing|checkpoint)\s*:`)
+
+// Render writes each mistake with the line it is in and a caret under it, unless
+// the line may hold a secret.
 func (e *Errors) Render(w io.Writer) error {
 	var b strings.Builder
 	for _, m := range e.List {
@@ -139,7 +145,7 @@ func (e *Errors) Render(w io.Writer) error {
 		hint := m.Hint
 		m.Hint = ""
 		b.WriteString(m.Error() + "\n")
-		if m.Line >= 1 && m.Line <= len(lines) && len(text) > 0 {
+		if m.Line >= 1 && m.Line <= len(lines) && len(text) > 0 && !secret.Match(lines[m.Line-1]) {
 			excerpt(&b, m, string(lines[m.Line-1]))
 		}
 		if hint != "" {
