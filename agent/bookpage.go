@@ -132,7 +132,7 @@ var doneWords = map[string]string{
 
 // paths tells what was done to each path of a dataset.
 func (b *ClinicBook) paths(d *build.DatasetBook, r *page.Report) {
-	left := r.Section("What was done to "+d.Dataset, fmt.Sprintf("This is about the %s that left. A value that could not be transformed did not leave.", many(int(d.Dispositions[extract.Released.String()]), "record")))
+	left := r.Section("What was done to "+d.Dataset, fmt.Sprintf("This is about the %s that left. A value that could not be transformed, or that no column of a layout takes, did not leave.", many(int(d.Dispositions[extract.Released.String()]), "record")))
 	left.Table = page.Table{Caption: d.Dataset + ": fields that the policy releases", Head: []string{"Field", "What leaves of it", "values met", "left", "did not"}, Numbers: 3}
 	stayed := &page.Section{Heading: "What else stood in " + d.Dataset + " and did not leave", Says: []string{"What is not named by the policy stays, whatever it is. It is counted once, however much is below it. A name that is in no table is not told, because it could itself say something about a person."}}
 	stayed.Table = page.Table{Caption: d.Dataset + ": what was left out", Head: []string{"Where", "Why", "met"}, Numbers: 1}

@@ -112,40 +112,47 @@ func (c *Chapter) Matches() bool {
 // Print writes the story as a table that a person can read.
 func (s *Story) Print(out io.Writer) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "\nexchange\tsource")
-	for d := range extract.Dispositions {
-		fmt.Fprintf(t, "\t%s", extract.Disposition(d))
+	line := func(what string, of func(c *Chapter) any) {
+		fmt.Fprint(t, what)
+		for i := range s.Chapters {
+			fmt.Fprintf(t, "\t%v", of(&s.Chapters[i]))
+		}
+		fmt.Fprint(t, "\t\n")
 	}
-	fmt.Fprint(t, "\tpeople\trows received\treceipt\t\n")
-	for i := range s.Chapters {
-		c := &s.Chapters[i]
-		fmt.Fprintf(t, "%s\t%d", c.Outcome.Exchange, c.Outcome.Source)
-		for d := range extract.Dispositions {
+	fmt.Fprintln(t)
+	line("", func(c *Chapter) any { return c.Outcome.Exchange })
+	line("source", func(c *Chapter) any { return c.Outcome.Source })
+	for d := range extract.Dispositions {
+		line(extract.Disposition(d).String(), func(c *Chapter) any {
 			var n int64
 			for _, b := range c.Outcome.Balances {
 				n += b.Count(extract.Disposition(d))
 			}
-			fmt.Fprintf(t, "\t%d", n)
-		}
-		receipt := "missing"
-		if len(c.Reconciled) > 0 {
-			receipt = c.Reconciled[0].Outcome
-		}
-		fmt.Fprintf(t, "\t%d\t%d\t%s\t\n", c.Outcome.People, c.Rows, receipt)
+			return n
+		})
 	}
+	line("people", func(c *Chapter) any { return c.Outcome.People })
+	line("rows received", func(c *Chapter) any { return c.Rows })
+	line("receipt", func(c *Chapter) any {
+		if len(c.Reconciled) > 0 {
+			return c.Reconciled[0].Outcome
+		}
+		return "missing"
+	})
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	config := filepath.Join(s.Dir, "clinic", "postern.yaml")
 	payer := filepath.Join(s.Dir, "recipients", synthetic.HealthPlan)
 	_, err := fmt.Fprintf(out, `
-Each line balances: source = the sum of the six after it. What was withheld, and why,
-stays in the clinic's book; the recipients' books do not say that it exists.
+Each column balances: source = the sum of the six below it. What was withheld,
+and why, stays in the clinic's book; the recipients' books do not say that it
+exists.
 
 Everything lies in %s
-  clinic/                 configuration, policies, extract, inputs, state
-  approvers/              the keys of two people who signed what each exchange stands on
-  recipients/NAME/        inbox/ (what arrived), received/ (verified, decrypted), receipts/
+  clinic/           configuration, policies, extract, inputs, state
+  approvers/        the keys of two people who signed all of it
+  recipients/NAME/  inbox/ (what arrived), received/ (decrypted), receipts/
 
 Look further:
   postern status --config %s

@@ -46,4 +46,15 @@ func TestReport(t *testing.T) {
 	if got := r.Text(); got != text {
 		t.Errorf("%q", got)
 	}
+	// Too wide for a terminal, a table without numbers is told cell by cell.
+	long := strings.Repeat("long ", 20)
+	s.Table = Table{Head: []string{"what", "why", "law"}, Rows: [][]string{{"a", long, "the law"}, {"b", "", "another"}}}
+	want := "  a\n" + Wrap(long, "    ", "      ") + "    the law\n  b\n    another\n"
+	if got := r.Text(); !strings.Contains(got, "Another.\n\n"+want+"\n") {
+		t.Errorf("%q", got)
+	}
+	s.Table.Numbers = 1
+	if got := r.Text(); !strings.Contains(got, "  what  why") {
+		t.Errorf("%q", got)
+	}
 }

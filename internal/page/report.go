@@ -2,8 +2,10 @@ package page
 
 import (
 	"html/template"
+	"slices"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 )
 
 // Report is an account in sentences and tables.
@@ -55,7 +57,8 @@ var reportBody = template.Must(template.New("report").Parse(`{{range .Sections}}
 // HTML is the report as one self-contained page.
 func (r *Report) HTML() string { return HTML(r.Title, true, reportBody, r) }
 
-// Text is the report for a terminal. Tables are as wide as they are.
+// Text is the report for a terminal. A table without numbers that is too wide for
+// it is told cell by cell; one with numbers is as wide as it is.
 func (r *Report) Text() string {
 	var b strings.Builder
 	b.WriteString(r.Title + "\n")
@@ -70,11 +73,29 @@ func (r *Report) Text() string {
 		if len(s.Says) > 0 {
 			b.WriteString("\n")
 		}
-		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-		for _, row := range append([][]string{s.Table.Head}, s.Table.Rows...) {
-			_, _ = w.Write([]byte("  " + strings.Join(row, "\t") + "\n"))
-		}
-		_ = w.Flush() // a strings.Builder takes everything
+		b.WriteString(s.Table.text())
 	}
 	return b.String()
+}
+
+func (t *Table) text() string {
+	var b, cells strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, row := range append([][]string{t.Head}, t.Rows...) {
+		_, _ = w.Write([]byte("  " + strings.Join(row, "\t") + "\n"))
+	}
+	_ = w.Flush() // a strings.Builder takes everything
+	tooWide := func(line string) bool { return utf8.RuneCountInString(line) > width }
+	if t.Numbers > 0 || !slices.ContainsFunc(strings.Split(b.String(), "\n"), tooWide) {
+		return b.String()
+	}
+	for _, row := range t.Rows {
+		cells.WriteString(Wrap(row[0], "  ", "      "))
+		for _, cell := range row[1:] {
+			if cell != "" {
+				cells.WriteString(Wrap(cell, "    ", "      "))
+			}
+		}
+	}
+	return cells.String()
 }
