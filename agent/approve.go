@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -324,6 +325,9 @@ func (a *Agent) mayLeave(ctx context.Context, x *exchange) error {
 	if x.lapsed != nil {
 		return x.lapsed
 	}
+	if err := a.ownsID(ctx, x); err != nil {
+		return err
+	}
 	last, err := a.lastApproval(ctx, a.db, x.name)
 	if err != nil || last.closure == a.closure(x).SHA256() {
 		return err
@@ -333,6 +337,17 @@ func (a *Agent) mayLeave(ctx context.Context, x *exchange) error {
 		return err
 	}
 	return p.refusal()
+}
+
+// ownsID keeps a number from being given twice: drops are numbered by the name of
+// their exchange, and named to the recipient by its id.
+func (a *Agent) ownsID(ctx context.Context, x *exchange) error {
+	var other string
+	err := a.db.QueryRowContext(ctx, `SELECT exchange FROM delivery WHERE exchange <> ? AND dir LIKE ? || '.%' LIMIT 1`, x.name, x.config.ID).Scan(&other)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	return cmp.Or(err, fail(Configuration, nil, "give the exchange its name back, or an id that none has had", "exchange %s has the id %s, under which drops of %s are numbered", x.name, x.config.ID, other))
 }
 
 // sealUnder notes in the commit transaction under which closure a drop was

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/agent/demo"
 	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/internal/strictyaml"
 	"github.com/posternhealth/postern/internal/synthetic"
@@ -230,5 +231,38 @@ func TestNoKeyInAMistake(t *testing.T) {
 		if strings.Contains(strings.ToUpper(out.String()), secret) {
 			t.Errorf("it is printed:\n%s", out.String())
 		}
+	}
+}
+
+// An exchange that is called otherwise is numbered from one again; under the id
+// that it had, a number would be given twice.
+func TestRenamedExchange(t *testing.T) {
+	t.Parallel()
+	h := suspicious(t)
+	h.stopped() // so that folders of drops do not meet by chance
+	h.write(scoresCSV, strings.ReplaceAll(h.read(scoresCSV), ","+notation+",", ",White,"))
+	h.run(scores, agent.RunOptions{})
+	h.edit("postern.yaml", "  acme-scores:", "  acme-phq:")
+	h.approve("acme-phq")
+	_, err := h.agent.Run(context.Background(), "acme-phq", agent.RunOptions{AsOf: demo.AsOf()})
+	if classOf(err) != agent.Configuration || !strings.Contains(err.Error(), "has the id x7, under which drops of acme-scores are numbered") {
+		t.Errorf("%v: %s", err, h.query(`SELECT group_concat(exchange || ' ' || dir) FROM delivery`))
+	}
+	h.edit("postern.yaml", "{id: x7,", "{id: y7,")
+	h.run("acme-phq", agent.RunOptions{})
+}
+
+// What was kept of an exchange that is no longer configured can be removed.
+func TestDiscardOfARetiredExchange(t *testing.T) {
+	t.Parallel()
+	h := suspicious(t)
+	q := h.stopped()
+	h.edit("postern.yaml", "  acme-scores:", "  acme-phq:")
+	h.must(h.agent.Discard(context.Background(), q.ID, "x"))
+	if n := h.query(`SELECT count(*) FROM ledger_entry WHERE CAST(event AS TEXT) LIKE '%"kind":"quarantine-discarded"%"exchange":"x7"%' OR CAST(event AS TEXT) LIKE '%"exchange":"x7"%"kind":"quarantine-discarded"%'`); n != "1" {
+		t.Errorf("the ledger has %s entries of it", n)
+	}
+	if _, err := os.Stat(q.File); err == nil {
+		t.Error("it is still there")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -282,15 +283,13 @@ func (a *Agent) Discard(ctx context.Context, id, by string) error {
 	if err != nil {
 		return err
 	}
-	config, err := a.Config.Exchange(q.Exchange)
-	if err != nil {
-		return err
-	}
+	x := &exchange{name: q.Exchange} // which the configuration may no longer have
+	x.config.ID, _, _ = strings.Cut(q.ID, ".")
 	if err := inTx(ctx, a.db, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM quarantine WHERE id = ?`, id); err != nil {
 			return err
 		}
-		return a.record(ctx, tx, ledger.Discarded, &exchange{name: q.Exchange, config: config}, q.Number, map[string]any{"quarantine": id, "by": by, "file_sha256": q.SHA256})
+		return a.record(ctx, tx, ledger.Discarded, x, q.Number, map[string]any{"quarantine": id, "by": by, "file_sha256": q.SHA256})
 	}); err != nil {
 		return err
 	}
