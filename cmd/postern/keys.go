@@ -11,6 +11,7 @@ import (
 
 	"github.com/posternhealth/postern/agent"
 	"github.com/posternhealth/postern/internal/keyring"
+	"github.com/posternhealth/postern/internal/page"
 )
 
 var keysCommands = []command{
@@ -54,26 +55,35 @@ func keysShow(k *call) error {
 			fmt.Fprintln(k.out, "\nno epoch yet: the first run of an exchange makes one")
 			return nil
 		}
-		fmt.Fprintln(k.out)
-		return k.table([]string{"epoch", "state", "made", "by", "because", "exchanges", "drops", "people with codes"}, epochRows(epochs))
+		fmt.Fprintln(k.out, "\nepochs:")
+		for i := range epochs {
+			fmt.Fprintf(k.out, "  %s\n%s", epochs[i].Name, page.Wrap(epochWords(&epochs[i]), "    ", "    "))
+		}
+		return nil
 	})
 }
 
-func epochRows(epochs []agent.Epoch) (rows [][]string) {
-	for _, e := range epochs {
-		state := "out of use"
-		if e.Current {
-			state = "current"
-		}
-		if e.Overlap {
-			state += ", overlap"
-		}
-		if e.Destroyed != "" {
-			state = "destroyed " + e.Destroyed
-		}
-		rows = append(rows, []string{e.Name, state, e.Made, cmp.Or(e.MadeBy, "a run"), e.Because, strings.Join(e.Exchanges, ", "), fmt.Sprint(e.Drops), fmt.Sprint(e.People)})
+// epochWords tell of an epoch what the officer asks who is to rotate or destroy it.
+func epochWords(e *agent.Epoch) string {
+	state := "out of use"
+	if e.Current {
+		state = "current"
 	}
-	return rows
+	if e.Overlap {
+		state += ", overlap"
+	}
+	if e.Destroyed != "" {
+		state = "destroyed " + e.Destroyed
+	}
+	of := ""
+	if len(e.Exchanges) > 0 {
+		of = " of " + strings.Join(e.Exchanges, ", ")
+	}
+	why := ""
+	if e.Because != "" {
+		why = ", because: " + e.Because
+	}
+	return fmt.Sprintf("%s; drops: %d%s; people with codes: %d; made %s by %s%s", state, e.Drops, of, e.People, e.Made, cmp.Or(e.MadeBy, "a run"), why)
 }
 
 func keysNew(k *call) error {
