@@ -13,12 +13,7 @@ type Include struct {
 
 // Includes are the files that the policy names, by name.
 func (p *Policy) Includes() []Include {
-	var list []Include
-	for _, f := range p.includes {
-		list = append(list, Include{f.name, f.sha256})
-	}
-	slices.SortFunc(list, func(a, b Include) int { return strings.Compare(a.Name, b.Name) })
-	return list
+	return slices.SortedFunc(slices.Values(p.includes), func(a, b Include) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // Written tells whether the policy's file holds a clause, a key path in it. A

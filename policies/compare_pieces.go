@@ -280,7 +280,7 @@ func (f *shape) coversCell(g *shape) bool {
 	case plain:
 		return true
 	case f.bands != nil && g.bands != nil:
-		return refines(ages, f.inBands, g.inBands)
+		return refines(ages, f.ageBand, g.ageBand)
 	case f.codes != nil && g.codes != nil:
 		return refines(slices.Concat(sortedNames(f.codes), sortedNames(g.codes), []string{"another code"}), f.code, g.code)
 	}
@@ -337,23 +337,13 @@ func numbersNear(lists ...[]string) (doubled []int) {
 	return doubled
 }
 
+// ageBand is the band of a table that an age lies in; "" for none.
+func (f *shape) ageBand(years int) string { return f.numberBand(2 * years) }
+
 // numberBand is the band that half of a number lies in; "" for none.
 func (f *shape) numberBand(doubled int) string {
 	for _, band := range f.bands {
 		if from, to, _ := ageBand(band); doubled >= 2*from && (doubled <= 2*to || strings.HasSuffix(band, "+")) {
-			return band
-		}
-	}
-	return ""
-}
-
-// inBands is the band of a table that an age lies in; "" for none.
-func (f *shape) inBands(years int) string {
-	for _, band := range f.bands {
-		from, to, _ := strings.Cut(strings.TrimSuffix(band, "+"), "-")
-		low, _ := strconv.Atoi(from)
-		high, err := strconv.Atoi(to)
-		if years >= low && (err != nil && strings.HasSuffix(band, "+") || years <= high) {
 			return band
 		}
 	}

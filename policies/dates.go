@@ -13,22 +13,20 @@ import (
 // leave: the period, the cohort, what one drop adds to the last (LAW: (C) covers
 // what the selection, a file name or the difference between two drops reveals).
 
-// eachPeriod visits the conditions on a date.
-func (p *Policy) eachPeriod(visit func(path string, c Condition)) {
-	each := func(path string, list []Condition) {
-		for _, c := range list {
-			if c.Period != "" {
-				visit(strictyaml.Join(path, c.Path), c)
-			}
+// eachCondition visits all that choose records or count people.
+func (p *Policy) eachCondition(visit func(dataset, path string, c *Condition)) {
+	each := func(dataset, path string, list []Condition) {
+		for i := range list {
+			visit(dataset, strictyaml.Join(path, list[i].Path), &list[i])
 		}
 	}
 	for _, rel := range p.Release {
-		each(strictyaml.Join("release", rel.Dataset)+".only", rel.Only)
+		each(rel.Dataset, strictyaml.Join("release", rel.Dataset)+".only", rel.Only)
 	}
 	for _, t := range p.Tables {
 		path := strictyaml.Join("tables", t.Name)
-		each(path+".denominator", t.Denominator)
-		each(path+".numerator", t.Numerator)
+		each(t.Dataset, path+".denominator", t.Denominator)
+		each(t.Dataset, path+".numerator", t.Numerator)
 	}
 }
 
@@ -38,8 +36,8 @@ func (p *Policy) tellsWholeYears(say saying) {
 	if p.judgedBy() != SafeHarbor {
 		return
 	}
-	p.eachPeriod(func(path string, c Condition) {
-		if !wholeYears(c.Period) {
+	p.eachCondition(func(_, path string, c *Condition) {
+		if c.Period != "" && !wholeYears(c.Period) {
 			say(path, "write last-closed-year, or a range of whole past years such as 2024-01-01..2024-12-31",
 				"the period %s tells a date finer than a calendar year that is over (45 CFR 164.514(b)(2)(i)(C))", c.Period)
 		}

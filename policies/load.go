@@ -306,19 +306,12 @@ func (r *reading) totals() {
 }
 
 func (p *Policy) releases(name string) bool {
-	for _, rel := range p.Release {
-		for _, f := range rel.Fields {
-			if f.Name == name {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.Release, func(rel Release) bool { return fieldNamed(&rel, name) != nil })
 }
 
 func (r *reading) notices() {
 	f := r.file.Notices
-	r.policy.Notices = Notices{Part2: f.Part2, ScopeOfConsent: f.ScopeOfConsent}
+	r.policy.Notices = Notices(f)
 	const path = "notices.part2"
 	if f.Part2 == "" || r.source.IsPlaceholder(path) {
 		r.text(path, f.Part2)
@@ -333,11 +326,10 @@ func (r *reading) notices() {
 // sha256sum would print for the policy and the texts it names, the policy
 // first under the name "policy", the others by name. It is what approvers sign.
 func (p *Policy) Digest() string {
-	files := slices.SortedFunc(slices.Values(p.includes), func(a, b include) int { return strings.Compare(a.name, b.name) })
 	h := sha256.New()
 	fmt.Fprintf(h, "%s  policy\n", p.SHA256)
-	for _, f := range files {
-		fmt.Fprintf(h, "%s  %s\n", f.sha256, f.name)
+	for _, f := range p.Includes() {
+		fmt.Fprintf(h, "%s  %s\n", f.SHA256, f.Name)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -65,7 +65,7 @@ type Policy struct {
 	Tolerate Tolerance
 	Keep     Retention
 
-	includes []include
+	includes []Include
 	source   *strictyaml.Source   // nil when the policy was not made by Load
 	unfilled []strictyaml.Mistake // texts that are still to be filled in
 	samples  []strictyaml.Mistake // texts that stand for the officer's, in the demo and in tests

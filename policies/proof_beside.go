@@ -73,42 +73,10 @@ func tellsOfCodes(p *Policy) string {
 	return orElse(parts, "none leave")
 }
 
-// eachCondition visits all that choose records or count people.
-func (p *Policy) eachCondition(visit func(c *Condition)) {
-	lists := [][]Condition{}
-	for _, rel := range p.Release {
-		lists = append(lists, rel.Only)
-	}
-	for _, t := range p.Tables {
-		lists = append(lists, t.Denominator, t.Numerator)
-	}
-	for _, list := range lists {
-		for i := range list {
-			visit(&list[i])
-		}
-	}
-}
-
-// conditions are all that choose records, as DATASET.PATH.
-func (p *Policy) conditions() (names []string) {
-	add := func(dataset string, list []Condition) {
-		for _, c := range list {
-			if name := dataset + "." + c.Path; !slices.Contains(names, name) {
-				names = append(names, name)
-			}
-		}
-	}
-	for _, rel := range p.Release {
-		add(rel.Dataset, rel.Only)
-	}
-	for _, t := range p.Tables {
-		add(t.Dataset, slices.Concat(t.Denominator, t.Numerator))
-	}
-	return names
-}
-
 func tellsOfSelection(p *Policy) string {
-	names := strings.Join(p.conditions(), ", ")
+	var by []string
+	p.eachCondition(func(dataset, _ string, c *Condition) { by = append(by, dataset+"."+c.Path) })
+	names := strings.Join(each(by), ", ")
 	switch {
 	case names == "":
 		return "no record is chosen before another"
@@ -120,7 +88,11 @@ func tellsOfSelection(p *Policy) string {
 
 func tellsOfPeriods(p *Policy) string {
 	var parts []string
-	p.eachPeriod(func(path string, c Condition) { parts = append(parts, path+": "+c.Period) })
+	p.eachCondition(func(_, path string, c *Condition) {
+		if c.Period != "" {
+			parts = append(parts, path+": "+c.Period)
+		}
+	})
 	for _, t := range p.Tables {
 		parts = append(parts, "table "+t.Name+": "+t.Period)
 	}
@@ -261,7 +233,7 @@ func tellsOfTotals(p *Policy) string {
 func tellsOfLookUps(p *Policy) string {
 	var parts, sets []string
 	chosen := map[string]bool{}
-	p.eachCondition(func(c *Condition) {
+	p.eachCondition(func(_, _ string, c *Condition) {
 		for _, name := range strings.Split(c.ValueSet, ", ") {
 			chosen[name] = true
 		}

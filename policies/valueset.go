@@ -53,12 +53,6 @@ func (*codeFile) Schema() map[string]any {
 	return oneOf(schemaOf[string](), schemaOf[both]())
 }
 
-// include is a file that a policy names, as it was when the policy was loaded.
-type include struct {
-	name   string
-	sha256 string
-}
-
 // read reads a file that the policy names at a key path and makes it a part of
 // the closure; ok is false, and a mistake noted, when it cannot.
 func (r *reading) read(path, name string) (data []byte, ok bool) {
@@ -76,7 +70,7 @@ func (r *reading) read(path, name string) (data []byte, ok bool) {
 		return nil, false
 	}
 	sum := sha256.Sum256(data)
-	r.policy.includes = append(r.policy.includes, include{name, hex.EncodeToString(sum[:])})
+	r.policy.includes = append(r.policy.includes, Include{name, hex.EncodeToString(sum[:])})
 	return data, true
 }
 
