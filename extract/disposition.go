@@ -83,6 +83,9 @@ const (
 	Reasons = int(Presence) + 1
 )
 
+// ReasonNames are the names of all reasons.
+func ReasonNames() []string { return reasonNames[1:] }
+
 var reasonNames = [Reasons]string{
 	"", "malformed", "too-large", "no-subject", "unknown-dataset", "schema", "unsafe", "conflict",
 	"repeated",

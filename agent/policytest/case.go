@@ -9,10 +9,9 @@
 package policytest
 
 import (
+	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -119,41 +118,24 @@ func Load(file string) (*Case, error) {
 			errs.Add(source.At(path), path, "a record ends in exactly one way", "write one of released, out-of-scope, withheld, suppressed, rejected, duplicate")
 		}
 		for _, reason := range want.reasons {
-			if !slices.Contains(reasonNames, reason) {
-				errs.Add(source.At(path), path, fmt.Sprintf("there is no reason %q", reason), strictyaml.DidYouMean(reason, reasonNames))
+			if !slices.Contains(extract.ReasonNames(), reason) {
+				errs.Add(source.At(path), path, fmt.Sprintf("there is no reason %q", reason), strictyaml.DidYouMean(reason, extract.ReasonNames()))
 			}
 		}
 	}
 	return c, errs.Err()
 }
 
-var reasonNames = func() (names []string) {
-	for r := extract.Reason(1); int(r) < extract.Reasons; r++ {
-		names = append(names, r.String())
-	}
-	return names
-}()
-
 // Files are the case files of a folder and the folders below it, in byte order;
 // of a file, that file. A YAML file that says it is something else is none.
 func Files(path string) ([]string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.IsDir() {
-		return []string{path}, nil
-	}
-	var files []string
-	err = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || filepath.Ext(name) != ".yaml" {
-			return err
+	files, err := strictyaml.Files(path)
+	return slices.DeleteFunc(files, func(name string) bool {
+		if name == path {
+			return false
 		}
-		text, err := os.ReadFile(name)
-		if strings.Contains(string(text), "postern: policy-case/") {
-			files = append(files, name)
-		}
-		return err
-	})
-	return files, err
+		text, e := os.ReadFile(name)
+		err = errors.Join(err, e)
+		return !strings.Contains(string(text), "postern: policy-case/")
+	}), err
 }

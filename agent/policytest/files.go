@@ -68,7 +68,7 @@ func (c *Case) record(n strictyaml.Node, schema *extract.Schema) (row []byte, id
 		return nil, "", c.mistake(n, "a record is a mapping: of columns to values, or a FHIR resource")
 	}
 	if schema == nil {
-		return append(n.AppendJSON(nil), '\n'), text(n, "id"), nil
+		return append(n.AppendJSON(nil), '\n'), n.TextAt("id"), nil
 	}
 	cells := make([]string, len(schema.Fields))
 	for _, e := range n.Entries() {
@@ -82,15 +82,6 @@ func (c *Case) record(n strictyaml.Node, schema *extract.Schema) (row []byte, id
 		}
 	}
 	return appendRow(nil, cells, schema.Delimiter, schema.Quote), id, nil
-}
-
-func text(n strictyaml.Node, key string) string {
-	for _, e := range n.Entries() {
-		if e.Key == key {
-			return e.Value.Text()
-		}
-	}
-	return ""
 }
 
 func (c *Case) mistake(n strictyaml.Node, format string, args ...any) error {
@@ -163,7 +154,7 @@ func (c *Case) inputFile(dir, name string, schemas map[string]*extract.Schema) (
 			if listed.Key != name {
 				continue
 			}
-			if text(n, "resourceType") != "" {
+			if n.TextAt("resourceType") != "" {
 				resources = append(n.AppendJSON(resources), '\n')
 				continue
 			}
@@ -179,7 +170,7 @@ func (c *Case) inputFile(dir, name string, schemas map[string]*extract.Schema) (
 	for _, n := range rows {
 		cells := make([]string, len(in.columns))
 		for i, column := range in.columns {
-			cells[i] = text(n, column)
+			cells[i] = n.TextAt(column)
 		}
 		table = appendRow(table, cells, ',', '"')
 	}

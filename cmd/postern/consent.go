@@ -7,6 +7,7 @@ import (
 	"github.com/posternhealth/postern/agent"
 	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/consent/casefile"
+	"github.com/posternhealth/postern/internal/strictyaml"
 )
 
 // consentCommands are the words after `postern consent`.
@@ -32,7 +33,7 @@ func consentTest(k *call) error {
 		Failed int                `json:"failed"`
 	}
 	for _, path := range k.args {
-		files, err := casefile.Files(path)
+		files, err := strictyaml.Files(path)
 		if err != nil {
 			return &agent.Failure{Class: agent.Usage, Err: err, Remedy: "name case files, or folders that hold some"}
 		}

@@ -146,7 +146,7 @@ func TestMistakesHaveTheirPlace(t *testing.T) {
 }
 
 func TestFilesThatCannotBeRead(t *testing.T) {
-	if _, err := Files(filepath.Join(t.TempDir(), "none")); err == nil {
+	if _, err := strictyaml.Files(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("no error")
 	}
 	results, err := RunFile(context.Background(), filepath.Join(t.TempDir(), "none.yaml"))
@@ -154,7 +154,7 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 		t.Errorf("%v %v", results, err)
 	}
 	file := write(t, shared+"expect: [{record: r1, effect: permit, reasons: []}]\n")
-	if files, err := Files(file); err != nil || len(files) != 1 {
+	if files, err := strictyaml.Files(file); err != nil || len(files) != 1 {
 		t.Errorf("%v %v", files, err)
 	}
 	ended, end := context.WithCancel(context.Background())

@@ -136,7 +136,7 @@ func valueSet(codes []string) []byte {
 // rows are the directives that stand in a consent registry.
 func (c *Case) rows() (list []strictyaml.Node) {
 	for _, d := range c.Directives {
-		if text(d, "resourceType") == "" && text(d, "malformed") == "" {
+		if d.TextAt("resourceType") == "" && d.TextAt("malformed") == "" {
 			list = append(list, d)
 		}
 	}
@@ -149,10 +149,10 @@ func (l *laid) consents(ctx context.Context) error {
 	const name = "consents.ndjson"
 	for _, d := range l.c.Directives {
 		switch {
-		case text(d, "resourceType") != "":
+		case d.TextAt("resourceType") != "":
 			lines = d.AppendJSON(lines)
-		case text(d, "malformed") != "":
-			lines = append(lines, text(d, "malformed")...)
+		case d.TextAt("malformed") != "":
+			lines = append(lines, d.TextAt("malformed")...)
 		default:
 			continue
 		}
@@ -217,7 +217,7 @@ func table(l *laid, name string, columns []string, rows []strictyaml.Node, load 
 	for _, row := range rows {
 		line := make([]string, len(columns))
 		for i, column := range columns {
-			line[i] = text(row, column)
+			line[i] = row.TextAt(column)
 		}
 		cells, l.lines[name] = append(cells, line), append(l.lines[name], row.Pos())
 	}
@@ -271,13 +271,4 @@ func (l *laid) encounter(r *record) {
 	if met, ok := l.tables.Encounters.Weigh(&f); ok && f.Dataset == "Encounter" {
 		l.tables.Encounters.Add(f.ID, met, f.Subjects...)
 	}
-}
-
-func text(n strictyaml.Node, key string) string {
-	for _, e := range n.Entries() {
-		if e.Key == key {
-			return e.Value.Text()
-		}
-	}
-	return ""
 }

@@ -3,35 +3,13 @@ package casefile
 import (
 	"bytes"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/strictyaml"
 )
-
-// Files are the case files (*.yaml) of a folder and the folders below it, in
-// byte order; of a file, that file.
-func Files(path string) ([]string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.IsDir() {
-		return []string{path}, nil
-	}
-	var files []string
-	err = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() && filepath.Ext(name) == ".yaml" {
-			files = append(files, name)
-		}
-		return err
-	})
-	return files, err
-}
 
 // Load reads the cases of one file. The error is a *strictyaml.Errors with all
 // mistakes of its first document that has any.
@@ -148,8 +126,8 @@ func (c *Case) checkExpect() {
 		}
 		met[e.Record] = true
 		for _, reason := range e.Reasons {
-			if !slices.Contains(reasonNames, reason) {
-				at.Fail(strictyaml.DidYouMean(reason, reasonNames), "there is no reason %q", reason)
+			if !slices.Contains(extract.ReasonNames(), reason) {
+				at.Fail(strictyaml.DidYouMean(reason, extract.ReasonNames()), "there is no reason %q", reason)
 			}
 		}
 	}
@@ -159,13 +137,6 @@ func (c *Case) checkExpect() {
 		}
 	}
 }
-
-var reasonNames = func() (names []string) {
-	for r := extract.Reason(1); int(r) < extract.Reasons; r++ {
-		names = append(names, r.String())
-	}
-	return names
-}()
 
 // checkRow refuses what is no row of single values under known columns: the
 // loaders would refuse it too, and then a case which expects that passes.

@@ -3,11 +3,13 @@ package casefile
 import (
 	"context"
 	"testing"
+
+	"github.com/posternhealth/postern/internal/strictyaml"
 )
 
 // Every case of the public suite is decided as the rules ask.
 func TestPublicSuite(t *testing.T) {
-	files, err := Files("../../testdata/consent-cases")
+	files, err := strictyaml.Files("../../testdata/consent-cases")
 	if err != nil {
 		t.Fatal(err)
 	}

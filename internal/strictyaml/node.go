@@ -86,6 +86,16 @@ func (n Node) Entries() []NodeEntry {
 	return list
 }
 
+// TextAt is the text of the entry with a key; "" when there is none.
+func (n Node) TextAt(key string) string {
+	for _, e := range n.Entries() {
+		if e.Key == key {
+			return e.Value.Text()
+		}
+	}
+	return ""
+}
+
 // Decode reads the node into what the pointer points to; mistakes join those
 // of the file.
 func (n Node) Decode(into any) {

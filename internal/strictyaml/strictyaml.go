@@ -24,6 +24,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -62,6 +65,26 @@ type Source struct {
 	values map[string]Pos // of each key path
 	keys   map[string]Pos
 	holes  []Mistake
+}
+
+// Files are the YAML files (*.yaml) of a folder and the folders below it, in
+// byte order; of a file, that file.
+func Files(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	var files []string
+	err = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && filepath.Ext(name) == ".yaml" {
+			files = append(files, name)
+		}
+		return err
+	})
+	return files, err
 }
 
 // Decode reads data into the struct, map or list that into points to. The
