@@ -237,6 +237,9 @@ func (d *DropStatus) Attention() bool {
 	return NeedsAttention(d.State) && (d.State != stateVoided || d.Explained == 0)
 }
 
+// Waits tells whether the drop is committed and not yet sent whole.
+func (d *DropStatus) Waits() bool { return d.State == stateSealed || d.State == stateUploading }
+
 // NeedsAttention gives the states in which a person should look at a drop.
 func NeedsAttention(state string) bool {
 	switch state {

@@ -75,7 +75,12 @@ func (k *call) showQuarantine(q *agent.Quarantine) error {
 	fmt.Fprintf(k.out, "\nthe rows, where they can be read with the review key:\n\n  age -d -i review-identity.txt %s\n  SHA-256 %s\n\n", q.File, q.SHA256)
 	switch q.State {
 	case agent.Stopped:
-		fmt.Fprintf(k.out, "If a hit is a person's data: mend the extract or the policy, and run again.\nIf it is a false alarm, two approvers sign that, for this run only:\n\n  postern quarantine except %s --position P --rule R --because WHY --out FILE\n", q.ID)
+		fmt.Fprint(k.out, "If a hit is a person's data: mend the extract or the policy, and run again.\nIf it is a false alarm, two approvers sign that, for this run only:\n\n")
+		for _, h := range q.Hits {
+			if h.MayBeFalse {
+				fmt.Fprintf(k.out, "  postern quarantine except %s --dataset '%s' \\\n    --position '%s' --rule '%s' --because WHY --out FILE\n", q.ID, h.Dataset, h.Position, h.Rule)
+			}
+		}
 	case agent.RunAgain:
 		fmt.Fprintf(k.out, "All hits are excepted; the same run passes now:\n\n  postern run %s --as-of %s\n", q.Exchange, q.AsOf)
 	default:

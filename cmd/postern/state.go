@@ -161,6 +161,9 @@ func (k *call) showDrops(list []agent.DropStatus) error {
 	var rows [][]string
 	for _, d := range list {
 		note := d.Note
+		if d.Waits() {
+			note = "`postern drops deliver " + d.Exchange + "` sends it, or says what is wrong"
+		}
 		if d.Explained > 0 {
 			note += fmt.Sprintf("; drop %d says so to the recipient", d.Explained)
 		}
