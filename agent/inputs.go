@@ -3,8 +3,6 @@ package agent
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"io/fs"
@@ -292,29 +290,23 @@ func (a *Agent) keepClosings(ctx context.Context, group string, before, now []co
 	if len(changed)+len(ended) == 0 {
 		return nil
 	}
+	hash := a.keyedHash("closing-entry")
 	return inTx(ctx, a.db, func(tx *sql.Tx) error {
 		for key := range ended {
-			if _, err := tx.ExecContext(ctx, `DELETE FROM closing WHERE input = ? AND entry = ?`, group, a.closingEntry(key)); err != nil {
+			entry := hash(key[:])
+			if _, err := tx.ExecContext(ctx, `DELETE FROM closing WHERE input = ? AND entry = ?`, group, entry[:]); err != nil {
 				return err
 			}
 		}
 		for _, row := range changed {
-			sealed := a.master.Wrap("closing/"+group, append(row.Key[:], row.Data...))
+			entry, sealed := hash(row.Key[:]), a.master.Wrap("closing/"+group, append(row.Key[:], row.Data...))
 			if _, err := tx.ExecContext(ctx, `INSERT INTO closing (input, entry, sealed) VALUES (?, ?, ?)
-				ON CONFLICT (input, entry) DO UPDATE SET sealed = excluded.sealed`, group, a.closingEntry(row.Key), sealed); err != nil {
+				ON CONFLICT (input, entry) DO UPDATE SET sealed = excluded.sealed`, group, entry[:], sealed); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-}
-
-// closingEntry names a closing row in the state: a keyed hash of what it closes.
-func (a *Agent) closingEntry(key [16]byte) []byte {
-	secret := a.master.Key("closing-entry")
-	mac := hmac.New(sha256.New, secret[:])
-	mac.Write(key[:])
-	return mac.Sum(nil)[:16]
 }
 
 // acceptInputs records within a commit what was read.
