@@ -137,9 +137,11 @@ func policyList(k *call) error {
 		return err
 	}
 	fmt.Fprintln(k.out, "\nin the library, to be filled in:")
+	var left, right []string
 	for _, p := range library {
-		fmt.Fprintf(k.out, "  %-20s %s\n", p.Name, p.About)
+		left, right = append(left, p.Name), append(right, p.About)
 	}
+	explained(k.out, left, right)
 	return nil
 }
 
