@@ -280,7 +280,7 @@ func (c *Config) check(errs configErrors) {
 		}
 	}
 	for name, r := range c.Recipients {
-		checkRecipient("recipients."+name, r, errs)
+		checkRecipient("recipients."+name, r, c.Keys, errs)
 		if s := r.Destination.SFTP; c.Demo && s != nil && s.Host != "127.0.0.1" {
 			errs.add("recipients."+name+".destination.sftp.host", "remove demo: true, which takes sample texts for legal ones", "a demo sends nothing to another machine")
 		}
@@ -321,13 +321,16 @@ func (c *Config) checkSource(path string, s SourceConfig, errs configErrors) {
 	}
 }
 
-func checkRecipient(path string, r RecipientConfig, errs configErrors) {
+func checkRecipient(path string, r RecipientConfig, own KeyRefs, errs configErrors) {
 	if len(r.EncryptTo) == 0 {
 		errs.add(path+".encrypt_to", "ask the recipient for its age1… line", "a drop that nobody can open")
 	}
 	for i, key := range r.EncryptTo {
 		if _, err := age.ParseX25519Recipient(key); err != nil {
 			errs.add(fmt.Sprintf("%s.encrypt_to[%d]", path, i), "ask the recipient for its age1… line", "no age recipient")
+		}
+		if key == own.Archive || key == own.Review {
+			errs.add(fmt.Sprintf("%s.encrypt_to[%d]", path, i), "ask the recipient for its own age1… line", "this is the clinic's archive or review key: whoever holds it reads what never leaves")
 		}
 	}
 	switch r.Receipt.Mode {

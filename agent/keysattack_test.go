@@ -266,3 +266,18 @@ func TestDiscardOfARetiredExchange(t *testing.T) {
 		t.Error("it is still there")
 	}
 }
+
+// Of two age1… lines the wrong one is soon pasted; then the recipient could read
+// what the gate stopped, or the clinic could never read its own archive.
+func TestRecipientHasAKeyOfItsOwn(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 20})
+	good := h.read("postern.yaml")
+	theirs := regexp.MustCompile(`encrypt_to: \[([^]]*)\]`).FindStringSubmatch(good)[1]
+	for _, own := range []string{"archive", "review"} {
+		h.write("postern.yaml", regexp.MustCompile(`(?m)^  `+own+`: .*$`).ReplaceAllString(good, "  "+own+": "+theirs))
+		if _, err := agent.LoadConfig(filepath.Join(h.dir, "postern.yaml")); classOf(err) != agent.Configuration || !strings.Contains(err.Error(), "encrypt_to[0]: this is the clinic's archive or review key") {
+			t.Errorf("%s: %v", own, err)
+		}
+	}
+}
