@@ -178,7 +178,7 @@ func (e *Engine) single(b []byte, c *node, at int32) []byte {
 	switch {
 	case c.action == extensions && t.Kind == extract.Object:
 		return e.extension(b, c, at)
-	case c.action == descend && t.Kind == extract.Object:
+	case c.action == descend && t.Kind == extract.Object && (c.only == nil || c.only.find(e.rec, at, 1)):
 		return e.object(b, c, at)
 	case c.action < keep || c.kinds&(1<<t.Kind) == 0:
 		e.counts[c.counter].in += e.step
@@ -216,7 +216,7 @@ func (e *Engine) copy(b []byte, t *extract.Token) []byte {
 // object appends an object. Of a code whose system is not published nothing
 // leaves: without its system it would be taken for another.
 func (e *Engine) object(b []byte, n *node, at int32) []byte {
-	if n.system != nil && e.unpublished(n, at) {
+	if n.bare != nil && e.unpublished(n, at) {
 		e.counts[n.counter].in += e.step
 		return b
 	}
@@ -229,13 +229,21 @@ func (e *Engine) object(b []byte, n *node, at int32) []byte {
 	return b
 }
 
+// unpublished tells of a coding whose system is not published, and of one without
+// a system unless its code needs none.
 func (e *Engine) unpublished(n *node, at int32) bool {
+	bare := false
 	for i := at + 1; i < e.doc[at].Next; i = e.doc[i].Next {
-		if name, t := &e.doc[i], &e.doc[i+1]; string(e.raw[name.Start:name.End]) == n.system.name {
-			return t.Kind == extract.String && t.Start < t.End && !n.system.fits(e.text(t))
+		name, t := &e.doc[i], &e.doc[i+1]
+		switch {
+		case t.Kind != extract.String || t.Start == t.End:
+		case string(e.raw[name.Start:name.End]) == "system":
+			return !isPublishedSystem(e.text(t))
+		case string(e.raw[name.Start:name.End]) == "code":
+			bare = n.bare(e.text(t))
 		}
 	}
-	return false
+	return !bare
 }
 
 // extension appends a known extension, its URL first.

@@ -16,7 +16,8 @@ func TestKeptValuesHaveTheFormOfTheirClass(t *testing.T) {
 	for _, c := range []struct{ standard, in, want string }{
 		{"safe-harbor", `"code":{"coding":[{"system":"http://loinc.org","code":"44261-6"},{"system":"https://clinic.example/codes","code":"PHQ"}]}`, `"code":{"coding":[{"system":"http://loinc.org","code":"44261-6"}]}`},
 		{"safe-harbor", `"code":{"coding":[{"code":"PHQ","system":"https://clinic.example/codes"}]}`, ``},
-		{"safe-harbor", `"code":{"coding":[{"code":"PHQ-9"}]}`, `"code":{"coding":[{"code":"PHQ-9"}]}`},
+		{"safe-harbor", `"code":{"coding":[{"code":"PHQ-9"}]}`, ``},
+		{"identified", `"code":{"coding":[{"code":"PHQ-9"}]}`, `"code":{"coding":[{"code":"PHQ-9"}]}`},
 		{"safe-harbor", `"code":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"AMB"}]}`, `"code":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"AMB"}]}`},
 		{"safe-harbor", `"code":{"coding":[{"system":"http://loinc.org","code":"depression screening, positive"}]}`, `"code":{"coding":[{"system":"http://loinc.org"}]}`},
 		{"safe-harbor", `"code":{"coding":[{"system":"http://loinc.org","code":"` + strings.Repeat("1", 65) + `"}]}`, `"code":{"coding":[{"system":"http://loinc.org"}]}`},

@@ -270,10 +270,10 @@ func (e *Engine) cell(b []byte, c *cell, rec *extract.Record, s *Subject, out *O
 	case f.Do == policies.Token:
 		return e.keyed.appendToken(b, tokenKind(f.Class), text), true
 	}
-	return e.convert(b, text, s, c), true
+	return e.convert(b, text, rec, s, c), true
 }
 
-func (e *Engine) convert(b, text []byte, s *Subject, c *cell) []byte {
+func (e *Engine) convert(b, text []byte, rec *extract.Record, s *Subject, c *cell) []byte {
 	rules, f := &e.plan.rules, &c.field
 	switch {
 	case f.Do == policies.Keep:
@@ -293,7 +293,7 @@ func (e *Engine) convert(b, text []byte, s *Subject, c *cell) []byte {
 	case f.Do == policies.Round:
 		return appendRounded(b, text, f.Days)
 	case f.Do == policies.AgeBand && f.Class == extract.AgeYears:
-		return rules.bandOfAge(b, s, text, f)
+		return rules.bandOfAge(b, s, rec.Facts.Date, text, f)
 	}
 	span, ok := c.span(text)
 	switch {

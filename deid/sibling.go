@@ -2,9 +2,12 @@ package deid
 
 import (
 	"bytes"
+	"slices"
 	"sort"
+	"strings"
 
 	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/policies"
 )
 
 // sibling is the value that stands under a name beside the value t, in the object
@@ -54,6 +57,41 @@ func (n *node) exact(inside *extract.TypeDef) {
 	}
 	if value := n.child("value", drop); value.action == keep && n.child("comparator", drop).action != keep {
 		value.action = keepExact
+	}
+}
+
+// publish has no coding leave of what is to identify nobody, of which the code or
+// the system is kept, but one of a published system, or without one where `only`
+// lists its code: beside the codes that a policy asks for stand the clinic's own,
+// which may hold anything.
+func (pl *Plan) publish(n *node, path string) {
+	kept := func(name string, class extract.Class) bool {
+		c := n.child(name, drop)
+		return c.action == keep && c.class == class
+	}
+	switch {
+	case pl.rules.standard == policies.Identified:
+	case kept("code", extract.Code):
+		path = strings.TrimPrefix(path, pl.dataset+".")
+		asked := slices.DeleteFunc(slices.Clone(pl.scope), func(c condition) bool {
+			asks := strings.Join(c.path, ".")
+			return asks != path && asks+".coding" != path && asks != path+".code"
+		})
+		n.bare = func(code []byte) bool {
+			return slices.ContainsFunc(asked, func(c condition) bool { return c.codes.Contains(string(code)) })
+		}
+	case kept("system", extract.CodeSystem):
+		n.bare = func([]byte) bool { return true }
+	}
+}
+
+// choose has only those components of an Observation leave whose codes `only` lists,
+// where data are de-identified: another may hold an age or a place.
+func (pl *Plan) choose(n *node, path string) {
+	for i := range pl.scope {
+		if c := &pl.scope[i]; pl.rules.firstYear != 0 && path == pl.dataset+".component" && len(c.path) > 1 && c.path[0] == "component" && c.path[1] == "code" {
+			n.only = c
+		}
 	}
 }
 

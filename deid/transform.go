@@ -106,13 +106,20 @@ func (r *rules) band(b []byte, s *Subject, birth extract.Span, at extract.Day, f
 	return appendBand(b, old, f)
 }
 
-// bandOfAge is band for an age in years as it was written.
-func (r *rules) bandOfAge(b []byte, s *Subject, text []byte, f *policies.Field) []byte {
+// bandOfAge is band for an age in years as it was written, at the date of its
+// record. Where no birth is known, the age that the person may have by as-of
+// follows from the two: whoever was 88 years old two years ago may be 90.
+func (r *rules) bandOfAge(b []byte, s *Subject, written extract.Span, text []byte, f *policies.Field) []byte {
 	years, err := strconv.ParseUint(string(text), 10, 8)
-	switch {
-	case err != nil:
+	if err != nil {
 		return b
-	case int(years) >= f.Top || r.amongOldest(s, s.Birth):
+	}
+	birth := s.Birth
+	if !birth.Known() && written.Known() {
+		earliest := extract.DayOf(written.From.Time().AddDate(-int(years)-1, 0, 1))
+		birth = extract.Span{From: earliest, To: earliest}
+	}
+	if int(years) >= f.Top || r.amongOldest(s, birth) {
 		return append(strconv.AppendInt(b, int64(f.Top), 10), '+')
 	}
 	return appendBand(b, int(years), f)

@@ -47,10 +47,11 @@ type node struct {
 	element  string // of a Reference.reference: the element that holds the Reference
 	counter  int32
 	fits     func([]byte) bool // of what is kept: its form; nil where any may stand
-	system   *node             // of a Coding: the one member that must fit for any to leave
+	bare     func([]byte) bool // of a Coding of which none leaves without a published system: which codes need none
 	codes    map[string][]byte // of mapOf: what each code becomes, as JSON has it
 	step     int               // of roundOf; of shiftOf, by how many days at most
 
+	only       *condition // of the elements, those leave that meet it
 	list       []*node
 	names      names
 	byURL      []*node // under extensions: name is the URL
@@ -292,11 +293,12 @@ func (pl *Plan) finish(n *node, path, typ string) error {
 	case typ == "Extension":
 		n.child("url", written)
 	}
-	if at := slices.IndexFunc(n.list, func(c *node) bool { return c.name == "system" && c.fits != nil }); at >= 0 && typ == "Coding" {
-		n.system = n.list[at]
+	if typ == "Coding" {
+		pl.publish(n, path)
 	}
 	n.know(inside)
 	n.exact(inside)
+	pl.choose(n, path)
 	n.unknown, n.primitives = pl.count(path+".(unknown)"), pl.count(path+".(primitive extension)")
 	for _, c := range n.list {
 		below, err := c.meet(inside)

@@ -314,11 +314,17 @@ func (c *checking) lookUp(path string, f *Field, roster InputInfo, name string) 
 	}
 }
 
+// linking are the classes of numbers that only say which person, record or
+// provider a row is about: what a table holds of those has a class of its own.
+var linking = []extract.Class{extract.SubjectKey, extract.RecordKey, extract.Link, extract.ProviderKey}
+
 // lookUpBy finds the column of a table, and that of the row which is looked up in
 // its first.
 func (c *checking) lookUpBy(path string, f *Field, table InputInfo, name string, schema *extract.Schema) {
-	if find(schema, named(f.By)) == nil {
+	if by := find(schema, named(f.By)); by == nil {
 		c.add(path+".by", strictyaml.DidYouMean(f.By, schema.Names()), "there is no column %q", f.By)
+	} else if letter := letterOf(forms[c.Standard].names, by.Class); letter != "" && !slices.Contains(linking, by.Class) {
+		c.add(path+".by", "look it up by a code or by the number of a record or provider", "what is looked up by %s tells of it (%s%s)", a(by.Class), forms[c.Standard].law, letter)
 	}
 	if f.Class = extract.OtherUnique; c.env.Alone {
 		return // which columns it has, nobody can tell; the strictest class holds

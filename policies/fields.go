@@ -70,15 +70,20 @@ func (r *reading) fhir(rel *Release) {
 
 // valuesOfAnyKind refuses, under Safe Harbor, the value of a record that may be
 // about anything: an Observation tells an age, a place or a number of the person
-// as well as a score, and which it is only its code says.
+// as well as a score, and which it is only its code says. A component has a code
+// of its own.
 func (r *reading) valuesOfAnyKind(path string, rel *Release) {
-	if r.policy.Standard != SafeHarbor || slices.ContainsFunc(rel.Only, Condition.namesTheCode) {
-		return
-	}
 	for _, f := range rel.Fields {
-		if slices.ContainsFunc(f.Leaves, Leaf.isValue) {
-			r.add(strictyaml.Join(path+".fields", f.Name), "add only: {code: [44261-6]} with the codes whose values may leave",
-				"a value whose code may be any can be an age, a place or a number of the person (45 CFR 164.514(b)(2)(i))")
+		for _, l := range f.Leaves {
+			code := "code"
+			if l.Path[0] == "component" {
+				code = "component.code"
+			}
+			if r.policy.Standard == SafeHarbor && l.isValue() && !slices.ContainsFunc(rel.Only, func(c Condition) bool { return c.names(code) }) {
+				r.add(strictyaml.Join(path+".fields", f.Name), "add only: {"+code+": [44261-6]} with the codes whose values may leave",
+					"a value whose code may be any can be an age, a place or a number of the person (45 CFR 164.514(b)(2)(i))")
+				break
+			}
 		}
 	}
 }
@@ -92,9 +97,9 @@ func (l Leaf) isValue() bool {
 	})
 }
 
-// namesTheCode tells whether a condition lists the codes a record may have.
-func (c Condition) namesTheCode() bool {
-	return (c.Path == "code" || c.Path == "code.coding" || c.Path == "code.coding.code") && !c.Codes.Empty()
+// names tells whether a condition lists the codes that an element may have.
+func (c Condition) names(code string) bool {
+	return (c.Path == code || c.Path == code+".coding" || c.Path == code+".coding.code") && !c.Codes.Empty()
 }
 
 func (r *reading) fhirField(path, resource string, f *Field) {

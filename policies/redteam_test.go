@@ -104,3 +104,40 @@ func TestColumnCalledLikeALookUp(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A component has a code of its own: that of its record says nothing of whether
+// its value is an age.
+func TestValuesOfComponentsUnderSafeHarbor(t *testing.T) {
+	base := readFile(t, "testdata/right/population-fhir.yaml")
+	const field = "    fields:\n"
+	at := strings.Index(base, "only: {code: [44261-6]")
+	if at < 0 || !strings.Contains(base[at:], field) {
+		t.Fatal("the policy has changed")
+	}
+	for only, wrong := range map[string]bool{"": true, ", component.code: [44250-9]": false} {
+		text := base[:at] + strings.Replace(strings.Replace(base[at:], "only: {code: [44261-6]", "only: {code: [44261-6]"+only, 1), field, field+"      component.valueInteger: {do: keep, because: x}\n", 1)
+		_, err := parse("x.yaml", []byte(text), testEnv(t), os.ReadFile)
+		if told := err != nil && strings.Contains(err.Error(), "add only: {component.code: [44261-6]}"); told != wrong {
+			t.Errorf("%q: %v", only, err)
+		}
+	}
+}
+
+// What a table holds for a date or a ZIP code tells of it, whatever class its
+// column has: of a day its week, of a ZIP code its town.
+func TestLookUpByAnIdentifier(t *testing.T) {
+	for column, letter := range map[string]string{"service_date": "(C)", "birth_date": "(C)", "zip": "(B)", "provider_npi": "", "sex": ""} {
+		env := testEnv(t)
+		if find(env.Schemas["scores"], named(column)) == nil {
+			t.Fatalf("the schema has no %s", column)
+		}
+		env.Inputs["practices"] = InputInfo{Kind: "table", Schema: &extract.Schema{Fields: []extract.Field{{Name: "key"}, {Name: "group", Class: extract.Code}}}}
+		p := made(SafeHarbor)
+		p.Inputs["practices"] = Guard{}
+		p.Release[0].Fields = append(p.Release[0].Fields, Field{Name: "group", From: "practices.group", By: column, Do: Keep, Because: "x"})
+		_, err := Check(p, env)
+		if told := err != nil && strings.Contains(err.Error(), "fields.group.by: what is looked up by"); told != (letter != "") || told && !strings.Contains(err.Error(), letter) {
+			t.Errorf("by %s: %v", column, err)
+		}
+	}
+}
