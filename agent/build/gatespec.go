@@ -56,6 +56,9 @@ func (r *Run) cellGrammar(release *policies.Release, f *policies.Field, schema *
 			if values := column.Enum(); len(values) > 0 {
 				return gate.Closed(values...), nil
 			}
+			if column.Class == extract.Boolean && column.Type == extract.TypeBoolean { // by the words of the schema
+				return gate.Closed(slices.Concat(column.True, column.False)...), nil
+			}
 			if column.Class == extract.Date && column.Type == extract.TypeDate && r.showsDates() {
 				return gate.Date(), nil
 			}

@@ -37,6 +37,28 @@ func TestNumbersOfDeidentifiedData(t *testing.T) {
 	}
 }
 
+// Of a column that is yes or no the schema says in which words: those leave.
+func TestBooleansInTheWordsOfTheSchema(t *testing.T) {
+	schema := &extract.Schema{Fields: []extract.Field{{Name: "seen", Class: extract.Boolean, Type: extract.TypeBoolean, True: []string{"Y"}, False: []string{"N"}}}}
+	field := policies.Field{Name: "seen", From: "seen", Do: policies.Keep}
+	r := &Run{Job: Job{Policy: &policies.Policy{Standard: policies.SafeHarbor}}}
+	grammar, err := r.cellGrammar(&policies.Release{Fields: []policies.Field{field}}, &field, schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roster := gate.NewRoster(0)
+	roster.Freeze()
+	guard, err := gate.New(gate.Spec{Format: gate.CSV, Positions: []gate.Position{{Path: "seen", Grammar: grammar}}}, roster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for value, passes := range map[string]bool{"Y": true, "N": true, "yes": false, "Quabrix": false} {
+		if hit := guard.Row([]byte(value+"\n"), nil); (hit == nil) != passes {
+			t.Errorf("%s: %v", value, hit)
+		}
+	}
+}
+
 // A clinic's own code systems may leave beside the identified, and must not
 // stop its drops; of de-identified data only published ones may.
 func TestSystemsOfAClinicsOwn(t *testing.T) {
