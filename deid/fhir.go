@@ -188,7 +188,7 @@ func (e *Engine) single(b []byte, c *node, at int32) []byte {
 	n.in += e.step
 	before := len(b)
 	if c.fits != nil && !c.fits(e.text(t)) {
-		return b
+		return e.dayOf(b, c, t)
 	}
 	if c.action == keep {
 		b = e.copy(b, t)
@@ -199,6 +199,20 @@ func (e *Engine) single(b []byte, c *node, at int32) []byte {
 		n.out += e.step
 	}
 	return b
+}
+
+// dayOf appends the day of a time that no FHIR time is; of any other value that
+// has not the form of its class, nothing.
+func (e *Engine) dayOf(b []byte, c *node, t *extract.Token) []byte {
+	if c.class != extract.Date && c.class != extract.DeathDate {
+		return b
+	}
+	full := len(b) + 1
+	if b = appendDay(append(b, '"'), e.text(t)); len(b) == full {
+		return b[:full-1]
+	}
+	e.counts[c.counter].out += e.step
+	return append(b, '"')
 }
 
 // copy appends a value as it is; of an empty string, which FHIR does not know

@@ -109,6 +109,10 @@ func between(least, most float64) func([]byte) bool {
 	}
 }
 
+// timeForms are those in which FHIR writes a day with a time; the seconds, which may
+// have a fraction, many leave out.
+var timeForms = []string{time.RFC3339, "2006-01-02T15:04Z07:00"}
+
 // isTime tells of a FHIR date, dateTime, instant or time of the lives of people
 // now treated. What has a time of the day has a zone, too.
 func isTime(v []byte) bool {
@@ -121,9 +125,40 @@ func isTime(v []byte) bool {
 		return false
 	case len(v) <= len(time.DateOnly):
 		return true
-	case v[len(time.DateOnly)] != 'T':
-		return false
 	}
-	_, err := time.Parse(time.RFC3339Nano, string(v))
-	return err == nil && len(v) <= len("2006-01-02T15:04:05.999999999-07:00")
+	return len(v) <= len("2006-01-02T15:04:05.999999999-07:00") && slices.ContainsFunc(timeForms, func(form string) bool {
+		_, err := time.Parse(form, string(v))
+		return err == nil
+	})
+}
+
+// appendDay appends the day of a time that is written otherwise, such as one
+// without a zone: what hour that was, nobody can tell.
+func appendDay(b, text []byte) []byte {
+	if len(text) <= len(time.DateOnly) || !isTime(text[:len(time.DateOnly)]) {
+		return b
+	}
+	return append(b, text[:len(time.DateOnly)]...)
+}
+
+// appendNumber appends a number as JSON writes it: without a plus, without zeros
+// before it that say nothing, and with a digit on either side of its point.
+func appendNumber(b, text []byte) []byte {
+	digits, negative := bytes.CutPrefix(text, []byte{'-'})
+	digits = bytes.TrimPrefix(digits, []byte{'+'})
+	for len(digits) > 1 && digits[0] == '0' && '0' <= digits[1] && digits[1] <= '9' {
+		digits = digits[1:]
+	}
+	if negative {
+		b = append(b, '-')
+	}
+	if len(digits) > 0 && digits[0] == '.' {
+		b = append(b, '0')
+	}
+	whole, rest, point := bytes.Cut(digits, []byte{'.'})
+	b = append(b, whole...)
+	if point && len(rest) > 0 && '0' <= rest[0] && rest[0] <= '9' {
+		b = append(b, '.')
+	}
+	return append(b, rest...)
 }

@@ -47,12 +47,38 @@ func TestKeptValuesHaveTheFormOfTheirClass(t *testing.T) {
 func TestFormsOfTimes(t *testing.T) {
 	form := formOf(&policies.Policy{Standard: policies.LimitedDataSet}, extract.Date, false)
 	for text, want := range map[string]bool{"2026": true, "2026-01": true, "2026-01-05": true, "2026-01-05T10:30:00Z": true, "2026-01-05T10:30:00.123-06:00": true, "08:30:00": true, "08:30:00.5": true,
-		"2026-01-05T10:30": false, "2026-01-05T10:30:00": false, "2026-01-05 10:30:00Z": false, "2026-1-5": false, "1066-10-14": false, "2226-01-01": false, "yesterday": false, "": false, "2026-01-05T25:00:00Z": false} {
+		"2026-01-05T10:30": false, "2026-01-05T10:30Z": true, "2026-01-05T10:30:00": false, "2026-01-05 10:30:00": false, "2026-01-05 10:30:00Z": false, "2026-1-5": false, "1066-10-14": false, "2226-01-01": false, "yesterday": false, "": false, "2026-01-05T25:00:00Z": false} {
 		if form([]byte(text)) != want {
 			t.Errorf("%q: %v", text, !want)
 		}
 	}
 	if formOf(&policies.Policy{Standard: policies.LimitedDataSet}, extract.BirthDate, false) != nil {
 		t.Error("a birth date is held against the patient's own, not against a form")
+	}
+}
+
+func TestNumbersAsJSONWritesThem(t *testing.T) {
+	for text, want := range map[string]string{"5": "5", "05": "5", "+5": "5", "-05": "-5", "0": "0", "00": "0", ".5": "0.5", "5.": "5", "-.5": "-0.5", "05.50": "5.50", "5.e3": "5e3", "1e3": "1e3", "0.0": "0.0"} {
+		if got := string(appendNumber(nil, []byte(text))); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
+// Of a time without a zone, or with a blank before it, the day leaves.
+func TestTimesWithoutAZone(t *testing.T) {
+	plan := compile(t, fhirPolicy(policies.LimitedDataSet, "Observation", "keep effectiveDateTime"), "Observation")
+	for text, want := range map[string]string{"2026-01-05T10:30": "2026-01-05", "2026-01-05 10:30:00": "2026-01-05", "2026-01-05T10:30Z": "2026-01-05T10:30Z", "2026-01": "2026-01",
+		"2026-1-5": "", "9999-12-31": "", "9999-12-31T00:00:00": ""} {
+		var out Output
+		if err := plan.Engine().Apply(recordOf([]byte(`{"resourceType":"Observation","effectiveDateTime":"`+text+`"}`)), nil, &out); err != nil {
+			t.Fatal(err)
+		}
+		if want != "" {
+			want = `,"effectiveDateTime":"` + want + `"`
+		}
+		if got := strings.TrimSpace(string(out.Bytes)); got != `{"resourceType":"Observation"`+want+"}" {
+			t.Errorf("%s: %s", text, got)
+		}
 	}
 }

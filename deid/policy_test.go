@@ -119,7 +119,7 @@ func TestRegistryPolicy(t *testing.T) {
 
 func TestPlanPolicy(t *testing.T) {
 	const want = `member_id,birth_date,service_date,instrument,total_score,row_key
-A-4,1990-01-01,04/01/2026,44261-6,3,????????????????????
+A-4,1990-01-01,2026-04-01,44261-6,3,????????????????????
 `
 	if got := scores(t, "plan-scores.yaml", map[string]string{"p4": "A-4"}); got != want {
 		t.Errorf("got\n%s", got)

@@ -15,6 +15,8 @@ type cell struct {
 	from    source
 	at      int // the column of the row, or the look-up
 	column  *extract.Field
+	number  bool              // kept, as JSON writes numbers
+	iso     bool              // a kept date whose column has a form of its own
 	fits    func([]byte) bool // of what is kept: its form; nil where any may stand
 	codes   map[string][]byte // of a map: what each code becomes
 	bands   []numberBand      // of a band
@@ -113,8 +115,15 @@ func (pl *Plan) cellOf(p *policies.Policy, release *policies.Release, f *policie
 	if c.codes = mapped(p, f, func(value string) []byte { return []byte(value) }); c.codes != nil {
 		c.field.Do = policies.Map // each of them is one by now
 	}
-	if c.column != nil && c.field.Do == policies.Keep && class != extract.Date && class != extract.DeathDate && !retold(p.Layout, release.Dataset, func(l *policies.Column) bool { return l.From == f.Name }) {
-		c.fits = formOf(p, class, len(c.column.Enum()) > 0 || closed(release, c.column.Name))
+	if c.column != nil && c.field.Do == policies.Keep && !retold(p.Layout, release.Dataset, func(l *policies.Column) bool { return l.From == f.Name }) {
+		listed := len(c.column.Enum()) > 0 || closed(release, c.column.Name)
+		c.number = class == extract.Number && !listed
+		switch dated := class == extract.Date || class == extract.DeathDate; {
+		case !dated:
+			c.fits = formOf(p, class, listed)
+		case p.Layout == nil: // a layout has forms of its own
+			c.fits, c.iso = formOf(p, class, listed), c.column.Formatted()
+		}
 	}
 	var err error
 	if c.bands, err = numberBands(f.Bands); err != nil {
@@ -277,10 +286,7 @@ func (e *Engine) convert(b, text []byte, rec *extract.Record, s *Subject, c *cel
 	rules, f := &e.plan.rules, &c.field
 	switch {
 	case f.Do == policies.Keep:
-		if c.fits != nil && !c.fits(text) {
-			return b
-		}
-		return append(b, text...)
+		return c.keep(b, text)
 	case f.Do == policies.ZIP3:
 		zip := ZIP3(text)
 		return append(b, zip[:]...)
@@ -303,6 +309,29 @@ func (e *Engine) convert(b, text []byte, rec *extract.Record, s *Subject, c *cel
 		return rules.band(b, s, span, e.ageAt(f, s), f)
 	}
 	return rules.day(b, span, s, f)
+}
+
+// keep appends a value as it is, or in the one form that everybody reads.
+func (c *cell) keep(b, text []byte) []byte {
+	start := len(b)
+	switch span, ok := extract.NoSpan, false; {
+	case c.iso:
+		if span, ok = c.column.Span(text); !ok || span.From != span.To {
+			return b
+		}
+		b = append(b, span.From.String()...)
+	case c.number:
+		b = appendNumber(b, text)
+	default:
+		b = append(b, text...)
+	}
+	switch {
+	case c.fits == nil || c.fits(b[start:]):
+		return b
+	case c.field.Class == extract.Date || c.field.Class == extract.DeathDate:
+		return appendDay(b[:start], text)
+	}
+	return b[:start]
 }
 
 // span reads a date, in the format that the schema gives its column.

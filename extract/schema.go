@@ -198,6 +198,9 @@ func unsigned(b []byte) []byte {
 	return b
 }
 
+// Formatted tells whether dates are written in a form that the schema gives.
+func (f *Field) Formatted() bool { return f.format != "" }
+
 // Span reads a cell of a date column, in the format that the schema gives.
 func (f *Field) Span(cell []byte) (Span, bool) {
 	if f.format != "" {
