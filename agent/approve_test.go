@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/posternhealth/postern/agent"
@@ -189,7 +190,11 @@ func TestSwappedPartSendsNothing(t *testing.T) {
 		"approvers: ": func(h *house) {
 			h.edit("postern.yaml", "approvers:", "approvers:\n  - {name: Eve, key: "+h.newKey("eve")+"}")
 		},
-		"archive key: ": func(h *house) { h.edit("postern.yaml", "archive: age1", "archive: "+plan.EncryptTo+" # age1") },
+		"archive key: ": func(h *house) {
+			another, err := age.GenerateX25519Identity()
+			h.must(err)
+			h.edit("postern.yaml", "archive: age1", "archive: "+another.Recipient().String()+" # age1")
+		},
 		"signing key: ": func(h *house) {
 			private, _, err := sshsig.NewKey("another")
 			h.must(err)

@@ -115,7 +115,7 @@ func TestDatasetHasOneSchema(t *testing.T) {
 	h.write("schemas/other.json", strings.Replace(h.read("schemas/scores.json"), `"sex"`, `"surname"`, 1))
 	for rule, want := range map[string]string{
 		"schemas/scores.json": "",
-		"schemas/other.json":  "22:75: sources.ehr.files[2].schema: the dataset scores has another schema already",
+		"schemas/other.json":  "23:75: sources.ehr.files[2].schema: the dataset scores has another schema already",
 	} {
 		text := h.read("postern.yaml")
 		name := filepath.Base(rule) + ".yaml"
