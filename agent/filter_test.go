@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -38,6 +39,23 @@ func TestDeidOnSeveralWorkers(t *testing.T) {
 			first = out.Bytes()
 		} else if !bytes.Equal(first, out.Bytes()) {
 			t.Errorf("%d workers write something else than one", workers)
+		}
+	}
+}
+
+// What is measured can be measured.
+func TestPoliciesOfBenchmarksAreRight(t *testing.T) {
+	for _, name := range []string{"observations", "scores"} {
+		dir := t.TempDir()
+		f := agent.Filter{Policy: "testdata/bench/" + name + ".yaml", Dataset: "Observation", In: filepath.Join(dir, "none"), AsOf: demo.AsOf()}
+		must(t, os.WriteFile(f.In, nil, 0o600))
+		if name == "scores" {
+			f.Dataset, f.Schema = "scores", filepath.Join("..", "policies", "library", "schemas", "scores.json")
+			header := "record_id,person_id,encounter_id,service_date,instrument,total_score,status,provider_npi,birth_date,sex,race,ethnicity,language,state,zip\n"
+			must(t, os.WriteFile(f.In, []byte(header), 0o600))
+		}
+		if _, err := f.Run(t.Context(), io.Discard); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
