@@ -72,12 +72,27 @@ const longestCode = 64 // bytes
 // of quotation, mark-up and lists.
 func isCode(v []byte) bool {
 	for _, c := range v {
-		if c <= ' ' || c > '~' || strings.IndexByte("\"\\<>@,;`&", c) >= 0 {
+		if !inCodes[c] {
 			return false
 		}
 	}
 	return len(v) <= longestCode
 }
+
+var inCodes = func() (t [256]bool) {
+	for c := '!'; c <= '~'; c++ {
+		t[c] = !strings.ContainsRune("\"\\<>@,;`&", c)
+	}
+	return t
+}()
+
+var published = func() map[string]bool {
+	all := map[string]bool{}
+	for _, system := range extract.CodeSystems {
+		all[system] = true
+	}
+	return all
+}()
 
 // isComparator tells of a code of FHIR R4 quantity-comparator.
 func isComparator(v []byte) bool {
@@ -91,11 +106,11 @@ func isComparator(v []byte) bool {
 // isPublishedSystem tells of a code system that is published, or of one below an
 // address under which HL7 publishes them.
 func isPublishedSystem(v []byte) bool {
-	if slices.Contains(extract.CodeSystems, string(v)) {
+	if published[string(v)] {
 		return true
 	}
 	above := bytes.LastIndexByte(v, '/') + 1
-	return above < len(v) && plainID(v[above:]) && slices.Contains(extract.CodeSystems, string(v[:above]))
+	return above < len(v) && plainID(v[above:]) && published[string(v[:above])]
 }
 
 // between tells of a number between two bounds, both allowed.
@@ -104,9 +119,24 @@ func between(least, most float64) func([]byte) bool {
 		if len(v) > 18 {
 			return false
 		}
+		if n, whole := wholeNumber(v); whole {
+			return least <= n && n <= most
+		}
 		n, err := strconv.ParseFloat(string(v), 64)
 		return err == nil && !math.IsNaN(n) && least <= n && n <= most
 	}
+}
+
+// wholeNumber is the value of one to nine digits, as most numbers are.
+func wholeNumber(v []byte) (float64, bool) {
+	n := 0
+	for _, c := range v {
+		if c -= '0'; c > 9 {
+			return 0, false
+		}
+		n = 10*n + int(c)
+	}
+	return float64(n), len(v) > 0 && len(v) < 10
 }
 
 // timeForms are those in which FHIR writes a day with a time; the seconds, which may
