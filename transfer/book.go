@@ -18,6 +18,7 @@ type Book struct {
 	Sequence  int64      `json:"sequence"`
 	Previous  string     `json:"previous"`
 	Voids     []int64    `json:"voids"`
+	Replaces  int64      `json:"replaces"` // the earlier drop whose rows these are instead of; 0: none
 	Standard  string     `json:"standard"`
 	Parts     []BookPart `json:"parts"`
 	People    int64      `json:"people"` // distinct people in all parts
@@ -35,6 +36,7 @@ type BookPart struct {
 	Compression     string   `json:"compression"` // zstd
 	Columns         []string `json:"columns"`
 	Part2           bool     `json:"part2"`
+	Action          string   `json:"action"` // Add, Change, Void; empty of a part whose rows do not tell it
 	Rows            int64    `json:"rows"`
 	People          int64    `json:"people"`
 	PlaintextSHA256 string   `json:"plaintext_sha256"`
@@ -62,6 +64,28 @@ const Overlap = "overlap"
 // rowsOfRecords tells whether the rows of the part are rows of records.
 func (p *BookPart) rowsOfRecords() bool {
 	return p.Dataset != ScopeOfConsent && p.Dataset != Overlap && p.Dataset != ControlFile
+}
+
+// What the rows of a part do to those that earlier drops of the exchange left
+// with the recipient. A part of Void is CSV with RowKeyColumn alone.
+const (
+	Add    = "add"
+	Change = "change"
+	Void   = "void"
+)
+
+// RowKeyColumn names the rows of a part of Void.
+const RowKeyColumn = "row_key"
+
+// actionFits tells whether a part may have its action.
+func (p *BookPart) actionFits() bool {
+	switch p.Action {
+	case "":
+		return true
+	case Add, Change:
+		return p.rowsOfRecords()
+	}
+	return p.Action == Void && p.rowsOfRecords() && p.Format == CSV && slices.Equal(p.Columns, []string{RowKeyColumn})
 }
 
 // Notice is a text that must travel with the data (42 CFR 2.32), or the scope
@@ -172,6 +196,9 @@ func (b *Book) check() error {
 	if b.Format != BookFormat {
 		return fmt.Errorf("format is not %s", BookFormat)
 	}
+	if b.Replaces < 0 || b.Replaces >= b.Sequence && b.Replaces > 0 {
+		return errors.New("replaces is no earlier number")
+	}
 	for i := range b.Parts {
 		p := &b.Parts[i]
 		if !isFormat(p.Format) {
@@ -179,6 +206,9 @@ func (b *Book) check() error {
 		}
 		if p.Compression != compressionZstd {
 			return fmt.Errorf("part %d is not compressed with zstd", i+1)
+		}
+		if !p.actionFits() {
+			return fmt.Errorf("part %d has no action that its rows can have", i+1)
 		}
 		if p.Rows < 0 || p.People < 0 || p.PlaintextBytes < 0 || !hashPattern.MatchString(p.PlaintextSHA256) {
 			return fmt.Errorf("part %d has no proper counts and SHA-256", i+1)

@@ -137,7 +137,7 @@ func (b *Builder) Part(p PartInfo) (*PartWriter, error) {
 		return nil, err
 	}
 	w := &PartWriter{b: b, twin: t, sum: sha256.New()}
-	w.info = BookPart{Name: name, Dataset: p.Dataset, Format: p.Format, Compression: compressionZstd, Columns: p.Columns, Part2: p.Part2}
+	w.info = BookPart{Name: name, Dataset: p.Dataset, Format: p.Format, Compression: compressionZstd, Columns: p.Columns, Part2: p.Part2, Action: p.Action}
 	b.encoder.Reset(packedWriter{w})
 	b.open = w
 	return w, nil
@@ -164,7 +164,7 @@ func (b *Builder) Private(name string, to age.Recipient) (io.WriteCloser, error)
 }
 
 // Seal writes the book, SHA256SUMS, manifest, signature and `.done`. The
-// caller fills standard, people, totals, notices and ledger of the book; what
+// caller fills replaces, standard, people, totals, notices and ledger of the book; what
 // the drop itself knows is filled here.
 func (b *Builder) Seal(book *Book) (*Sealed, error) {
 	if b.open != nil || b.private > 0 {

@@ -122,6 +122,7 @@ type PartInfo struct {
 	Format  string // CSV, NDJSON, or what Lines gives
 	Part2   bool
 	Columns []string // of all but NDJSON
+	Action  string   // Add, Change, Void or empty
 }
 
 // PartWriter takes the plaintext of one part, in whole lines by its end.
