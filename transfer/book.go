@@ -163,6 +163,9 @@ func (p *BookPart) extension() string {
 	return p.Format
 }
 
+// standards are the forms of a release (45 CFR 164.514, 164.502).
+var standards = []string{"identified", "limited-data-set", "safe-harbor", "expert-determination", "aggregate"}
+
 // encodeBook pads with spaces between the JSON and its newline.
 func encodeBook(b *Book) ([]byte, error) {
 	data, err := encode(b)
@@ -199,10 +202,16 @@ func (b *Book) check() error {
 	if b.Replaces < 0 || b.Replaces >= b.Sequence && b.Replaces > 0 {
 		return errors.New("replaces is no earlier number")
 	}
+	if !slices.Contains(standards, b.Standard) {
+		return errors.New("standard is none of the format's")
+	}
 	for i := range b.Parts {
 		p := &b.Parts[i]
 		if !isFormat(p.Format) {
 			return fmt.Errorf("part %d is neither csv nor ndjson nor lines", i+1)
+		}
+		if hasColumns(p.Format) != (len(p.Columns) > 0) {
+			return fmt.Errorf("part %d has no columns, or is ndjson and has some", i+1)
 		}
 		if p.Compression != compressionZstd {
 			return fmt.Errorf("part %d is not compressed with zstd", i+1)

@@ -108,8 +108,8 @@ func (r *Receiver) openPart(ctx context.Context, inbox string, p *BookPart, o *o
 		return err
 	case count.lines-p.around() != p.Rows:
 		return fault(RowCount, p.Name, "it holds %d rows, the book says %d", count.lines-p.around(), p.Rows)
-	case hex.EncodeToString(sum.Sum(nil)) != p.PlaintextSHA256:
-		return fault(PlaintextFault, p.Name, "its plaintext's SHA-256 is not the book's")
+	case count.size != p.PlaintextBytes || hex.EncodeToString(sum.Sum(nil)) != p.PlaintextSHA256:
+		return fault(PlaintextFault, p.Name, "its plaintext's length or SHA-256 is not the book's")
 	}
 	o.parts = append(o.parts, ReceiptPart{Name: p.Name, Rows: p.Rows, PlaintextSHA256: p.PlaintextSHA256})
 	return file.Close()
@@ -159,11 +159,32 @@ func (r *Receiver) decrypt(inbox, name string, use func(plain io.Reader) error) 
 	if err != nil {
 		return fault(DecryptFailed, name, "its age header is damaged")
 	}
-	switch err := use(plain); {
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	watched := &watchedReader{Reader: plain}
+	err = use(watched)
+	switch {
+	case watched.failure != nil:
+		return fault(DecryptFailed, name, "its encryption is damaged, or ends too early")
+	case errors.Is(err, io.ErrUnexpectedEOF), err == nil && watched.size == 0:
 		return fault(Truncated, name, "its plaintext ends too early: the sender sealed a file that was cut short")
 	case err != nil:
 		return fault(DecryptFailed, name, "its plaintext is damaged")
 	}
 	return nil
+}
+
+// watchedReader tells what decryption refuses, however early it ends, from
+// what was cut short before it was encrypted: age's end is authenticated.
+type watchedReader struct {
+	io.Reader
+	size    int64
+	failure error
+}
+
+func (w *watchedReader) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	w.size += int64(n)
+	if err != nil && err != io.EOF {
+		w.failure = err
+	}
+	return n, err
 }

@@ -223,6 +223,25 @@ func TestFaults(t *testing.T) {
 			w.reseal(t, inbox, "cv.x7.000001.001.zst.age", packed[:len(packed)-3])
 			resign(t, inbox, w.clinic, nil)
 		}},
+		{"encryption cut short", DecryptFailed, "001.zst.age", func(t *testing.T, inbox string, _ *Receiver) {
+			info, err := os.Stat(part(inbox, 1))
+			must(t, err)
+			must(t, os.Truncate(part(inbox, 1), info.Size()-1))
+			resign(t, inbox, w.clinic, nil)
+		}},
+		{"nothing encrypted", Truncated, "002.zst.age", func(t *testing.T, inbox string, _ *Receiver) {
+			w.reseal(t, inbox, "cv.x7.000001.002.zst.age", nil)
+			resign(t, inbox, w.clinic, nil)
+		}},
+		{"bytes of the book", PlaintextFault, "003.zst.age", func(t *testing.T, inbox string, _ *Receiver) {
+			rebook(t, inbox, func(b *Book) { b.Parts[2].PlaintextBytes++ })
+		}},
+		{"standard of the book", FormatFault, "book.json.age", func(t *testing.T, inbox string, _ *Receiver) {
+			rebook(t, inbox, func(b *Book) { b.Standard = "anonymous" })
+		}},
+		{"no columns", FormatFault, "book.json.age", func(t *testing.T, inbox string, _ *Receiver) {
+			rebook(t, inbox, func(b *Book) { b.Parts[0].Columns = nil })
+		}},
 		{"rows", RowCount, "001.zst.age", func(t *testing.T, inbox string, _ *Receiver) {
 			w.reseal(t, inbox, "cv.x7.000001.001.zst.age", pack(t, emptyCSV))
 			resign(t, inbox, w.clinic, nil)
