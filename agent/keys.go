@@ -52,7 +52,7 @@ func (a *Agent) PublicKeys() (*PublicKeys, error) {
 		return nil, err
 	}
 	keys := &PublicKeys{
-		AllowedSigner: fmt.Sprintf("%s namespaces=%q %s", a.Config.Organization.ID, transfer.DropNamespace, line),
+		AllowedSigner: fmt.Sprintf("%s namespaces=%q %s", a.Config.Organization.ID, transfer.DropNamespace+","+transfer.RecallNamespace, line),
 		CheckpointKey: verifier, Archive: a.Config.Keys.Archive,
 		Fingerprints: map[string]string{
 			"master": a.master.Fingerprint(), "archive": a.archive.Fingerprint,

@@ -166,15 +166,15 @@ func (p *BookPart) extension() string {
 // standards are the forms of a release (45 CFR 164.514, 164.502).
 var standards = []string{"identified", "limited-data-set", "safe-harbor", "expert-determination", "aggregate"}
 
-// encodeBook pads with spaces between the JSON and its newline.
-func encodeBook(b *Book) ([]byte, error) {
-	data, err := encode(b)
+// encodePadded pads with spaces between the JSON and its newline.
+func encodePadded(document any) ([]byte, error) {
+	data, err := encode(document)
 	if err != nil {
 		return nil, err
 	}
 	size := Padme(max(int64(len(data)), minBook))
 	if size > maxBook {
-		return nil, fmt.Errorf("the recipient's book would be longer than %d bytes", maxBook)
+		return nil, fmt.Errorf("it would be longer than %d bytes", maxBook)
 	}
 	padded := bytes.Repeat([]byte{' '}, int(size))
 	copy(padded, data[:len(data)-1])
@@ -183,16 +183,21 @@ func encodeBook(b *Book) ([]byte, error) {
 }
 
 // ParseBook reads a book, with or without its padding.
-func ParseBook(data []byte) (*Book, error) {
+func ParseBook(data []byte) (*Book, error) { return parsePadded[Book]("book", data) }
+
+func parsePadded[T any, D interface {
+	*T
+	check() error
+}](name string, data []byte) (D, error) {
 	if len(data) > maxBook {
-		return nil, fmt.Errorf("book is longer than %d bytes", maxBook)
+		return nil, fmt.Errorf("%s is longer than %d bytes", name, maxBook)
 	}
 	text, ended := bytes.CutSuffix(data, []byte("\n"))
 	if !ended {
-		return nil, errors.New("read book: it does not end in a newline")
+		return nil, fmt.Errorf("read %s: it does not end in a newline", name)
 	}
 	text = bytes.TrimRight(text, " ")
-	return parse[Book]("book", append(text[:len(text):len(text)], '\n'), maxBook)
+	return parse[T, D](name, append(text[:len(text):len(text)], '\n'), maxBook)
 }
 
 func (b *Book) check() error {

@@ -200,9 +200,9 @@ func (b *Builder) writeBook(book *Book) error {
 	full.Exchange, full.Sequence = b.spec.Exchange, b.spec.Sequence
 	full.Previous, full.Voids = b.spec.Previous, b.spec.Voids
 	full.Parts = b.parts
-	text, err := encodeBook(&full)
+	text, err := encodePadded(&full)
 	if err != nil {
-		return err
+		return fmt.Errorf("recipient's book: %w", err)
 	}
 	if _, err := ParseBook(text); err != nil {
 		return err

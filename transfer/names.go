@@ -118,5 +118,5 @@ func isReceiptName(name string) bool {
 		return false
 	}
 	_, err := ParseBase(base)
-	return err == nil
+	return err == nil || IsRecallReceipt(name)
 }

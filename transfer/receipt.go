@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/internal/sshsig"
 )
 
@@ -66,8 +67,9 @@ func (r *Receipt) check() error {
 	return nil
 }
 
-func (r *Receipt) sign(signer ssh.Signer) (text, signature []byte, err error) {
-	if text, err = encode(r); err != nil {
+// signed is the text of a receipt, and the signature over it.
+func signed(receipt any, signer ssh.Signer) (text, signature []byte, err error) {
+	if text, err = encode(receipt); err != nil {
 		return nil, nil, err
 	}
 	signature, err = sshsig.Sign(signer, ReceiptNamespace, bytes.NewReader(text))
@@ -75,4 +77,16 @@ func (r *Receipt) sign(signer ssh.Signer) (text, signature []byte, err error) {
 		return nil, nil, fmt.Errorf("sign receipt: %w", err)
 	}
 	return text, signature, nil
+}
+
+// writeSigned writes the signature first: a receipt is looked for by its own name.
+func writeSigned(path string, receipt any, signer ssh.Signer) error {
+	text, signature, err := signed(receipt, signer)
+	if err != nil {
+		return err
+	}
+	if err := durable.ReplaceFile(path+".sig", signature, 0o644); err != nil {
+		return err
+	}
+	return durable.ReplaceFile(path, text, 0o644)
 }

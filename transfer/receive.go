@@ -33,6 +33,9 @@ type Receiver struct {
 	// Adopt takes the first drop of an exchange that is unknown here at
 	// whatever number it has: for a recipient that lost its memory.
 	Adopt bool
+	// Deleted are drops, CODE.EXCHANGE.NUMBER, of which all that recalls name is
+	// deleted here: our copies of whole ones go, and the answers are written.
+	Deleted []string
 	// CheckLedger judges whether the checkpoint in the book continues the one
 	// seen before (empty: none). Nil: the checkpoint is kept, not judged.
 	CheckLedger func(seen string, now Ledger) error
@@ -55,9 +58,10 @@ type Result struct {
 	Fault     *Fault // of a rejected drop
 	Folder    string // of the plaintext
 	Book      *Book
-	Rows      int64   // of records; what they rest on is not counted
-	Withdrawn []int64 // accepted before, voided by this drop: take their data back
-	Receipt   string  // path of the receipt that was written
+	Rows      int64    // of records; what they rest on is not counted
+	Withdrawn []int64  // accepted before, voided by this drop: take their data back
+	Receipt   string   // path of the receipt that was written
+	Delete    []string // of a recall: row keys of what is to be deleted; none: the whole drop
 }
 
 // Receive looks at every drop of the inbox that has its `.done`, in the order
@@ -93,7 +97,11 @@ func (r *Receiver) Receive(ctx context.Context, inbox string) ([]Result, error) 
 		}
 		results = append(results, result)
 	}
-	return results, nil
+	recalled, err := r.recalls(mem, inbox)
+	if err != nil {
+		err = fmt.Errorf("receive: %w", err)
+	}
+	return append(results, recalled...), err
 }
 
 const lockFile = ".postern-receiver.lock"
@@ -147,7 +155,7 @@ func dropsIn(inbox string) (drops []Base, finished map[Base]bool, err error) {
 	finished = map[Base]bool{}
 	for _, e := range entries {
 		parts := strings.SplitN(e.Name(), ".", 4)
-		if len(parts) < 4 || isReceiptName(strings.TrimSuffix(e.Name(), ".sig")) { // receipts may lie here too
+		if len(parts) < 4 || isReceiptName(strings.TrimSuffix(e.Name(), ".sig")) || ofRecall(e.Name()) { // these may lie here too
 			continue
 		}
 		base, err := ParseBase(strings.Join(parts[:3], "."))
@@ -274,21 +282,12 @@ func (r *Receiver) receipt(base Base, sum, status string) *Receipt {
 	}
 }
 
-// answer writes the signature first: a receipt is looked for by its own name.
 func (r *Receiver) answer(base Base, receipt *Receipt, result *Result) error {
 	if r.ReceiptSigner == nil {
 		return nil
 	}
-	text, signature, err := receipt.sign(r.ReceiptSigner)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(r.Receipts, base.ReceiptName())
-	if err := durable.ReplaceFile(path+".sig", signature, 0o644); err != nil {
-		return err
-	}
-	result.Receipt = path
-	return durable.ReplaceFile(path, text, 0o644)
+	result.Receipt = filepath.Join(r.Receipts, base.ReceiptName())
+	return writeSigned(result.Receipt, receipt, r.ReceiptSigner)
 }
 
 func (r *Receiver) now() time.Time {

@@ -157,7 +157,7 @@ func TestFaults(t *testing.T) {
 		b, err := ParseBook(decryptFile(t, filepath.Join(inbox, "cv.x7.000001.book.json.age"), w.payer.age))
 		must(t, err)
 		edit(b)
-		text, err := encodeBook(b)
+		text, err := encodePadded(b)
 		must(t, err)
 		w.reseal(t, inbox, "cv.x7.000001.book.json.age", text)
 		resign(t, inbox, w.clinic, nil)
@@ -513,7 +513,7 @@ func TestCompare(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := good()
 			c.edit(r)
-			text, signature, err := r.sign(w.payer.signer)
+			text, signature, err := signed(r, w.payer.signer)
 			must(t, err)
 			got, err := Compare(sealed.Expect, text, signature, w.signers, w.now)
 			must(t, err)
@@ -523,7 +523,7 @@ func TestCompare(t *testing.T) {
 			}
 		})
 	}
-	text, signature, err := good().sign(w.clinic.signer)
+	text, signature, err := signed(good(), w.clinic.signer)
 	must(t, err)
 	if _, err := Compare(sealed.Expect, text, signature, w.signers, w.now); !errors.Is(err, ErrReceiptSignature) {
 		t.Errorf("a receipt that the clinic signed itself: %v", err)
@@ -557,7 +557,7 @@ func FuzzDocuments(f *testing.F) {
 			}
 		}
 		if b, err := ParseBook(data); err == nil {
-			if _, err := encodeBook(b); err != nil {
+			if _, err := encodePadded(b); err != nil {
 				t.Error(err)
 			}
 		}

@@ -178,8 +178,8 @@ func verifyFile(inbox string, f SealedFile, m *Manifest) error {
 	return fault(FileMismatch, f.Name, "its SHA-256 is not the one in the signed manifest")
 }
 
-// noStrangers lets pass the recipient's own receipt, and the private names of
-// interrupted uploads, which begin with a dot.
+// noStrangers lets pass the recipient's own receipt, recalls, and the private
+// names of interrupted uploads, which begin with a dot.
 func noStrangers(inbox string, m *Manifest) error {
 	base := m.Base()
 	known := map[string]bool{base.ReceiptName(): true, base.ReceiptName() + ".sig": true}
@@ -194,7 +194,7 @@ func noStrangers(inbox string, m *Manifest) error {
 		return fmt.Errorf("list the inbox: %w", err)
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), base.String()+".") && !known[e.Name()] {
+		if strings.HasPrefix(e.Name(), base.String()+".") && !known[e.Name()] && !ofRecall(e.Name()) {
 			return fault(UnlistedFile, e.Name(), "the signed manifest does not list it")
 		}
 	}

@@ -24,13 +24,15 @@ func receive(k *call) error {
 	receiptKey := k.flags.String("receipt-key", "", "`FILE` of the SSH key that signs receipts; none are written without it")
 	ledgerKey := k.flags.String("ledger-key", "", "the sender's checkpoint `KEY`, NAME+HASH+BASE64: its ledger is then checked for rewriting")
 	adopt := k.flags.Bool("adopt", false, "take an exchange up at whatever number it has, after our memory was lost")
+	var deleted files
+	k.flags.Var(&deleted, "deleted", "say that all that was recalled of this `DROP`, such as cv.x7.000042, is deleted; may stand several times")
 	if err := k.parse(1, 1); err != nil {
 		return err
 	}
 	if *name == "" || *identity == "" {
 		return &agent.Failure{Class: agent.Usage, What: "receive needs --name and --identity", Remedy: "postern receive --help says what they are"}
 	}
-	r := &transfer.Receiver{Name: *name, Dir: *out, Receipts: *receipts, Adopt: *adopt}
+	r := &transfer.Receiver{Name: *name, Dir: *out, Receipts: *receipts, Adopt: *adopt, Deleted: deleted}
 	if err := receiverKeys(r, *signers, *identity, *receiptKey); err != nil {
 		return err
 	}
@@ -48,7 +50,7 @@ func receive(k *call) error {
 			return silent{agent.AnsweredNo}
 		}
 	}
-	if slices.ContainsFunc(results, func(r transfer.Result) bool { return r.Status == transfer.Unfinished }) {
+	if slices.ContainsFunc(results, func(r transfer.Result) bool { return r.Status == transfer.Unfinished || r.Status == transfer.Recalled }) {
 		return silent{agent.Undelivered}
 	}
 	return nil
@@ -85,21 +87,22 @@ func receiverKeys(r *transfer.Receiver, signers, identity, receiptKey string) er
 
 // received is one drop as --json shows it.
 type received struct {
-	Drop   string  `json:"drop"`
-	Sender string  `json:"sender,omitempty"`
-	Status string  `json:"status"`
-	Rows   int64   `json:"rows"`
-	Folder string  `json:"folder,omitempty"`
-	Fault  string  `json:"fault,omitempty"`
-	File   string  `json:"file,omitempty"`
-	Why    string  `json:"why,omitempty"`
-	Takes  []int64 `json:"withdrawn,omitempty"`
+	Drop   string   `json:"drop"`
+	Sender string   `json:"sender,omitempty"`
+	Status string   `json:"status"`
+	Rows   int64    `json:"rows"`
+	Folder string   `json:"folder,omitempty"`
+	Fault  string   `json:"fault,omitempty"`
+	File   string   `json:"file,omitempty"`
+	Why    string   `json:"why,omitempty"`
+	Takes  []int64  `json:"withdrawn,omitempty"`
+	Delete []string `json:"delete,omitempty"` // row keys, of a recall that does not name the whole drop
 }
 
 func (k *call) showReceived(results []transfer.Result) error {
 	list := []received{}
 	for _, r := range results {
-		row := received{Drop: r.Drop, Sender: r.Sender, Status: r.Status, Rows: r.Rows, Folder: r.Folder, Takes: r.Withdrawn}
+		row := received{Drop: r.Drop, Sender: r.Sender, Status: r.Status, Rows: r.Rows, Folder: r.Folder, Takes: r.Withdrawn, Delete: r.Delete}
 		if r.Fault != nil {
 			row.Fault, row.File, row.Why = string(r.Fault.Class), r.Fault.File, r.Fault.Why
 		}
@@ -118,6 +121,9 @@ func (k *call) showReceived(results []transfer.Result) error {
 		if r.Status == transfer.Unfinished {
 			what = r.Drop + ".done is missing: the drop is still on its way, or the file is lost"
 		}
+		if r.Status == transfer.Recalled {
+			what = recallWords(&r)
+		}
 		if r.Fault != "" {
 			what = fmt.Sprintf("%s: %s: %s", r.Fault, r.File, r.Why)
 		}
@@ -127,4 +133,12 @@ func (k *call) showReceived(results []transfer.Result) error {
 		rows = append(rows, []string{r.Drop, r.Sender, r.Status, fmt.Sprint(r.Rows), what})
 	}
 	return k.table([]string{"drop", "sender", "status", "rows", "where"}, rows)
+}
+
+func recallWords(r *received) string {
+	what := "all of it"
+	if len(r.Delete) > 0 {
+		what = fmt.Sprintf("%d rows, whose keys --json lists,", len(r.Delete))
+	}
+	return fmt.Sprintf("delete %s wherever it was loaded, then say so: --deleted %s", what, r.Drop)
 }

@@ -1,0 +1,180 @@
+package transfer
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/posternhealth/postern/internal/sshsig"
+)
+
+// recalling gives a receiver that has accepted drop 1 and takes recalls, its
+// inbox, and the recall of that drop.
+func recalling(t *testing.T, w *world) (*Receiver, string, *Recall) {
+	t.Helper()
+	spec := w.spec(t, 1, "")
+	sealed := seal(t, spec)
+	inbox := copyDrop(t, spec.Dir, sealed)
+	r := w.receiver(t)
+	line := fmt.Sprintf("%s namespaces=\"postern-drop,postern-recall\" %s%s namespaces=\"postern-recall\" %s", w.clinic.name, ssh.MarshalAuthorizedKey(w.clinic.signer.PublicKey()),
+		w.other.name, ssh.MarshalAuthorizedKey(w.other.signer.PublicKey()))
+	var err error
+	r.Signers, err = sshsig.ParseAllowedSigners("allowed_signers", []byte(line))
+	must(t, err)
+	if got := receiveOne(t, r, inbox); got.Status != Accepted {
+		t.Fatalf("%+v", got)
+	}
+	return r, inbox, &Recall{Sender: w.clinic.name, Recipient: w.payer.name, Exchange: "x7", Sequence: 1, ManifestSHA256: sealed.ManifestSHA256,
+		Number: 1, RecalledAt: w.now.Format(time.RFC3339)}
+}
+
+func (w *world) layRecall(t *testing.T, inbox string, r *Recall, by party) (digest string) {
+	t.Helper()
+	recipient, err := ParseRecipient(w.payer.age.Recipient().String())
+	must(t, err)
+	_, digest, err = SealRecall(inbox, "cv", r, []Recipient{recipient}, by.signer)
+	must(t, err)
+	return digest
+}
+
+// recallOf is the last result: recalls come after the drops.
+func recallOf(t *testing.T, r *Receiver, inbox string) Result {
+	t.Helper()
+	results, err := r.Receive(context.Background(), inbox)
+	must(t, err)
+	if len(results) != 2 || results[0].Status != Repeated {
+		t.Fatalf("%+v", results)
+	}
+	return results[1]
+}
+
+// A recall is told until people say that all is deleted; then our copy is gone,
+// the answer names this very recall, and the sender believes nobody else's.
+func TestRecallIsFollowedUntilDeleted(t *testing.T) {
+	w := newWorld(t)
+	r, inbox, recall := recalling(t, w)
+	digest := w.layRecall(t, inbox, recall, w.clinic)
+	for range 2 {
+		if got := recallOf(t, r, inbox); got.Status != Recalled || len(got.Delete) != 0 || got.Folder == "" || got.Receipt != "" {
+			t.Fatalf("%+v", got)
+		}
+	}
+	r.Deleted = []string{"cv.x7.000001"}
+	got := recallOf(t, r, inbox)
+	if _, err := os.Stat(filepath.Join(r.Dir, "cv.x7.000001")); got.Status != Deleted || !os.IsNotExist(err) {
+		t.Fatalf("%+v, and the plaintext: %v", got, err)
+	}
+	text, err := os.ReadFile(got.Receipt)
+	must(t, err)
+	signature, err := os.ReadFile(got.Receipt + ".sig")
+	must(t, err)
+	answer, err := ParseRecallReceipt(text, signature, w.payer.name, w.signers, w.now)
+	if err != nil || answer.RecallSHA256 != digest || answer.Number != 1 || !IsRecallReceipt(filepath.Base(got.Receipt)) {
+		t.Fatalf("%+v %v", answer, err)
+	}
+	if _, err := ParseRecallReceipt(text, signature, w.other.name, w.signers, w.now); err == nil {
+		t.Error("another recipient's answer was believed")
+	}
+	r.Deleted = nil
+	if got := recallOf(t, r, inbox); got.Status != Deleted {
+		t.Errorf("asked again after the answer: %+v", got)
+	}
+}
+
+// A recall of rows leaves our copy to those who loaded it.
+func TestRecallOfRows(t *testing.T) {
+	w := newWorld(t)
+	r, inbox, recall := recalling(t, w)
+	recall.Rows = []string{"kkkkkkkk3", "kkkkkkkk1"}
+	w.layRecall(t, inbox, recall, w.clinic)
+	r.Deleted = []string{"cv.x7.000001"}
+	got := recallOf(t, r, inbox)
+	if _, err := os.Stat(filepath.Join(r.Dir, "cv.x7.000001")); err != nil || got.Status != Deleted || len(got.Delete) != 2 || got.Delete[0] != "kkkkkkkk1" {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
+func TestRecallsThatAreNotBelieved(t *testing.T) {
+	for name, c := range map[string]struct {
+		class Class
+		edit  func(w *world, r *Recall) party
+	}{
+		"another sender, in its own name":    {NameTaken, func(w *world, r *Recall) party { r.Sender = w.other.name; return w.other }},
+		"another sender, in this one's name": {SignerNotSender, func(w *world, r *Recall) party { return w.other }},
+		"a key for something else":           {SignerUnknown, func(w *world, r *Recall) party { return w.payer }},
+		"for another recipient":              {NotForUs, func(w *world, r *Recall) party { r.Recipient = "lakeside"; return w.clinic }},
+		"of another manifest":                {Fork, func(w *world, r *Recall) party { r.ManifestSHA256 = sumOf(nil); return w.clinic }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			r, inbox, recall := recalling(t, w)
+			w.layRecall(t, inbox, recall, c.edit(w, recall))
+			r.Deleted = []string{"cv.x7.000001"}
+			got := recallOf(t, r, inbox)
+			if _, err := os.Stat(filepath.Join(r.Dir, "cv.x7.000001")); err != nil || got.Fault == nil || got.Fault.Class != c.class || got.Receipt != "" {
+				t.Errorf("%+v %v, the plaintext: %v", got, got.Fault, err)
+			}
+		})
+	}
+}
+
+// The names and the document hold together: one recall is not another's.
+func TestRecallUnderAnotherName(t *testing.T) {
+	w := newWorld(t)
+	r, inbox, recall := recalling(t, w)
+	w.layRecall(t, inbox, recall, w.clinic)
+	for _, end := range []string{recallSuffix, recallSignature} {
+		must(t, os.Rename(filepath.Join(inbox, "cv.x7.000001.recall-1"+end), filepath.Join(inbox, "cv.x7.000001.recall-2"+end)))
+	}
+	if got := recallOf(t, r, inbox); got.Fault == nil || got.Fault.Class != FormatFault {
+		t.Errorf("%+v", got)
+	}
+	must(t, os.Remove(filepath.Join(inbox, "cv.x7.000001.recall-2"+recallSignature)))
+	if results, err := r.Receive(context.Background(), inbox); err != nil || len(results) != 1 {
+		t.Errorf("a recall without its signature: %+v %v", results, err)
+	}
+}
+
+// Stock age and ssh-keygen read a recall and make its answer.
+func TestRecallWithStockTools(t *testing.T) {
+	peer(t, "age", "ssh-keygen")
+	w := newWorld(t)
+	_, inbox, recall := recalling(t, w)
+	digest := w.layRecall(t, inbox, recall, w.clinic)
+	dir := t.TempDir()
+	put := func(name string, text []byte) string {
+		must(t, os.WriteFile(filepath.Join(dir, name), text, 0o600))
+		return filepath.Join(dir, name)
+	}
+	run := func(in []byte, args ...string) []byte {
+		t.Helper()
+		c := exec.Command(args[0], args[1:]...)
+		c.Stdin = bytes.NewReader(in)
+		out, err := c.Output()
+		must(t, err)
+		return out
+	}
+	identity := put("identity.txt", []byte(w.payer.age.String()+"\n"))
+	signers := put("allowed_signers", fmt.Appendf(nil, "%s namespaces=\"postern-recall\" %s", w.clinic.name, ssh.MarshalAuthorizedKey(w.clinic.signer.PublicKey())))
+	text := run(nil, "age", "-d", "-i", identity, filepath.Join(inbox, "cv.x7.000001.recall-1.json.age"))
+	run(text, "ssh-keygen", "-Y", "verify", "-f", signers, "-I", w.clinic.name, "-n", "postern-recall", "-s", filepath.Join(inbox, "cv.x7.000001.recall-1.json.sig"))
+	if sumOf(text) != digest {
+		t.Error("the document is another")
+	}
+	key := put("receipt_key", w.payer.pem)
+	answer := fmt.Appendf(nil, `{"format":"recall-receipt/v1","sender":"clearview","recipient":"acme","exchange":"x7","sequence":1,"number":1,"recall_sha256":"%s","confirmed_at":"2026-07-06T10:00:00Z"}`+"\n", digest)
+	file := put("cv.x7.000001.recall-1.receipt.json", answer)
+	run(nil, "ssh-keygen", "-Y", "sign", "-q", "-f", key, "-n", "postern-receipt", file)
+	signature, err := os.ReadFile(file + ".sig")
+	must(t, err)
+	if _, err := ParseRecallReceipt(answer, signature, w.payer.name, w.signers, w.now); err != nil {
+		t.Error(err)
+	}
+}
