@@ -92,7 +92,7 @@ func TestNarrowingTakesOne(t *testing.T) {
 		t.Errorf("what was sealed with the column: %v, %v", done, err)
 	}
 	h.run(scores, agent.RunOptions{})
-	if done, err := h.agent.Deliver(context.Background(), scores); err != nil || done[0].State != "size-verified" {
+	if done, err := h.agent.Deliver(context.Background(), scores); err != nil || done[0].State != "hash-verified" {
 		t.Errorf("what was sealed without it: %v, %v", done, err)
 	}
 

@@ -143,6 +143,10 @@ func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) 
 		return result, deliveryFailure(ctx, err, x, drop)
 	}
 	defer destination.Close()
+	plan, err := a.probe(ctx, x.config.Recipient, destination, false)
+	if err != nil {
+		return result, deliveryFailure(ctx, err, x, drop)
+	}
 	// Exposed from here on, before the first byte can leave, so that accounting
 	// never misses a drop that may have been disclosed in part.
 	if _, err := a.db.ExecContext(ctx, `UPDATE delivery SET state = ?, attempts = attempts + 1, exposed = 1 WHERE exchange = ? AND number = ?`,
@@ -152,7 +156,7 @@ func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) 
 	result.State = stateUploading
 	evidence, err := destination.Deliver(ctx, files, func(e transfer.Event) { result.Files = append(result.Files, e) })
 	if err != nil {
-		return result, deliveryFailure(ctx, err, x, drop)
+		return result, errors.Join(deliveryFailure(ctx, err, x, drop), a.forget(ctx, x.config.Recipient, plan))
 	}
 	result.State = evidence.State.String()
 	return result, a.settleDelivery(ctx, x, drop, result.State, evidence)

@@ -274,7 +274,7 @@ func TestRevocationAfterPartOfTheUpload(t *testing.T) {
 			h.run(scores, agent.RunOptions{})
 			d := h.drop(scores, 1)
 			first := d.sizes[d.manifest.Files[0].Name]
-			h.breaking(scores, sftptest.Options{CutAfter: first + 100, Refuse: c.refuse})
+			h.breaking(scores, sftptest.Options{CutAfter: first + 1000, Refuse: c.refuse})
 			if _, err := h.agent.Deliver(context.Background(), scores); agent.ExitCode(err) != int(agent.DestinationDown) {
 				t.Fatalf("delivery over a cut connection: %v", err)
 			}
@@ -345,7 +345,7 @@ func TestStaleConsentsBlockDelivery(t *testing.T) {
 		t.Fatalf("the drop is %s, the recipient has %v", h.state(scores, 1), names)
 	}
 	h.must(os.Chtimes(path, noon, noon.Add(-23*time.Hour)))
-	if done := h.deliver(scores); len(done) != 1 || done[0].State != "size-verified" {
+	if done := h.deliver(scores); len(done) != 1 || done[0].State != "hash-verified" {
 		t.Fatalf("delivery by fresh consents: %+v", done)
 	}
 	if got := h.receive(scores); len(got) != 1 || got[0].Status != transfer.Accepted {

@@ -121,7 +121,7 @@ func TestRevocationIsMeasured(t *testing.T) {
 		}
 	}
 	sent := h.sentAbout(person)
-	if len(sent) != 1 || sent[0].Number != 1 || sent[0].Recipient != synthetic.HealthPlan || sent[0].State != "size-verified" || !sent[0].Sent.Equal(noon) ||
+	if len(sent) != 1 || sent[0].Number != 1 || sent[0].Recipient != synthetic.HealthPlan || sent[0].State != "hash-verified" || !sent[0].Sent.Equal(noon) ||
 		rows == 0 || len(sent[0].Rows) != 1 || sent[0].Rows["scores"] != rows {
 		t.Errorf("sent about the person: %+v, of %d rows", sent, rows)
 	}

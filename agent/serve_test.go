@@ -136,7 +136,7 @@ func (h *house) dueAtNoon() {
 }
 
 func (h *house) delivered(exchange string, number int64) func() bool {
-	return func() bool { return h.state(exchange, number) == "size-verified" }
+	return func() bool { return h.state(exchange, number) == "hash-verified" }
 }
 
 func (h *house) onlyDrop(exchange string) {
@@ -168,7 +168,7 @@ func TestServeRunsAndDeliversOnce(t *testing.T) {
 	if got := h.query(`SELECT as_of FROM delivery`); got != "2026-07-05" {
 		t.Errorf("as of %s", got)
 	}
-	for _, line := range []string{"occurrence due", "run committed", "size-verified", "stopped"} {
+	for _, line := range []string{"occurrence due", "run committed", "hash-verified", "stopped"} {
 		if !strings.Contains(s.log.String(), line) {
 			t.Errorf("the log does not say %q", line)
 		}

@@ -122,6 +122,10 @@ CREATE TABLE IF NOT EXISTS receipt (
 	taken    INTEGER NOT NULL,
 	PRIMARY KEY (exchange, number, sha256)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS probe (
+	recipient TEXT PRIMARY KEY,
+	plan      TEXT NOT NULL                  -- what its server was seen to allow
+) STRICT;
 `
 
 const databaseName = "postern.db"

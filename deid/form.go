@@ -58,14 +58,12 @@ func closed(release *policies.Release, path string) bool {
 	})
 }
 
-// retold tells whether the layout writes other words for a value of FHIR.
-func retold(l *policies.Layout, dataset string, path []string) bool {
+// retold tells whether the layout writes other words for a value.
+func retold(l *policies.Layout, dataset string, takes func(*policies.Column) bool) bool {
 	if l == nil || l.File(dataset) == nil {
 		return false
 	}
-	return slices.ContainsFunc(l.File(dataset).Columns, func(c policies.Column) bool {
-		return c.Codes != nil && c.Leaf != nil && slices.Equal(c.Leaf.Path, path)
-	})
+	return slices.ContainsFunc(l.File(dataset).Columns, func(c policies.Column) bool { return c.Codes != nil && takes(&c) })
 }
 
 const longestCode = 64 // bytes

@@ -27,11 +27,15 @@ type store interface {
 	size(name string) (int64, error)
 	read(name string) (io.ReadCloser, error)
 	// write makes a new file and closes it; after an error it removes what it
-	// made, as far as it still can.
-	write(name string, from io.Reader, size int64) error
+	// made, as far as it still can. again: in the place of one that is there.
+	write(name string, from io.Reader, size int64, again bool) error
 	// rename never overwrites.
 	rename(from, to string) error
 	remove(name string) error
+	// tries are what a probe tries, in their order.
+	tries(*trial) []try
+	// alive tells whether the answers that came were the server's own.
+	alive() error
 	// explain adds what is known about a failure's cause.
 	explain(doing string, err error) error
 }
@@ -48,6 +52,15 @@ var (
 func deliverTo(ctx context.Context, s store, files []File, log func(Event)) (Evidence, error) {
 	if len(files) == 0 {
 		return Evidence{}, errNothing
+	}
+	if s.plan().Probed.IsZero() {
+		if _, err := probe(ctx, s); err != nil {
+			return Evidence{}, err
+		}
+	}
+	if last := files[len(files)-1].Name; !s.plan().renames() && !strings.HasSuffix(last, doneSuffix) {
+		return Evidence{}, &DestinationError{Kind: ErrDestination, Where: s.where(), Doing: "deliver " + last, Cause: errRefused,
+			Remedy: "it renames nothing, and this drop has no .done, so the recipient could take a part of a file for all of it: ask the recipient to let the account rename"}
 	}
 	attempt := strings.ToLower(rand.Text()[:12])
 	removeLeftovers(s, files)
@@ -75,28 +88,29 @@ func deliverFile(s store, f File, attempt string, log func(Event)) (Event, error
 	event := Event{File: f.Name, Size: f.Size}
 	// An earlier attempt may have delivered it, even if the answer to its
 	// rename was lost.
-	state, err := inspect(s, f, f.Name, true)
+	state, err := inspect(s, f, f.Name)
+	direct := !s.plan().renames()
+	again := direct && (err == nil || errors.Is(err, errShort))
 	switch {
 	case err == nil && state > Stored:
 		event.State, event.Already = state, true
 		return event, nil
-	case errors.Is(err, errOther):
-		err = taken(s, f)
-	case errors.Is(err, fs.ErrNotExist):
-		err = nil
-	case err != nil:
-		err = s.explain("look for "+f.Name, err)
-	}
-	if err != nil {
-		return event, err
+	case errors.Is(err, errOther) && !again:
+		return event, taken(s, f)
+	case err != nil && !again && !errors.Is(err, fs.ErrNotExist):
+		return event, s.explain("look for "+f.Name, err)
 	}
 	log(event)
+	if direct {
+		event.State, err = deliverDirectly(s, f, again)
+		return event, err
+	}
 	temporary := privateName(f.Name, attempt)
-	if err := putUp(s, f, temporary); err != nil {
+	if err := putUp(s, f, temporary, false); err != nil {
 		return event, err
 	}
 	// A full server may acknowledge what it did not store.
-	if event.State, err = inspect(s, f, temporary, s.plan().ReadBack); err != nil {
+	if event.State, err = inspect(s, f, temporary); err != nil {
 		_ = s.remove(temporary)
 		return event, s.explain("look at "+temporary+" after the upload", err)
 	}
@@ -106,26 +120,54 @@ func deliverFile(s store, f File, attempt string, log func(Event)) (Event, error
 	return event, nil
 }
 
-var errOther = errors.New("it is not the file that was sealed")
+// deliverDirectly writes a file under its final name, for a server that renames
+// nothing. The name is this drop's alone and its content never changes, so what
+// is there of it is a part that an earlier attempt left; a part is never as
+// long as the whole, as the last packet goes up last.
+func deliverDirectly(s store, f File, again bool) (State, error) {
+	err := putUp(s, f, f.Name, again)
+	if err == nil {
+		var state State
+		state, err = inspect(s, f, f.Name)
+		switch {
+		case err == nil:
+			return state, nil
+		case errors.Is(err, fs.ErrNotExist): // taken away as soon as it was closed
+			return Stored, nil
+		}
+		_ = s.remove(f.Name)
+		err = s.explain("look at "+f.Name+" after the upload", err)
+	}
+	return Uploading, fmt.Errorf("a part of %s may stand under its name, which without its .done is no drop: %w", f.Name, err)
+}
+
+var (
+	errOther = errors.New("it is not the file that was sealed")
+	errShort = fmt.Errorf("%w: only a part of it is there", errOther)
+)
 
 // inspect says what can be known of a file there: its size, and where reading
-// is wanted and allowed, its SHA-256.
-func inspect(s store, f File, as string, readBack bool) (State, error) {
+// is allowed, its SHA-256.
+func inspect(s store, f File, as string) (State, error) {
+	known := SizeVerified
 	size, err := s.size(as)
 	switch {
 	case errors.Is(err, errRefused):
-		return Stored, nil
+		known = Stored
 	case err != nil:
 		return 0, err
-	case size != f.Size:
-		return 0, fmt.Errorf("%w: %d of %d bytes are there", errOther, size, f.Size)
-	case !readBack:
-		return SizeVerified, nil
+	case size < f.Size:
+		return 0, fmt.Errorf("%w, %d of %d bytes", errShort, size, f.Size)
+	case size > f.Size:
+		return 0, fmt.Errorf("%w: it has %d bytes, not %d", errOther, size, f.Size)
+	}
+	if !s.plan().Allows(canRead) {
+		return known, nil
 	}
 	sum, err := hashOf(s, as, f.Size)
 	switch {
 	case errors.Is(err, errRefused):
-		return SizeVerified, nil
+		return known, nil
 	case err != nil:
 		return 0, fmt.Errorf("read back: %w", err)
 	case sum != f.SHA256:
@@ -147,9 +189,13 @@ func hashOf(s store, name string, size int64) (string, error) {
 	}
 	defer file.Close()
 	sum := sha256.New()
-	n, err := io.Copy(sum, onlyReader{io.LimitReader(file, size+1)})
-	if err == nil && n != size {
-		err = fmt.Errorf("%d of %d bytes came back", n, size)
+	n, err := io.CopyBuffer(sum, onlyReader{io.LimitReader(file, size+1)}, make([]byte, min(size+1, inFlight)))
+	switch {
+	case err != nil:
+	case n < size:
+		err = fmt.Errorf("%w: %d of %d bytes came back", errShort, n, size)
+	case n > size:
+		err = fmt.Errorf("%w: it is longer than %d bytes", errOther, size)
 	}
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
@@ -158,14 +204,14 @@ func hashOf(s store, name string, size int64) (string, error) {
 type onlyReader struct{ io.Reader }
 
 // putUp also proves that what it read is what was sealed.
-func putUp(s store, f File, as string) error {
+func putUp(s store, f File, as string, again bool) error {
 	file, err := os.Open(f.Path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSealed, err)
 	}
 	defer file.Close()
 	sum := sha256.New()
-	if err := s.write(as, io.TeeReader(io.LimitReader(file, f.Size+1), sum), f.Size); err != nil {
+	if err := s.write(as, io.TeeReader(io.LimitReader(file, f.Size+1), sum), f.Size, again); err != nil {
 		return s.explain("upload "+f.Name, err)
 	}
 	if hex.EncodeToString(sum.Sum(nil)) != f.SHA256 {
@@ -203,15 +249,16 @@ func withdrawFrom(s store, files []File) ([]string, error) {
 	if len(files) == 0 {
 		return nil, errNothing
 	}
-	done := files[len(files)-1].Name
-	if _, err := s.size(done); !errors.Is(err, fs.ErrNotExist) {
+	done := files[len(files)-1]
+	// A part of it closes nothing: a server that renames nothing may have one.
+	if size, err := s.size(done.Name); !errors.Is(err, fs.ErrNotExist) && (err != nil || size >= done.Size) {
 		if err == nil {
 			err = ErrDelivered
 		}
-		return nil, s.explain("withdraw, with "+done+" in place", err)
+		return nil, s.explain("withdraw, with "+done.Name+" in place", err)
 	}
 	removed := removeLeftovers(s, files)
-	for _, f := range files {
+	for _, f := range slices.Backward(files) {
 		err := s.remove(f.Name)
 		if err == nil {
 			removed = append(removed, f.Name)

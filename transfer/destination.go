@@ -12,6 +12,10 @@ import (
 // delivery at a time. Callers must not take a nil error for more than the
 // Evidence says.
 type Destination interface {
+	// Probe learns what the destination allows, by a file of its own that the
+	// recipient ignores and that it removes, unless known is a plan of this very
+	// server and folder. Deliver follows the plan; without one it probes first.
+	Probe(ctx context.Context, known *Plan) (Plan, error)
 	// Deliver uploads the files in their order, the last of them, `.done`,
 	// only after all others stand under their final names. Files that are
 	// there already are left alone, so a delivery is repeated until it ends.
@@ -71,17 +75,6 @@ type Evidence struct {
 	State State // the least of all files
 	Plan  Plan
 	Files []Event
-}
-
-// Plan is how a server is used: what it can do, found out once and kept as
-// evidence.
-type Plan struct {
-	Server      string // its identification, or "folder"
-	HostKey     string // fingerprint, of SFTP
-	Stat        bool   // lets us see what it has
-	ReadBack    bool   // what was uploaded is read back
-	PosixRename bool
-	PacketSize  int
 }
 
 // Kinds of failure, for exit codes: a destination that does not work (14), a

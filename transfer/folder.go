@@ -17,6 +17,7 @@ import (
 type Folder struct {
 	Path    string
 	Receipt string // folder where the recipient lays its receipts
+	use     Plan
 }
 
 // NewFolder checks that both folders are there; they are the recipient's to
@@ -31,7 +32,14 @@ func NewFolder(path, receipts string) (*Folder, error) {
 				Remedy: "make the folder, or mount the share, before the exchange runs"}
 		}
 	}
-	return &Folder{Path: path, Receipt: receipts}, nil
+	return &Folder{Path: path, Receipt: receipts, use: Plan{Where: path, Server: "folder"}}, nil
+}
+
+func (d *Folder) Probe(ctx context.Context, known *Plan) (Plan, error) {
+	if d.use.follow(known) {
+		return d.use, nil
+	}
+	return probe(ctx, d.open(ctx, d.Path))
 }
 
 func (d *Folder) Deliver(ctx context.Context, files []File, log func(Event)) (Evidence, error) {
@@ -49,13 +57,13 @@ func (d *Folder) Receipts(ctx context.Context, dir string, known func(string) bo
 func (d *Folder) Close() error { return nil }
 
 func (d *Folder) open(ctx context.Context, path string) *folderStore {
-	return &folderStore{ctx: ctx, dir: path, use: Plan{Server: "folder", Stat: true, ReadBack: true}}
+	return &folderStore{Folder: d, ctx: ctx, dir: path}
 }
 
 type folderStore struct {
+	*Folder
 	ctx context.Context
 	dir string
-	use Plan
 }
 
 func (s *folderStore) where() string           { return s.dir }
@@ -86,7 +94,10 @@ func (s *folderStore) size(name string) (int64, error) {
 
 func (s *folderStore) read(name string) (io.ReadCloser, error) { return os.Open(s.path(name)) }
 
-func (s *folderStore) write(name string, from io.Reader, _ int64) error {
+func (s *folderStore) write(name string, from io.Reader, _ int64, again bool) error {
+	if again {
+		_ = s.remove(name)
+	}
 	file, err := os.OpenFile(s.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
@@ -103,6 +114,18 @@ func (s *folderStore) write(name string, from io.Reader, _ int64) error {
 
 func (s *folderStore) rename(from, to string) error { return durable.Rename(s.path(from), s.path(to)) }
 func (s *folderStore) remove(name string) error     { return os.Remove(s.path(name)) }
+
+func (s *folderStore) alive() error { return nil }
+
+func (s *folderStore) tries(t *trial) []try {
+	return []try{
+		{canFsync, func() error { return nil }}, // write has done it
+		{canList, func() error { return mustShow(listed(s, t.name)) }},
+		{canLstat, func() error { return mustShow(os.Lstat(s.path(t.name))) }},
+		{canRead, func() error { return readsBack(s, t) }},
+		{canRename, func() error { return t.renamed(s.rename(t.name, t.other)) }},
+	}
+}
 
 func (s *folderStore) explain(doing string, err error) error {
 	if s.ctx.Err() != nil {

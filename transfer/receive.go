@@ -146,7 +146,8 @@ func (r *Receiver) prepare() error {
 }
 
 // dropsIn lists the drops of an inbox in the order of their numbers, and
-// whether each has its `.done`; without it a drop is still on its way.
+// whether each has its `.done`; without it a drop is still on its way. An empty
+// one is being written, on a server that renames nothing.
 func dropsIn(inbox string) (drops []Base, finished map[Base]bool, err error) {
 	entries, err := os.ReadDir(inbox)
 	if err != nil {
@@ -165,7 +166,8 @@ func dropsIn(inbox string) (drops []Base, finished map[Base]bool, err error) {
 		if _, met := finished[base]; !met {
 			drops = append(drops, base)
 		}
-		finished[base] = finished[base] || parts[3] == strings.TrimPrefix(doneSuffix, ".")
+		info, err := e.Info()
+		finished[base] = finished[base] || parts[3] == strings.TrimPrefix(doneSuffix, ".") && err == nil && info.Size() > 0
 	}
 	slices.SortFunc(drops, func(a, b Base) int {
 		return cmp.Or(strings.Compare(a.Code, b.Code), strings.Compare(a.Exchange, b.Exchange), cmp.Compare(a.Sequence, b.Sequence))

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"time"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
@@ -52,8 +53,8 @@ func dialSFTP(ctx context.Context, c SFTPConfig, p pace) (*SFTP, error) {
 		return nil, &DestinationError{Kind: ErrDestination, Where: c.Address, Doing: "open sftp", Cause: err,
 			Remedy: "ask the recipient whether the account may use SFTP, and has no greeting or shell"}
 	}
-	_, posix := d.client.HasExtension("posix-rename@openssh.com")
-	d.use = Plan{Server: string(conn.ServerVersion()), HostKey: ssh.FingerprintSHA256(c.HostKey), Stat: true, PosixRename: posix, PacketSize: usualPacket}
+	d.use = Plan{Where: c.User + "@" + c.Address + ":" + c.Folder, Server: string(conn.ServerVersion()),
+		HostKey: ssh.FingerprintSHA256(c.HostKey), PacketSize: usualPacket}
 	if d.isOpenSSH() {
 		d.use.PacketSize = largestPacket
 	}
@@ -62,6 +63,15 @@ func dialSFTP(ctx context.Context, c SFTPConfig, p pace) (*SFTP, error) {
 
 func (d *SFTP) openSession() (*sftp.Client, error) {
 	return sftp.NewClient(d.conn.Client, sftp.MaxPacketUnchecked(largestPacket)) // an upload cuts its packets itself
+}
+
+func (d *SFTP) Probe(ctx context.Context, known *Plan) (Plan, error) {
+	if d.use.follow(known) {
+		return d.use, nil
+	}
+	s, release := d.in(ctx, d.config.Folder)
+	defer release()
+	return probe(ctx, s)
 }
 
 func (d *SFTP) Deliver(ctx context.Context, files []File, log func(Event)) (Evidence, error) {
@@ -104,39 +114,54 @@ func (s *sftpStore) plan() *Plan             { return &s.use }
 func (s *sftpStore) path(name string) string { return path.Join(s.folder, name) }
 
 func (s *sftpStore) list() ([]fs.FileInfo, error) {
-	folder := s.folder
-	if folder == "" {
-		folder = "."
-	}
-	return s.client.ReadDirContext(s.ctx, folder)
+	return s.client.ReadDirContext(s.ctx, path.Join(s.folder, "."))
 }
 
+// size asks in every way that is allowed, as a server may refuse any of them.
 func (s *sftpStore) size(name string) (int64, error) {
-	if !s.use.Stat {
-		return 0, errRefused
+	for _, ask := range []struct {
+		ability string
+		do      func() (fs.FileInfo, error)
+	}{
+		{canLstat, func() (fs.FileInfo, error) { return s.client.Lstat(s.path(name)) }},
+		{canStat, func() (fs.FileInfo, error) { return s.client.Stat(s.path(name)) }},
+		{canList, func() (fs.FileInfo, error) { return listed(s, name) }},
+	} {
+		if !s.use.Allows(ask.ability) {
+			continue
+		}
+		info, err := ask.do()
+		if err == nil {
+			return info.Size(), nil
+		}
+		if !isRefusal(err) {
+			return 0, err
+		}
+		s.use.note(ask.ability, err)
 	}
-	info, err := s.client.Lstat(s.path(name))
-	if isRefusal(err) {
-		s.use.Stat = false
-		return 0, errRefused
-	}
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
+	return 0, errRefused
 }
 
 func (s *sftpStore) read(name string) (io.ReadCloser, error) {
 	file, err := s.client.Open(s.path(name))
 	if isRefusal(err) {
+		s.use.note(canRead, err)
 		return nil, errRefused
 	}
-	return file, err
+	if err != nil {
+		return nil, err
+	}
+	return &download{File: file, packet: s.use.PacketSize}, nil
 }
 
-// write opens write-only, as some servers refuse anything else, and exclusive.
-func (s *sftpStore) write(name string, from io.Reader, size int64) error {
-	file, err := s.client.OpenFile(s.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+// write opens write-only, as some servers refuse anything else, and exclusive,
+// except in the place of what an earlier attempt of ours left.
+func (s *sftpStore) write(name string, from io.Reader, size int64, again bool) error {
+	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	if again && s.client.Remove(s.path(name)) != nil {
+		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	}
+	file, err := s.client.OpenFile(s.path(name), flags)
 	if err != nil {
 		return err
 	}
@@ -145,11 +170,19 @@ func (s *sftpStore) write(name string, from io.Reader, size int64) error {
 		s.help(up, name)
 	}
 	up.through(file)
-	if err = up.end(); err != nil {
-		// What went up is of no use: it may have holes, its size tells nothing.
-		_ = s.remove(name)
+	up.last(file)
+	if up.err == nil && s.use.Allows(canFsync) {
+		if err := file.Sync(); err == nil || isRefusal(err) {
+			s.use.note(canFsync, err)
+		} else {
+			up.fail(err) // as a full disk, of a server that stores late
+		}
 	}
-	return err
+	up.fail(file.Close())
+	if up.err != nil {
+		_ = s.remove(name) // what went up is of no use
+	}
+	return up.err
 }
 
 // rename uses SFTP's own, which does not overwrite (draft-02 §6.5). Where it
@@ -158,8 +191,11 @@ func (s *sftpStore) write(name string, from io.Reader, size int64) error {
 // lets us see nothing it may replace what an earlier attempt of ours left: the
 // name is this drop's alone, and its content never changes.
 func (s *sftpStore) rename(from, to string) error {
-	err := s.client.Rename(s.path(from), s.path(to))
-	if err == nil || !s.use.PosixRename {
+	err := errRefused
+	if s.use.Allows(canRename) {
+		err = s.client.Rename(s.path(from), s.path(to))
+	}
+	if _, announced := s.client.HasExtension("posix-rename@openssh.com"); err == nil || !announced || !s.use.Allows(canPosixRename) {
 		return err
 	}
 	if _, there := s.size(to); !errors.Is(there, fs.ErrNotExist) && !errors.Is(there, errRefused) {
@@ -169,6 +205,70 @@ func (s *sftpStore) rename(from, to string) error {
 }
 
 func (s *sftpStore) remove(name string) error { return s.client.Remove(s.path(name)) }
+
+// alive asks for anything that a server answers as long as the line holds.
+func (s *sftpStore) alive() error {
+	_, err := s.client.RealPath(".")
+	if errors.As(err, new(*sftp.StatusError)) || isRefusal(err) || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (s *sftpStore) tries(t *trial) []try {
+	return []try{
+		{canList, func() error { return mustShow(listed(s, t.name)) }},
+		{canLstat, func() error {
+			info, err := s.client.Lstat(s.path(t.name))
+			if err == nil { // written a moment ago, by the server's clock
+				s.use.Ahead = int64(time.Until(info.ModTime()).Round(time.Second) / time.Second)
+			}
+			return mustShow(info, err)
+		}},
+		{canStat, func() error { return mustShow(s.client.Stat(s.path(t.name))) }},
+		{canRead, func() error { return readsBack(s, t) }},
+		{canSetstat, func() error { return s.client.Chtimes(s.path(t.name), time.Now(), time.Now()) }},
+		{canOverwrite, func() error { return s.overwrite(t.name) }},
+		{canRename, func() error { return t.renamed(s.client.Rename(s.path(t.name), s.path(t.other))) }},
+		{canPosixRename, func() error {
+			if err := s.announced("posix-rename@openssh.com"); err != nil {
+				return err
+			}
+			return t.renamed(s.client.PosixRename(s.path(t.name), s.path(t.other)))
+		}},
+		{canMkdir, func() error { return s.makeFolder(t.other) }},
+		{canLimits, func() error { return s.announced("limits@openssh.com") }},
+		{canCheckFile, func() error { return s.announced("check-file") }},
+		{canSpace, func() error {
+			_, err := s.space()
+			return err
+		}},
+	}
+}
+
+func (s *sftpStore) announced(extension string) error {
+	if _, there := s.client.HasExtension(extension); !there {
+		return errors.ErrUnsupported
+	}
+	return nil
+}
+
+func (s *sftpStore) overwrite(name string) error {
+	file, err := s.client.OpenFile(s.path(name), os.O_WRONLY|os.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteAt([]byte(probeText), 0)
+	return errors.Join(err, file.Close())
+}
+
+func (s *sftpStore) makeFolder(name string) error {
+	err := s.client.Mkdir(s.path(name))
+	if err == nil && s.client.RemoveDirectory(s.path(name)) != nil {
+		s.use.Left = append(s.use.Left, name)
+	}
+	return err
+}
 
 // isRefusal is what a server says that does not let us do a thing at all.
 func isRefusal(err error) bool {
@@ -183,12 +283,12 @@ func (s *sftpStore) explain(doing string, err error) error {
 		return nil
 	}
 	e := &DestinationError{Kind: ErrDestination, Where: s.where(), Doing: doing, Cause: err,
-		Remedy: "the delivery will be repeated; if it fails again, ask the recipient to look at its server's log"}
+		Remedy: "the delivery will be repeated; if it fails again, ask the recipient to look at its server's log, and at the account's quota"}
 	switch {
 	case s.ctx.Err() != nil:
 		e.Cause = s.ctx.Err()
 	case isRefusal(err):
-		e.Remedy = "the account may not do this; ask the recipient to let it write and rename in its folder"
+		e.Remedy = "the account may not do this; `postern doctor` shows what it may, and what to ask the recipient for"
 	case errors.Is(err, fs.ErrNotExist):
 		e.Remedy = "look at the destination's folder name, and ask whether the server takes files away before they are renamed"
 	case s.isFull():
@@ -197,14 +297,19 @@ func (s *sftpStore) explain(doing string, err error) error {
 	return e
 }
 
+// space is how many bytes the server has left for us.
+func (s *sftpStore) space() (uint64, error) {
+	if err := s.announced("statvfs@openssh.com"); err != nil {
+		return 0, err
+	}
+	space, err := s.client.StatVFS(path.Join(s.folder, "."))
+	if err != nil {
+		return 0, err
+	}
+	return space.Bavail * space.Frsize, nil
+}
+
 func (s *sftpStore) isFull() bool {
-	if _, ok := s.client.HasExtension("statvfs@openssh.com"); !ok {
-		return false
-	}
-	folder := s.folder
-	if folder == "" {
-		folder = "."
-	}
-	space, err := s.client.StatVFS(folder)
-	return err == nil && space.Bavail*space.Frsize < 1<<20
+	space, err := s.space()
+	return err == nil && space < 1<<20
 }

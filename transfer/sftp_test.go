@@ -60,6 +60,14 @@ func someDrop(t testing.TB) (*world, *Sealed, []File) {
 	return w, sealed, Deliverables(spec.Dir, sealed.Files)
 }
 
+// removeLeft is the recipient's removing of what a probe says that it left.
+func removeLeft(t testing.TB, inbox string, evidence Evidence) {
+	t.Helper()
+	for _, name := range evidence.Plan.Left {
+		must(t, os.Remove(filepath.Join(inbox, name)))
+	}
+}
+
 // sameFiles says whether the folder holds the drop and nothing else.
 func sameFiles(t testing.TB, dir string, files []File) {
 	t.Helper()
@@ -87,11 +95,11 @@ func destinations(t *testing.T, story func(t *testing.T, d Destination, inbox, r
 	})
 	t.Run("embedded server", func(t *testing.T) {
 		server, c := mailbox(t, sftptest.Options{})
-		story(t, dial(t, c), filepath.Join(server.Root, "inbox"), filepath.Join(server.Root, "receipts"), SizeVerified)
+		story(t, dial(t, c), filepath.Join(server.Root, "inbox"), filepath.Join(server.Root, "receipts"), HashVerified)
 	})
 	t.Run("sshd", func(t *testing.T) {
 		c, root := startSSHD(t)
-		story(t, dial(t, c), filepath.Join(root, "inbox"), filepath.Join(root, "receipts"), SizeVerified)
+		story(t, dial(t, c), filepath.Join(root, "inbox"), filepath.Join(root, "receipts"), HashVerified)
 	})
 }
 
@@ -231,11 +239,13 @@ func TestServersThatRefuse(t *testing.T) {
 		state  State
 		fails  bool
 	}{
-		{"stat", []string{"Stat", "Lstat"}, Stored, false},
-		{"list", []string{"List"}, SizeVerified, false},
+		{"stat", []string{"Stat", "Lstat"}, HashVerified, false},
+		{"stat and read", []string{"Stat", "Lstat", "Get"}, SizeVerified, false},
+		{"stat, list and read", []string{"Stat", "Lstat", "List", "Get"}, Stored, false},
+		{"list", []string{"List"}, HashVerified, false},
 		{"read", []string{"Get"}, SizeVerified, false},
 		{"all but put and rename", []string{"Stat", "Lstat", "List", "Get", "Remove", "Setstat"}, Stored, false},
-		{"rename", []string{"Rename", "PosixRename"}, 0, true},
+		{"rename", []string{"Rename", "PosixRename"}, HashVerified, false},
 		{"put", []string{"Put"}, 0, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -251,6 +261,7 @@ func TestServersThatRefuse(t *testing.T) {
 			if evidence.State != c.state {
 				t.Errorf("evidence %+v", evidence)
 			}
+			removeLeft(t, filepath.Join(server.Root, "inbox"), evidence)
 			sameFiles(t, filepath.Join(server.Root, "inbox"), files)
 		})
 	}
@@ -475,7 +486,7 @@ func waitForLine(t testing.TB, log io.Reader, words string) {
 
 func TestPacketSizeFollowsTheServer(t *testing.T) {
 	c, _ := startSSHD(t)
-	if d := dial(t, c); d.use.PacketSize != largestPacket || !d.use.PosixRename {
+	if d := dial(t, c); d.use.PacketSize != largestPacket {
 		t.Errorf("with sshd: %+v", d.use)
 	}
 	_, c = mailbox(t, sftptest.Options{})
@@ -518,7 +529,7 @@ func TestLargeFileGoesThroughSeveralSessions(t *testing.T) {
 		c, root := startSSHD(t, limit, sftpServer(t, "echo >>"+count))
 		files := bigDrop(t, largeFile+12345)
 		evidence, err := dial(t, c).Deliver(context.Background(), files, quiet)
-		if err != nil || evidence.State != SizeVerified {
+		if err != nil || evidence.State != HashVerified {
 			t.Fatalf("%s: %s, %v", limit, evidence.State, err)
 		}
 		sameFiles(t, filepath.Join(root, "inbox"), files)
@@ -642,6 +653,7 @@ func TestBlindMailboxAgain(t *testing.T) {
 		if err != nil || evidence.State != Stored {
 			t.Fatalf("%s, %v", evidence.State, err)
 		}
+		removeLeft(t, filepath.Join(server.Root, "inbox"), evidence)
 	}
 	sameFiles(t, filepath.Join(server.Root, "inbox"), files)
 }

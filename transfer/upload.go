@@ -56,17 +56,18 @@ func (s *sftpStore) help(u *upload, name string) {
 			defer client.Close()
 			if file, err := client.OpenFile(s.path(name), os.O_WRONLY); err == nil {
 				u.through(file)
+				u.fail(file.Close())
 			}
 		})
 	}
 }
 
-// through writes packets to a handle until there are none, and closes it.
+// through writes packets to a handle, all but the last.
 func (u *upload) through(file *sftp.File) {
 	var requests sync.WaitGroup
-	for range min(inFlight/int64(u.packet), u.size/int64(u.packet)+1) {
+	for range min(inFlight, u.size) / int64(u.packet) {
 		requests.Go(func() {
-			packet := make([]byte, min(int64(u.packet), u.size+1))
+			packet := make([]byte, u.packet)
 			for {
 				n, at := u.next(packet)
 				if n == 0 {
@@ -78,24 +79,42 @@ func (u *upload) through(file *sftp.File) {
 		})
 	}
 	requests.Wait()
-	u.fail(file.Close())
 }
 
-// next fills a packet, which is empty at the end and after a failure.
+// next fills a packet. It gives 0 where the last one begins, and after a failure.
 func (u *upload) next(packet []byte) (n int, at int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.err != nil {
+	if u.err != nil || u.size-u.at <= int64(len(packet)) {
 		return 0, 0
 	}
-	n, err := io.ReadFull(u.from, packet)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		u.err = err
+	if n, u.err = io.ReadFull(u.from, packet); u.err != nil {
 		return 0, 0
 	}
 	at = u.at
 	u.at += int64(n)
 	return n, at
+}
+
+// last writes the last packet, when all others are acknowledged: so a file of
+// full size has no holes, whenever the line breaks.
+func (u *upload) last(file *sftp.File) {
+	u.writers.Wait()
+	if u.err != nil {
+		return
+	}
+	packet := make([]byte, u.size-u.at+1)
+	n, err := io.ReadFull(u.from, packet)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		u.fail(err)
+		return
+	}
+	if n != len(packet)-1 {
+		u.fail(fmt.Errorf("the file on this side has %d bytes or more, %d were due", u.at+int64(n), u.size))
+		return
+	}
+	_, err = file.WriteAt(packet[:n], u.at)
+	u.fail(err)
 }
 
 func (u *upload) fail(err error) {
@@ -106,10 +125,35 @@ func (u *upload) fail(err error) {
 	}
 }
 
-func (u *upload) end() error {
-	u.writers.Wait()
-	if u.err == nil && u.at != u.size {
-		return fmt.Errorf("%d bytes went up, %d were due", u.at, u.size)
+// download reads a file with many requests at once. Each asks again for what a
+// short answer left out; pkg/sftp's own ways of reading in parallel take that
+// for the end.
+type download struct {
+	*sftp.File
+	packet int
+	at     int64
+}
+
+func (d *download) Read(p []byte) (n int, err error) {
+	type answer struct {
+		n   int
+		err error
 	}
-	return u.err
+	answers := make([]answer, (len(p)+d.packet-1)/d.packet)
+	var requests sync.WaitGroup
+	for i := range answers {
+		requests.Go(func() {
+			from := i * d.packet
+			answers[i].n, answers[i].err = d.ReadAt(p[from:min(from+d.packet, len(p))], d.at+int64(from))
+		})
+	}
+	requests.Wait()
+	for _, a := range answers {
+		n += a.n
+		if err = a.err; err != nil {
+			break
+		}
+	}
+	d.at += int64(n)
+	return n, err
 }

@@ -60,6 +60,7 @@ var commands = []command{
 	{"demo", "[--dir DIR]", "the whole story on one machine", demo, true},
 	{"init", "DIR [--approver SHA256:…]…", "make a configuration, keys and folders; record approvers' fingerprints", initialize, true},
 	{"check", "", "check configuration, policies and keys, offline; lists all that is to be filled in", check, false},
+	{"doctor", "[EXCHANGE|RECIPIENT]", "ask the recipients' servers what they allow, look at state and clock; says how to mend", doctor, false},
 	{"policy", "list | check | explain | test | compare | approve", "policy files: what is proved, what is said in plain English", policy, false},
 	{"consent", "test | decide | explain | withheld | mend | revocations", "cases held against the rules; decisions about records; answers to patients; what is withheld; how fast a revocation counts", consentCommand, true},
 	{"subject", "merge", "two ids are one person: what was decided under either holds for both", subject, false},
