@@ -10,6 +10,8 @@ import (
 	"io"
 	"slices"
 
+	"filippo.io/age"
+
 	"github.com/posternhealth/postern/agent/build"
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/page"
@@ -41,8 +43,16 @@ func (a *Agent) ClinicBook(ctx context.Context, exchange string, number int64, a
 	if err != nil {
 		return nil, err
 	}
+	book, err := a.readClinicBook(dir, commits[manifest], identities)
+	if err != nil {
+		return nil, err
+	}
+	return &ClinicBook{book}, nil
+}
+
+func (a *Agent) readClinicBook(dir string, commit committedDrop, identities []age.Identity) (*build.ClinicBook, error) {
 	var book build.ClinicBook
-	err = a.readPrivate(dir, "clinic-book", commits[manifest], identities, func(plain io.Reader) error {
+	return &book, a.readPrivate(dir, "clinic-book", commit, identities, func(plain io.Reader) error {
 		text, err := io.ReadAll(plain)
 		if err != nil {
 			return err
@@ -52,10 +62,6 @@ func (a *Agent) ClinicBook(ctx context.Context, exchange string, number int64, a
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &ClinicBook{&book}, nil
 }
 
 // Report is the book for the officer to read or to print.

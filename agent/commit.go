@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/ledger"
 )
@@ -126,6 +127,7 @@ func (r *run) commitLedger(ctx context.Context, tx *sql.Tx) error {
 		"policy_sha256":   r.policy.Digest(),
 		"recipient":       r.x.config.Recipient,
 		"private_sha256":  private,
+		"kept_until":      extract.DayOf(r.opt.DecidedAt.Add(r.policy.Keep.SealedDrop)).String(),
 		"gate":            r.built.GateFound(),
 	})
 }

@@ -1,16 +1,19 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,10 +62,11 @@ func (a *Agent) SentAbout(ctx context.Context, subject phi.Bytes, archiveKey str
 		commit := commits[d.manifest]
 		rows := map[string]int64{}
 		err := a.readPrivate(d.dir, "row-index", commit, identities, func(plain io.Reader) error {
-			return rowIndexLines(ctx, plain, func(dataset string, about phi.Text) {
-				if slices.Contains(ids, about) {
-					rows[dataset]++
+			return rowIndexLines(ctx, plain, func(r *indexedRow) error {
+				if slices.Contains(ids, r.about) {
+					rows[r.dataset]++
 				}
+				return nil
 			})
 		})
 		if err != nil {
@@ -137,6 +141,8 @@ type committedDrop struct {
 	Manifest  string            `json:"manifest_sha256"`
 	Recipient string            `json:"recipient"`
 	Private   map[string]string `json:"private_sha256"`
+	KeptUntil string            `json:"kept_until"` // the day to which the policy keeps the clinic's copy
+	entry     int64             // of the ledger
 }
 
 // committedDrops reads the ledger's commits, by the SHA-256 of the manifest.
@@ -152,6 +158,7 @@ func (a *Agent) committedDrops(ctx context.Context) (map[string]committedDrop, e
 		}
 		// What is not told in these words is another kind of event.
 		if err := json.Unmarshal(entry.Text, &event); err == nil && event.Kind == ledger.DropCommitted {
+			event.Data.entry = entry.Index
 			commits[event.Data.Manifest] = event.Data
 		}
 	}
@@ -161,65 +168,105 @@ func (a *Agent) committedDrops(ctx context.Context) (map[string]committedDrop, e
 // readPrivate reads one of the books of a drop that stay here, as a stream to
 // its authenticated end, and holds its SHA-256 against the ledger's.
 func (a *Agent) readPrivate(dir, book string, commit committedDrop, identities []age.Identity, read func(plain io.Reader) error) error {
-	words := strings.ReplaceAll(book, "-", " ")
-	altered := func(err error) error {
-		return fail(Altered, err, "restore the state from its backup", "%s of %s", words, dir)
+	what := strings.ReplaceAll(book, "-", " ") + " of " + dir
+	name, digest, err := a.readKept(filepath.Join(dir, transfer.PrivateFolder, "*."+book+".*"), what, identities, read)
+	if err == nil && digest != commit.Private[name] {
+		err = altered(errors.New("it is not the one that the ledger names"), what)
 	}
-	found, err := filepath.Glob(filepath.Join(a.dropsDir(), dir, transfer.PrivateFolder, "*."+book+".*"))
+	return err
+}
+
+func altered(err error, what string) error {
+	return fail(Altered, err, "restore the state from its backup", "%s", what)
+}
+
+// readKept reads the one file below the folder of drops that fits a pattern: what
+// the archive's key opens. It gives the file's name and SHA-256.
+func (a *Agent) readKept(pattern, what string, identities []age.Identity, read func(plain io.Reader) error) (name, sum string, err error) {
+	found, err := filepath.Glob(filepath.Join(a.dropsDir(), pattern))
 	if err != nil || len(found) != 1 {
-		return altered(errors.New("it is not there"))
+		return "", "", altered(errors.New("it is not there"), what)
 	}
 	file, err := os.Open(found[0])
 	if err != nil {
-		return altered(err)
+		return "", "", altered(err, what)
 	}
 	defer file.Close() // it was only read
 	digest := sha256.New()
-	sealed, err := age.Decrypt(io.TeeReader(file, digest), identities...)
+	plain, err := age.Decrypt(io.TeeReader(file, digest), identities...)
 	if errors.As(err, new(*age.NoIdentityMatchError)) {
-		return fail(KeyTrouble, nil, "name the private half of the archive key that `postern keys show` prints, or of the one before it", "the archive key does not open the %s of %s", words, dir)
+		return "", "", fail(KeyTrouble, nil, "name the private half of the archive key that `postern keys show` prints, or of the one before it", "the archive key does not open the %s", what)
 	}
-	if err != nil {
-		return altered(err)
+	if err == nil && strings.Contains(found[0], ".zst.") {
+		var unpacked *zstd.Decoder
+		if unpacked, err = zstd.NewReader(plain, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true)); err == nil {
+			defer unpacked.Close()
+			plain = unpacked
+		}
 	}
-	plain, err := zstd.NewReader(sealed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
-	if err != nil {
-		return altered(err)
+	if err == nil {
+		err = read(plain)
 	}
-	defer plain.Close()
-	if err := read(plain); errors.Is(err, context.Canceled) {
-		return err
+	if errors.Is(err, context.Canceled) {
+		return "", "", err
 	} else if err != nil {
-		return altered(err)
+		return "", "", altered(err, what)
 	}
-	if hex.EncodeToString(digest.Sum(nil)) != commit.Private[filepath.Base(found[0])] {
-		return altered(errors.New("it is not the one that the ledger names"))
-	}
-	return nil
+	return filepath.Base(found[0]), hex.EncodeToString(digest.Sum(nil)), nil
 }
 
-// rowIndexLines reads the columns of build's books: part, line, file,
-// source_line, entry, dataset, subject.
-func rowIndexLines(ctx context.Context, plain io.Reader, visit func(dataset string, about phi.Text)) error {
+// indexedRow is a line of the row index: where a row of the drop came from, and
+// one of those it is about.
+type indexedRow struct {
+	part    int
+	line    int64 // of the part's rows, from 1
+	file    string
+	source  int64 // line of the file
+	entry   int64 // of a Bundle
+	dataset string
+	about   phi.Text
+}
+
+// rowIndexLines reads the row index, as package build writes it.
+func rowIndexLines(ctx context.Context, plain io.Reader, visit func(*indexedRow) error) error {
+	columns := []string{"part", "line", "file", "source_line", "entry", "dataset", "subject"}
+	return csvLines(ctx, plain, columns, func(cells []string) error {
+		r := indexedRow{file: cells[2], dataset: cells[5], about: phi.Text(cells[6])}
+		part, err := strconv.Atoi(cells[0])
+		for i, into := range map[int]*int64{1: &r.line, 3: &r.source, 4: &r.entry} {
+			var failed error
+			*into, failed = strconv.ParseInt(cells[i], 10, 64)
+			err = cmp.Or(err, failed)
+		}
+		if r.part = part; err != nil {
+			return errors.New("it has a number that is none")
+		}
+		return visit(&r)
+	})
+}
+
+// csvLines reads a book that has these columns; what follows them is passed over.
+func csvLines(ctx context.Context, plain io.Reader, columns []string, visit func(cells []string) error) error {
 	lines := csv.NewReader(plain)
 	lines.ReuseRecord = true
 	header, err := lines.Read()
 	if err != nil {
 		return err
 	}
-	dataset, subject := slices.Index(header, "dataset"), slices.Index(header, "subject")
-	if dataset < 0 || subject < 0 {
-		return errors.New("it has no columns dataset and subject")
+	if len(header) < len(columns) || !slices.Equal(header[:len(columns)], columns) {
+		return fmt.Errorf("it has not the columns %s", strings.Join(columns, ", "))
 	}
 	for ctx.Err() == nil {
 		cells, err := lines.Read()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
+		if err == nil {
+			err = visit(cells)
+		}
 		if err != nil {
 			return err // csv's errors tell the line and quote nothing of it
 		}
-		visit(cells[dataset], phi.Text(cells[subject]))
 	}
 	return ctx.Err()
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/posternhealth/postern/internal/phi"
 )
 
 // maxWindow is the largest window of a zstd file; a larger one (zstd --ultra
@@ -126,4 +128,32 @@ func (in *input) Close() error {
 		in.zstd.Close()
 	}
 	return in.stored.Close()
+}
+
+// LineOf reads a file again, for one of its lines as Place counts them, with its
+// end; nil if there are fewer. The SHA-256 of the stored bytes tells whether it
+// is still the file that somebody means.
+func LineOf(path string, number int64) (line phi.Bytes, sum string, err error) {
+	in, err := openInput(&File{Name: path, Path: path, Size: -1})
+	if err != nil {
+		return nil, "", err
+	}
+	text := bufio.NewReaderSize(in, 64<<10)
+	for at := int64(1); at <= number && err == nil; {
+		var piece []byte
+		piece, err = text.ReadSlice('\n')
+		if at == number && len(line) < MaxRecord {
+			line = append(line, piece...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			err = nil
+		} else {
+			at++
+		}
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, "", errors.Join(err, in.Close())
+	}
+	sum, err = in.finish()
+	return line, sum, err
 }

@@ -61,8 +61,8 @@ const ControlFile = "control-file"
 // before to those of this one, after `postern keys rotate --overlap`.
 const Overlap = "overlap"
 
-// rowsOfRecords tells whether the rows of the part are rows of records.
-func (p *BookPart) rowsOfRecords() bool {
+// RowsOfRecords tells whether the rows of the part are rows of records.
+func (p *BookPart) RowsOfRecords() bool {
 	return p.Dataset != ScopeOfConsent && p.Dataset != Overlap && p.Dataset != ControlFile
 }
 
@@ -83,9 +83,9 @@ func (p *BookPart) actionFits() bool {
 	case "":
 		return true
 	case Add, Change:
-		return p.rowsOfRecords()
+		return p.RowsOfRecords()
 	}
-	return p.Action == Void && p.rowsOfRecords() && p.Format == CSV && slices.Equal(p.Columns, []string{RowKeyColumn})
+	return p.Action == Void && p.RowsOfRecords() && p.Format == CSV && slices.Equal(p.Columns, []string{RowKeyColumn})
 }
 
 // Notice is a text that must travel with the data (42 CFR 2.32), or the scope
@@ -140,10 +140,13 @@ func hasColumns(format string) bool {
 
 const compressionZstd = "zstd"
 
+// HasHeader tells whether a line stands before the rows.
+func (p *BookPart) HasHeader() bool { return p.Format == CSV || strings.Contains(p.Format, withHeader) }
+
 // around is the number of lines that are no rows: before the first, or after
 // the last.
 func (p *BookPart) around() (n int64) {
-	if p.Format == CSV || strings.Contains(p.Format, withHeader) {
+	if p.HasHeader() {
 		n++
 	}
 	if strings.Contains(p.Format, withTrailer) {

@@ -246,7 +246,7 @@ func (r *Receiver) accept(mem *memory, exchange *exchangeMemory, m *Manifest, su
 		receipt.Rows += p.Rows
 	}
 	for _, p := range o.book.Parts {
-		if p.rowsOfRecords() {
+		if p.RowsOfRecords() {
 			result.Rows += p.Rows
 		}
 	}

@@ -65,6 +65,8 @@ type Basis struct {
 	Name     string            `json:"name"`
 	Version  int               `json:"version"`
 	Standard policies.Standard `json:"standard"`
+	Purpose  string            `json:"purpose"`
+	Basis    string            `json:"basis"`  // in law
 	SHA256   string            `json:"sha256"` // as the manifest has it
 	Files    []Digest          `json:"files"`
 }
@@ -148,7 +150,7 @@ func (r *Run) ClinicBook() *ClinicBook {
 }
 
 func (r *Run) basis() Basis {
-	b := Basis{Name: r.Policy.Name, Version: r.Policy.Version, Standard: r.Policy.Standard, SHA256: r.Policy.Digest()}
+	b := Basis{Name: r.Policy.Name, Version: r.Policy.Version, Standard: r.Policy.Standard, Purpose: r.Policy.Purpose, Basis: r.Policy.Basis, SHA256: r.Policy.Digest()}
 	for _, f := range r.Policy.Includes() {
 		b.Files = append(b.Files, Digest{Name: f.Name, SHA256: f.SHA256})
 	}

@@ -73,6 +73,7 @@ var commands = []command{
 	{"release", "EXCHANGE [--signature FILE.sig]", "lift a hold, by an approver's signature", release, false},
 	{"drops", "list | show | book | deliver", "the drops; what was done for each; deliver sends those that wait", drops, true},
 	{"quarantine", "list | show | except | discard", "drops that the gate stopped: what was found where, exceptions by two people", quarantine, true},
+	{"trace", "--drop N --row KEY | --source FILE:LINE", "from a row that was sent back to its source line, decision and transforms; or the other way", trace, false},
 	{"receive", "INBOX", "the recipient's side: verify, decrypt, answer", receive, true},
 	{"reconcile", "[EXCHANGE]", "take receipts back and compare", reconcile, false},
 	{"deid", "--policy P --dataset D", "the engine as a filter; its output is no release", filter, true},
