@@ -46,6 +46,7 @@ type Agent struct {
 	master     *keyring.Master
 	signer     ssh.Signer
 	checkpoint note.Signer
+	openPGP    *transfer.OpenPGPKey // nil: the clinic has none
 	archive    transfer.Recipient
 	review     age.Recipient // to whom rows are encrypted that the gate stopped
 }
@@ -99,6 +100,9 @@ func (a *Agent) openKeys() error {
 	if err != nil {
 		return fail(KeyTrouble, err, ifLost(err), "signing key of ledger checkpoints")
 	}
+	if err := a.loadOpenPGP(); err != nil {
+		return err
+	}
 	if a.archive, err = transfer.ParseRecipient(keys.Archive); err != nil {
 		return fail(KeyTrouble, err, "", "archive key")
 	}
@@ -146,7 +150,10 @@ type exchange struct {
 	schemas    map[string]*extract.Schema
 	tables     map[string]*extract.Schema // of the inputs of kind table
 	classifier *consent.Classifier
-	lapsed     error // when a paper of the policy is not in force today; a plan may still look
+	sealLines  []string           // the recipient's keys, as approvers sign them
+	envelope   *transfer.Envelope // nil when lapsed
+	warnings   []string
+	lapsed     error // when a paper of the policy is not in force today, or a key cannot be used; a plan may still look
 }
 
 // load reads everything an exchange stands on, by the same code that `check`
@@ -184,6 +191,11 @@ func (a *Agent) load(name string) (*exchange, error) {
 		return nil, joinFailures(slices.DeleteFunc([]error{other, x.lapsed}, func(err error) bool { return err == nil }))
 	case err != nil && !onlyLapsed(err):
 		return nil, x.lapsed
+	}
+	if err := a.sealTo(x); err != nil && x.lapsed != nil {
+		x.lapsed = joinFailures([]error{x.lapsed, err})
+	} else if err != nil {
+		x.lapsed = err
 	}
 	return x, nil
 }

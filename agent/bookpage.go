@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"filippo.io/age"
 
@@ -202,5 +203,9 @@ func (b *ClinicBook) stoodOn(r *page.Report) {
 	s.Row("key of the archive", "", b.Keys.Archive)
 	for _, k := range b.Keys.Recipients {
 		s.Row("key of the recipient", b.Outcome.Recipient, k)
+	}
+	if e := b.Keys.Sealing; e != nil {
+		s.Row("encrypted", fmt.Sprintf("%s, %s, to %s", e.Format, e.Cipher, strings.Join(e.Keys, ", ")), e.Signed)
+		s.Row("by the module", e.Module, "")
 	}
 }

@@ -17,6 +17,8 @@ import (
 type Checked struct {
 	Config *Config
 	Proofs map[string]*policies.Proof // by exchange
+	// Warnings are of what will stop an exchange soon.
+	Warnings []string
 }
 
 // CheckFile reads a configuration that may still be a draft, its keys and its
@@ -40,14 +42,14 @@ func CheckFile(file string) (*Checked, error) {
 			failures = append(failures, err)
 		}
 	}
-	proofs, err := a.Check()
+	proofs, warnings, err := a.check()
 	if err != nil {
 		failures = append(failures, err)
 	}
 	if len(failures) > 0 {
 		return nil, countFailures(failures)
 	}
-	return &Checked{config, proofs}, nil
+	return &Checked{config, proofs, warnings}, nil
 }
 
 // countFailures says before a list how long it is.
@@ -83,7 +85,12 @@ func (a *Agent) servable() error {
 
 // Check loads every exchange and reports all that is wrong.
 func (a *Agent) Check() (map[string]*policies.Proof, error) {
-	proofs := map[string]*policies.Proof{}
+	proofs, _, err := a.check()
+	return proofs, err
+}
+
+func (a *Agent) check() (proofs map[string]*policies.Proof, warnings []string, err error) {
+	proofs = map[string]*policies.Proof{}
 	var failures []error
 	for _, e := range a.Config.Exchanges {
 		x, err := a.load(e.Key)
@@ -94,12 +101,12 @@ func (a *Agent) Check() (map[string]*policies.Proof, error) {
 			failures = append(failures, err)
 			continue
 		}
-		proofs[e.Key] = x.proof
+		proofs[e.Key], warnings = x.proof, append(warnings, x.warnings...)
 	}
 	if len(failures) > 0 {
-		return proofs, joinFailures(failures)
+		return proofs, warnings, joinFailures(failures)
 	}
-	return proofs, nil
+	return proofs, warnings, nil
 }
 
 // joinFailures keeps the class of the first failure, and each line once: two

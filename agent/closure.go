@@ -73,7 +73,11 @@ func (a *Agent) closure(x *exchange) *Closure {
 	c.organizations(a.Config, x.config.Recipient)
 	c.add("folders", []string{a.Config.place()})
 	c.add(approversPart, approverLines(a.Config.Approvers))
-	c.add("signing key", []string{ssh.FingerprintSHA256(a.signer.PublicKey())})
+	signing := []string{ssh.FingerprintSHA256(a.signer.PublicKey())}
+	if a.openPGP != nil && slices.ContainsFunc(x.recipient.EncryptTo, func(k EncryptionKey) bool { return k.File != "" }) {
+		signing = append(signing, a.openPGP.Fingerprint())
+	}
+	c.add("signing key", signing)
 	c.add("archive key", []string{a.Config.Keys.Archive})
 	c.add("review key", []string{a.Config.Keys.reviewKey()})
 	return c
@@ -152,7 +156,7 @@ func (c *Closure) recipient(x *exchange) {
 		lines = append(lines, line("identifier", id))
 	}
 	c.add(recipientPart, lines)
-	c.add(sealToPart, slices.Sorted(slices.Values(r.EncryptTo)))
+	c.add(sealToPart, x.sealLines)
 	if f := r.Destination.Folder; f != nil {
 		c.add("destination", []string{line("folder", f.Path)})
 	} else {

@@ -128,6 +128,7 @@ func (r *run) commitLedger(ctx context.Context, tx *sql.Tx) error {
 		"recipient":       r.x.config.Recipient,
 		"private_sha256":  private,
 		"kept_until":      extract.DayOf(r.opt.DecidedAt.Add(r.policy.Keep.SealedDrop)).String(),
+		"sealing":         r.x.envelope.Sealing,
 		"gate":            r.built.GateFound(),
 	})
 }

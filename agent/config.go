@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -62,7 +63,8 @@ type KeyRefs struct {
 	DropSigning string `yaml:"drop_signing,required"`
 	Checkpoint  string `yaml:"checkpoint,required"`
 	Archive     string `yaml:"archive,required"`
-	Review      string `yaml:"review"` // likewise: what the gate stops is encrypted to it; without one, to the archive key
+	OpenPGP     string `yaml:"openpgp"` // signs what is encrypted with OpenPGP; needed by nothing else
+	Review      string `yaml:"review"`  // likewise: what the gate stops is encrypted to it; without one, to the archive key
 }
 
 func (k KeyRefs) reviewKey() string { return cmp.Or(k.Review, k.Archive) }
@@ -105,7 +107,7 @@ type RecipientConfig struct {
 	Name        string            `yaml:"name,required"`
 	Address     string            `yaml:"address"`
 	Identifiers []string          `yaml:"identifiers"` // how consents may name it
-	EncryptTo   []string          `yaml:"encrypt_to,required"`
+	EncryptTo   []EncryptionKey   `yaml:"encrypt_to,required"`
 	Receipt     ReceiptConfig     `yaml:"receipt,required"`
 	Destination DestinationConfig `yaml:"destination,required"`
 }
@@ -326,10 +328,10 @@ func checkRecipient(path string, r RecipientConfig, own KeyRefs, errs configErro
 		errs.add(path+".encrypt_to", "ask the recipient for its age1… line", "a drop that nobody can open")
 	}
 	for i, key := range r.EncryptTo {
-		if _, err := age.ParseX25519Recipient(key); err != nil {
-			errs.add(fmt.Sprintf("%s.encrypt_to[%d]", path, i), "ask the recipient for its age1… line", "no age recipient")
+		if _, err := transfer.ParseRecipient(key.Line); err != nil && key.File == "" {
+			errs.add(fmt.Sprintf("%s.encrypt_to[%d]", path, i), "ask the recipient for its age1… line, its ssh-ed25519 line, or its OpenPGP key in a file: {file: FILE, fingerprint: …}", "no age recipient")
 		}
-		if key == own.Archive || key == own.Review {
+		if line := strings.TrimSpace(key.Line); line != "" && (line == own.Archive || line == own.Review) {
 			errs.add(fmt.Sprintf("%s.encrypt_to[%d]", path, i), "ask the recipient for its own age1… line", "this is the clinic's archive or review key: whoever holds it reads what never leaves")
 		}
 	}

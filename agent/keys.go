@@ -24,7 +24,9 @@ type PublicKeys struct {
 	AllowedSigner string            `json:"allowed_signer"` // a line for ssh-keygen -Y verify
 	CheckpointKey string            `json:"checkpoint_key"` // NAME+HASH+BASE64
 	Archive       string            `json:"archive"`
-	Fingerprints  map[string]string `json:"fingerprints"` // by use
+	OpenPGP       string            `json:"openpgp,omitempty"` // armored; "": the clinic has none
+	Fingerprints  map[string]string `json:"fingerprints"`      // by use
+	Recipients    []RecipientKey    `json:"recipient_keys"`
 }
 
 // PublicKeys gives the public halves of the clinic's keys.
@@ -53,11 +55,17 @@ func (a *Agent) PublicKeys() (*PublicKeys, error) {
 	}
 	keys := &PublicKeys{
 		AllowedSigner: fmt.Sprintf("%s namespaces=%q %s", a.Config.Organization.ID, transfer.DropNamespace+","+transfer.RecallNamespace, line),
-		CheckpointKey: verifier, Archive: a.Config.Keys.Archive,
+		CheckpointKey: verifier, Archive: a.Config.Keys.Archive, Recipients: a.RecipientKeys(),
 		Fingerprints: map[string]string{
 			"master": a.master.Fingerprint(), "archive": a.archive.Fingerprint,
 			"drop signing": ssh.FingerprintSHA256(a.signer.PublicKey()), "checkpoint": ssh.FingerprintSHA256(checkpoint),
 		},
+	}
+	if a.openPGP != nil {
+		if keys.OpenPGP, err = a.openPGP.Public(); err != nil {
+			return nil, err
+		}
+		keys.Fingerprints["openpgp"] = a.openPGP.Fingerprint()
 	}
 	if review := a.Config.Keys.Review; review != "" {
 		keys.Fingerprints["review"] = transfer.Fingerprint(review)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -188,6 +187,9 @@ func (r *run) request() consent.Request {
 
 // openDrop begins the next drop of the exchange in a folder of its own.
 func (r *run) openDrop(ctx context.Context, job *build.Job) error {
+	for _, w := range r.x.warnings {
+		r.agent.Log.Warn(w, "exchange", r.x.name)
+	}
 	var err error
 	if r.indexKey, err = age.GenerateX25519Identity(); err != nil {
 		return err
@@ -209,14 +211,7 @@ func (r *run) openDrop(ctx context.Context, job *build.Job) error {
 		Dir: path, Sender: r.agent.Config.Organization.ID, Recipient: r.x.config.Recipient,
 		Exchange: r.x.config.ID, Sequence: job.Number, Previous: previous, Voids: voids,
 		Code: r.agent.Config.Organization.Code, Archive: r.agent.archive.Key, Signer: r.agent.signer,
-		PolicySHA256: r.policy.Digest(),
-	}
-	for _, line := range r.x.recipient.EncryptTo {
-		recipient, err := transfer.ParseRecipient(line)
-		if err != nil {
-			return fail(KeyTrouble, err, "", "encryption key of %s", r.x.config.Recipient)
-		}
-		spec.Recipients = append(spec.Recipients, recipient)
+		PolicySHA256: r.policy.Digest(), Envelope: r.x.envelope,
 	}
 	if r.builder, err = transfer.NewDrop(spec); err != nil {
 		return err
@@ -235,8 +230,8 @@ func (r *run) account() build.Account {
 	for _, in := range r.inputs {
 		a.Inputs = append(a.Inputs, build.Input{Digest: build.Digest{Name: in.Name, SHA256: in.SHA256}, Kind: in.Kind, Rows: in.Rows})
 	}
-	for _, line := range r.x.recipient.EncryptTo {
-		a.Keys.Recipients = append(a.Keys.Recipients, transfer.Fingerprint(strings.TrimSpace(line)))
+	if r.x.envelope != nil { // without one, this is a plan
+		a.Keys.Recipients, a.Keys.Sealing = r.x.envelope.Fingerprints, &r.x.envelope.Sealing
 	}
 	return a
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/posternhealth/postern/transfer"
 )
@@ -32,11 +31,7 @@ func (a *Agent) sealedOtherwise(ctx context.Context, x *exchange, drop *pendingD
 	if err != nil {
 		return altered(err)
 	}
-	var keys []string
-	for _, line := range x.recipient.EncryptTo {
-		keys = append(keys, transfer.Fingerprint(strings.TrimSpace(line)))
-	}
-	slices.Sort(keys)
+	keys := slices.Sorted(slices.Values(x.envelope.Fingerprints))
 	slices.Sort(manifest.RecipientKeys)
 	switch {
 	case manifest.PolicySHA256 != x.policy.Digest():

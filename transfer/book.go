@@ -156,7 +156,10 @@ func (p *BookPart) around() (n int64) {
 }
 
 // file is the name of the part once it is opened.
-func (p *BookPart) file() string { return strings.TrimSuffix(p.Name, partSuffix) + "." + p.extension() }
+func (p *BookPart) file() string {
+	clear, _ := cutEnvelope(p.Name)
+	return strings.TrimSuffix(clear, partSuffix) + "." + p.extension()
+}
 
 // extension is how the name of the part ends once it is opened.
 func (p *BookPart) extension() string {

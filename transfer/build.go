@@ -25,12 +25,6 @@ const (
 	PrivateFolder = "private" // clinic's book, row index, decision index
 )
 
-// Recipient is a key that a drop is encrypted to.
-type Recipient struct {
-	Key         age.Recipient
-	Fingerprint string // as Fingerprint gives it
-}
-
 // DropSpec is what is fixed about a drop before its first byte.
 type DropSpec struct {
 	Dir       string // private, exists, empty
@@ -44,7 +38,7 @@ type DropSpec struct {
 	Previous     string
 	Voids        []int64
 	Code         string // sender's short code, first in every name
-	Recipients   []Recipient
+	Envelope     *Envelope
 	Archive      age.Recipient
 	Signer       ssh.Signer // the key kept for drops
 	PolicySHA256 string
@@ -57,7 +51,6 @@ type DropSpec struct {
 type Builder struct {
 	spec    DropSpec
 	base    Base
-	keys    []age.Recipient
 	encoder *zstd.Encoder // of all parts, one after the other
 	open    *PartWriter
 	parts   []BookPart
@@ -86,9 +79,6 @@ func NewDrop(spec DropSpec) (*Builder, error) {
 		return nil, fmt.Errorf("new drop: %w", err)
 	}
 	b := &Builder{spec: spec, base: Base{spec.Code, spec.Exchange, spec.Sequence}, encoder: encoder}
-	for _, r := range spec.Recipients {
-		b.keys = append(b.keys, r.Key)
-	}
 	for _, folder := range []string{ArchiveFolder, PrivateFolder} {
 		if err := durable.MkdirAll(filepath.Join(spec.Dir, folder), 0o700); err != nil {
 			return nil, fmt.Errorf("new drop: %w", err)
@@ -110,7 +100,7 @@ func (s *DropSpec) check() error {
 	if s.PolicySHA256 != "" && !hashPattern.MatchString(s.PolicySHA256) {
 		return errors.New("policy is not a SHA-256 in 64 lower-case hex digits")
 	}
-	if len(s.Recipients) == 0 || s.Archive == nil || s.Signer == nil {
+	if s.Envelope == nil || s.Archive == nil || s.Signer == nil {
 		return errors.New("a recipient's key, the archive key and the signing key are all needed")
 	}
 	entries, err := os.ReadDir(s.Dir)
@@ -131,7 +121,7 @@ func (b *Builder) Part(p PartInfo) (*PartWriter, error) {
 	if len(b.parts) == maxParts {
 		return nil, fmt.Errorf("begin part of %s: a drop holds %d parts at most", p.Dataset, maxParts)
 	}
-	name := b.base.part(len(b.parts) + 1)
+	name := b.base.part(len(b.parts)+1) + b.spec.Envelope.suffix()
 	t, err := b.newTwin(name)
 	if err != nil {
 		return nil, err
@@ -150,7 +140,7 @@ func (b *Builder) Private(name string, to age.Recipient) (io.WriteCloser, error)
 	if !labelPattern.MatchString(name) {
 		return nil, fmt.Errorf("begin private file: %q is not a name of lower-case letters, digits and -", name)
 	}
-	file, err := newCipherFile(filepath.Join(b.spec.Dir, PrivateFolder, b.base.String()+"."+name+partSuffix), to)
+	file, err := newCipherFile(filepath.Join(b.spec.Dir, PrivateFolder, b.base.String()+"."+name+partSuffix+ageEnd), toAge(to))
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +197,7 @@ func (b *Builder) writeBook(book *Book) error {
 	if _, err := ParseBook(text); err != nil {
 		return err
 	}
-	t, err := b.newTwin(b.base.String() + bookSuffix)
+	t, err := b.newTwin(b.base.String() + bookSuffix + b.spec.Envelope.suffix())
 	if err != nil {
 		return err
 	}
@@ -223,10 +213,7 @@ func (b *Builder) manifest() *Manifest {
 		Format: ManifestFormat, Sender: b.spec.Sender, Recipient: b.spec.Recipient,
 		Exchange: b.spec.Exchange, Sequence: b.spec.Sequence,
 		Previous: b.spec.Previous, Voids: b.spec.Voids, PolicySHA256: b.spec.PolicySHA256,
-		Files: slices.Clone(b.files),
-	}
-	for _, r := range b.spec.Recipients {
-		m.RecipientKeys = append(m.RecipientKeys, r.Fingerprint)
+		RecipientKeys: b.spec.Envelope.Fingerprints, Files: slices.Clone(b.files),
 	}
 	return m
 }

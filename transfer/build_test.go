@@ -174,7 +174,7 @@ func TestBuilderRefuses(t *testing.T) {
 		"no previous, no gap": func(s *DropSpec) { s.Previous = "" },
 		"sender":              func(s *DropSpec) { s.Sender = "../x" },
 		"code":                func(s *DropSpec) { s.Code = "C V" },
-		"no keys":             func(s *DropSpec) { s.Recipients = nil },
+		"no keys":             func(s *DropSpec) { s.Envelope = nil },
 		"folder in use":       func(s *DropSpec) { must(t, os.WriteFile(filepath.Join(s.Dir, "x"), nil, 0o600)) },
 	}
 	for name, spoil := range bad {

@@ -17,7 +17,7 @@ import (
 )
 
 // peer says whether a program that the test needs is here.
-func peer(t *testing.T, names ...string) {
+func peer(t testing.TB, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err == nil {
@@ -61,6 +61,7 @@ type world struct {
 	clinic, payer, other, archive party
 	signers                       *sshsig.AllowedSigners
 	now                           time.Time
+	pgp                           []byte // the clinic's OpenPGP key, see openPGP
 }
 
 func newWorld(t testing.TB) *world {
@@ -80,9 +81,11 @@ func newWorld(t testing.TB) *world {
 func (w *world) spec(t testing.TB, sequence int64, previous string, voids ...int64) DropSpec {
 	recipient, err := ParseRecipient(w.payer.age.Recipient().String())
 	must(t, err)
+	envelope, err := NewEnvelope([]Recipient{recipient}, nil, w.now)
+	must(t, err)
 	return DropSpec{
 		Dir: t.TempDir(), Sender: w.clinic.name, Recipient: w.payer.name, Exchange: "x7", Sequence: sequence, Previous: previous, Voids: voids,
-		Code: "cv", Recipients: []Recipient{recipient}, Archive: w.archive.age.Recipient(), Signer: w.clinic.signer,
+		Code: "cv", Envelope: envelope, Archive: w.archive.age.Recipient(), Signer: w.clinic.signer,
 		PolicySHA256: sumOf([]byte("policy")),
 	}
 }

@@ -22,7 +22,7 @@ func linesDrop(t *testing.T, w *world) (DropSpec, *Sealed, []string) {
 		{false, false, "a  1\r\nb  2\r\n", 2}, {true, false, "\ufeffx|y\na|1\n", 1}, {false, true, "a,1\nTRL,1\n", 1}, {true, true, "x\ty\r\nTRL\t0\r\n", 0},
 	} {
 		for _, wrong := range []int64{c.rows + 1, c.rows - 1} {
-			p, err := (&Builder{spec: spec, keys: b.keys, base: b.base, encoder: b.encoder}).Part(PartInfo{Dataset: "scores", Format: Lines(c.header, c.trailer), Columns: columns})
+			p, err := (&Builder{spec: spec, base: b.base, encoder: b.encoder}).Part(PartInfo{Dataset: "scores", Format: Lines(c.header, c.trailer), Columns: columns})
 			must(t, err)
 			_, err = p.Write([]byte(c.text))
 			must(t, err)

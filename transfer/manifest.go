@@ -127,12 +127,13 @@ func (m *Manifest) checkFiles() error {
 	if !codePattern.MatchString(code) {
 		return errors.New("files has a name that is not one of a drop's")
 	}
+	_, suffix := cutEnvelope(m.book().Name)
 	for i, f := range m.Files {
-		want := base.part(i + 1)
+		want := base.part(i+1) + suffix
 		if i == len(m.Files)-1 {
-			want = base.String() + bookSuffix
+			want = base.String() + bookSuffix + suffix
 		}
-		if f.Name != want {
+		if suffix == "" || f.Name != want {
 			return fmt.Errorf("files has another name where %s is due", want)
 		}
 		if !hashPattern.MatchString(f.SHA256) || f.Size < 1 {

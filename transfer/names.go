@@ -2,7 +2,7 @@
 // them: it verifies, opens and answers.
 //
 // It follows docs/drop-format.md (drop format v1), which is published: every
-// file can be made and read with stock tools (age, zstd, sha256sum,
+// file can be made and read with stock tools (age or gpg, zstd, sha256sum,
 // ssh-keygen -Y). It promises that nothing is visible under a final name that
 // is not whole, that `.done` comes last, that a recipient sees plaintext only
 // of a drop that is whole, in order and signed by its sender, and that a
@@ -27,8 +27,8 @@ const (
 )
 
 const (
-	partSuffix      = ".zst.age"
-	bookSuffix      = ".book.json.age"
+	partSuffix      = ".zst"       // and the envelope's
+	bookSuffix      = ".book.json" // likewise
 	sumsSuffix      = ".SHA256SUMS"
 	manifestSuffix  = ".manifest.json"
 	signatureSuffix = ".manifest.json.sig"

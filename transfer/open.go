@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
@@ -77,7 +76,7 @@ func (r *Receiver) openBook(inbox string, m *Manifest, o *opened, seen string) e
 		}
 	}
 	o.book = book
-	clear := strings.TrimSuffix(name, ".age")
+	clear, _ := cutEnvelope(name)
 	return os.WriteFile(filepath.Join(o.folder, clear), text.Bytes(), 0o600)
 }
 
@@ -142,7 +141,7 @@ func (c *recount) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// decrypt hands the plaintext of one age file to use. Plaintext streams out
+// decrypt hands the plaintext of one file to use. Plaintext streams out
 // before its end is authenticated, so what use made of it counts only after a
 // nil error.
 func (r *Receiver) decrypt(inbox, name string, use func(plain io.Reader) error) error {
@@ -151,13 +150,12 @@ func (r *Receiver) decrypt(inbox, name string, use func(plain io.Reader) error) 
 		return err
 	}
 	defer file.Close()
-	plain, err := age.Decrypt(file, r.Identities...)
-	var noMatch *age.NoIdentityMatchError
-	if errors.As(err, &noMatch) {
-		return fault(DecryptFailed, name, "it is encrypted to none of the keys here")
+	plain, err := r.decrypter(file, name)
+	if errors.Is(err, errNotForUs) {
+		return fault(DecryptFailed, name, "%v", err)
 	}
 	if err != nil {
-		return fault(DecryptFailed, name, "its age header is damaged")
+		return fault(DecryptFailed, name, "what it begins with is damaged")
 	}
 	watched := &watchedReader{Reader: plain}
 	err = use(watched)
@@ -187,4 +185,15 @@ func (w *watchedReader) Read(p []byte) (int, error) {
 		w.failure = err
 	}
 	return n, err
+}
+
+func (r *Receiver) decrypter(file io.Reader, name string) (io.Reader, error) {
+	if _, suffix := cutEnvelope(name); suffix == pgpEnd {
+		return r.OpenPGP.decrypt(file)
+	}
+	plain, err := age.Decrypt(file, r.Identities...)
+	if len(r.Identities) == 0 || errors.As(err, new(*age.NoIdentityMatchError)) {
+		return nil, errNotForUs
+	}
+	return plain, err
 }

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"time"
 
-	"filippo.io/age"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/posternhealth/postern/internal/durable"
@@ -54,11 +53,11 @@ type RecallReceipt struct {
 }
 
 const (
-	recallSuffix    = ".json.age"
+	recallSuffix    = ".json" // and the envelope's
 	recallSignature = ".json.sig"
 )
 
-var recallPattern = regexp.MustCompile(`^(.+)\.recall-([1-9][0-9]{0,5})(\.json\.age|\.json\.sig|\.receipt\.json|\.receipt\.json\.sig)$`)
+var recallPattern = regexp.MustCompile(`^(.+)\.recall-([1-9][0-9]{0,5})(\.json\.age|\.json\.pgp|\.json\.sig|\.receipt\.json|\.receipt\.json\.sig)$`)
 
 // RecallBase is what the names of a recall's files share.
 func (b Base) RecallBase(number int64) string { return fmt.Sprintf("%s.recall-%d", b, number) }
@@ -92,7 +91,7 @@ func ofRecall(name string) bool {
 
 // SealRecall writes the two files of a recall into a folder. It gives them in
 // the order of upload, and the SHA-256 of the document.
-func SealRecall(dir, code string, r *Recall, to []Recipient, signer ssh.Signer) (files []SealedFile, digest string, err error) {
+func SealRecall(dir, code string, r *Recall, to *Envelope, signer ssh.Signer) (files []SealedFile, digest string, err error) {
 	r.Format = RecallFormat
 	slices.Sort(r.Rows)
 	if err := r.check(); err != nil {
@@ -106,12 +105,8 @@ func SealRecall(dir, code string, r *Recall, to []Recipient, signer ssh.Signer) 
 	if err != nil {
 		return nil, "", fmt.Errorf("sign recall: %w", err)
 	}
-	var keys []age.Recipient
-	for _, recipient := range to {
-		keys = append(keys, recipient.Key)
-	}
 	base := filepath.Join(dir, Base{code, r.Exchange, r.Sequence}.RecallBase(r.Number))
-	sealed, err := newCipherFile(base+recallSuffix, keys...)
+	sealed, err := newCipherFile(base+recallSuffix+to.suffix(), to.encrypt)
 	if err != nil {
 		return nil, "", fmt.Errorf("recall: %w", err)
 	}
@@ -219,7 +214,7 @@ func (r *Receiver) recall(mem *memory, inbox string, base Base, number int64, re
 	if err != nil {
 		return err
 	}
-	file := base.RecallBase(number) + recallSuffix
+	file := recallFile(inbox, base.RecallBase(number))
 	if owner := mem.owner(base.Code); owner != "" && owner != recall.Sender {
 		return fault(NameTaken, file, "the code %s has been used by %s, not by %s", base.Code, owner, recall.Sender)
 	}
@@ -257,11 +252,20 @@ func (r *Receiver) recall(mem *memory, inbox string, base Base, number int64, re
 	}, r.ReceiptSigner)
 }
 
+// recallFile is the encrypted document of a recall, by either envelope.
+func recallFile(inbox, name string) string {
+	if _, err := os.Lstat(filepath.Join(inbox, name+recallSuffix+pgpEnd)); err == nil {
+		return name + recallSuffix + pgpEnd
+	}
+	return name + recallSuffix + ageEnd
+}
+
 // openRecall decrypts a recall, and proves whose it is and that it is for us.
 func (r *Receiver) openRecall(inbox string, base Base, number int64) (recall *Recall, digest string, err error) {
 	name := base.RecallBase(number)
+	file := recallFile(inbox, name)
 	var text bytes.Buffer
-	if err := r.decrypt(inbox, name+recallSuffix, func(plain io.Reader) error {
+	if err := r.decrypt(inbox, file, func(plain io.Reader) error {
 		_, err := text.ReadFrom(io.LimitReader(plain, maxBook+1))
 		return err
 	}); err != nil {
@@ -279,16 +283,16 @@ func (r *Receiver) openRecall(inbox string, base Base, number int64) (recall *Re
 		return nil, "", fault(SignerUnknown, name+recallSignature, "key %s is not among the allowed signers for %s at this time", ssh.FingerprintSHA256(key), RecallNamespace)
 	}
 	if recall, err = ParseRecall(text.Bytes()); err != nil {
-		return nil, "", fault(FormatFault, name+recallSuffix, "%v", err)
+		return nil, "", fault(FormatFault, file, "%v", err)
 	}
 	if err := r.Signers.Check(recall.Sender, key, RecallNamespace, r.now()); err != nil {
 		return nil, "", fault(SignerNotSender, name+recallSignature, "key %s may not sign for %s", ssh.FingerprintSHA256(key), recall.Sender)
 	}
 	if recall.Exchange != base.Exchange || recall.Sequence != base.Sequence || recall.Number != number {
-		return nil, "", fault(FormatFault, name+recallSuffix, "it is another recall than its name says")
+		return nil, "", fault(FormatFault, file, "it is another recall than its name says")
 	}
 	if recall.Recipient != r.Name {
-		return nil, "", fault(NotForUs, name+recallSuffix, "it names the recipient %s, here is %s", recall.Recipient, r.Name)
+		return nil, "", fault(NotForUs, file, "it names the recipient %s, here is %s", recall.Recipient, r.Name)
 	}
 	return recall, sumOf(text.Bytes()), nil
 }

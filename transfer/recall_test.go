@@ -37,9 +37,7 @@ func recalling(t *testing.T, w *world) (*Receiver, string, *Recall) {
 
 func (w *world) layRecall(t *testing.T, inbox string, r *Recall, by party) (digest string) {
 	t.Helper()
-	recipient, err := ParseRecipient(w.payer.age.Recipient().String())
-	must(t, err)
-	_, digest, err = SealRecall(inbox, "cv", r, []Recipient{recipient}, by.signer)
+	_, digest, err := SealRecall(inbox, "cv", r, w.envelope(t, w.payer.age.Recipient().String()), by.signer)
 	must(t, err)
 	return digest
 }
@@ -130,7 +128,7 @@ func TestRecallUnderAnotherName(t *testing.T) {
 	w := newWorld(t)
 	r, inbox, recall := recalling(t, w)
 	w.layRecall(t, inbox, recall, w.clinic)
-	for _, end := range []string{recallSuffix, recallSignature} {
+	for _, end := range []string{recallSuffix + ageEnd, recallSignature} {
 		must(t, os.Rename(filepath.Join(inbox, "cv.x7.000001.recall-1"+end), filepath.Join(inbox, "cv.x7.000001.recall-2"+end)))
 	}
 	if got := recallOf(t, r, inbox); got.Fault == nil || got.Fault.Class != FormatFault {

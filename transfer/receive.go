@@ -25,7 +25,8 @@ import (
 type Receiver struct {
 	Name          string // as the manifest's recipient
 	Signers       *sshsig.AllowedSigners
-	Identities    []age.Identity
+	Identities    []age.Identity // open what is encrypted with age
+	OpenPGP       *Keyring       // opens what is encrypted with OpenPGP; may be nil
 	Dir           string
 	Receipts      string     // folder for receipts; Dir/receipts when empty
 	ReceiptSigner ssh.Signer // nil: no receipts are written

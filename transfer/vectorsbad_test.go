@@ -94,7 +94,7 @@ func (m *vectorMaker) badManifests() []vector {
 		stated("manifest-capital-sum", "a SHA-256 is in capitals", func(f *Manifest) { f.Files[0].SHA256 = strings.ToUpper(f.Files[0].SHA256) }),
 		stated("manifest-size-zero", "a file has no bytes", func(f *Manifest) { f.Files[0].Size = 0 }),
 		bad("manifest-part-number", "parts are numbered 1, 2, 4", func(d *draft) {
-			d.partName = func(base Base, n int) string { return base.part(n + n/3) }
+			d.partName = func(base Base, n int) string { return base.part(n+n/3) + ageEnd }
 		}),
 		stated("manifest-other-number", "the manifest is that of number 2", func(f *Manifest) {
 			f.Sequence, f.Previous = 2, hash

@@ -187,7 +187,7 @@ func (m *vectorMaker) files(d *draft) map[string][]byte {
 		manifest.Files = append(manifest.Files, SealedFile{name, sumOf(files[name]), int64(len(files[name]))})
 	}
 	for i, p := range d.parts {
-		name := base.part(i + 1)
+		name := base.part(i+1) + ageEnd
 		if d.partName != nil {
 			name = d.partName(base, i+1)
 		}
@@ -198,7 +198,7 @@ func (m *vectorMaker) files(d *draft) map[string][]byte {
 		part.Rows = int64(strings.Count(p.text, "\n")) - part.around()
 		book.Parts = append(book.Parts, part)
 	}
-	add(base.String()+bookSuffix, m.bookText(d, book), cmpOr(d.bookKeys, d.keys))
+	add(base.String()+bookSuffix+ageEnd, m.bookText(d, book), cmpOr(d.bookKeys, d.keys))
 	if d.manifest != nil {
 		d.manifest(&manifest)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/posternhealth/postern/deid/gate"
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/policies"
+	"github.com/posternhealth/postern/transfer"
 )
 
 // ClinicBookForm names the form of the summary.
@@ -54,10 +55,11 @@ type Input struct {
 
 // Keys names keys: none can be had from it.
 type Keys struct {
-	Epoch      string   `json:"epoch"`      // from which codes, tokens and shifts derive
-	Signing    string   `json:"signing"`    // SHA-256 fingerprint, as ssh-keygen -l has it
-	Archive    string   `json:"archive"`    // transfer.Fingerprint
-	Recipients []string `json:"recipients"` // transfer.Fingerprint of each
+	Epoch      string            `json:"epoch"`             // from which codes, tokens and shifts derive
+	Signing    string            `json:"signing"`           // SHA-256 fingerprint, as ssh-keygen -l has it
+	Archive    string            `json:"archive"`           // transfer.Fingerprint
+	Recipients []string          `json:"recipients"`        // as the manifest has them
+	Sealing    *transfer.Sealing `json:"sealing,omitempty"` // of the drop; nil of a plan
 }
 
 // Basis is the policy with its texts, sets and layout, and the schemas.

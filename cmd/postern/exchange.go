@@ -121,6 +121,9 @@ func check(k *call) error {
 	if err != nil {
 		return err
 	}
+	for _, w := range checked.Warnings {
+		fmt.Fprintf(k.err, "warning: %s\n", w)
+	}
 	if k.json {
 		return k.answer(checked.Proofs)
 	}

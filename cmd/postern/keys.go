@@ -10,13 +10,15 @@ import (
 	"strings"
 
 	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/internal/keyring"
 	"github.com/posternhealth/postern/internal/page"
+	"github.com/posternhealth/postern/transfer"
 )
 
 var keysCommands = []command{
-	{"keys show", "[--allowed-signers]", "what recipients need of the clinic's keys, fingerprints, and the epochs; no secrets", keysShow, false},
-	{"keys new", "master FILE [--passphrase]", "make a master key; never overwrites", keysNew, true},
+	{"keys show", "[--allowed-signers | --openpgp]", "what recipients need of the clinic's keys, fingerprints, and the epochs; no secrets", keysShow, false},
+	{"keys new", "master FILE [--passphrase] | openpgp FILE --name NAME", "make a master key, or the key that signs what is encrypted with OpenPGP; never overwrites", keysNew, true},
 	{"keys rotate", "EXCHANGE… --by NAME --because WHY [--overlap]", "begin a new epoch: new codes, tokens, moved dates and row keys for the recipient", keysRotate, false},
 	{"keys destroy", "EXCHANGE | --epoch NAME --by NAME --because WHY", "delete the secret and the crosswalk of an epoch, for good", keysDestroy, false},
 }
@@ -26,6 +28,7 @@ func keysCommand(k *call) error { return k.among(keysCommands) }
 
 func keysShow(k *call) error {
 	signers := k.flags.Bool("allowed-signers", false, "only the line by which recipients check signatures (ssh-keygen -Y verify)")
+	public := k.flags.Bool("openpgp", false, "only the clinic's OpenPGP key, by which recipients check what is signed with it")
 	if err := k.parse(0, 0); err != nil {
 		return err
 	}
@@ -46,10 +49,19 @@ func keysShow(k *call) error {
 		case *signers:
 			fmt.Fprintln(k.out, keys.AllowedSigner)
 			return nil
+		case *public && keys.OpenPGP == "":
+			return &agent.Failure{Class: agent.KeyTrouble, What: "the clinic has no OpenPGP key", Remedy: "make one: postern keys new openpgp FILE --name NAME; then name it under keys.openpgp"}
+		case *public:
+			fmt.Fprint(k.out, keys.OpenPGP)
+			return nil
 		}
 		fmt.Fprintf(k.out, "allowed signers line for recipients (drops):\n%s\n\ncheckpoint key for recipients (ledger):\n%s\n\narchive key:\n%s\n\nfingerprints:\n", keys.AllowedSigner, keys.CheckpointKey, keys.Archive)
 		for _, use := range slices.Sorted(maps.Keys(keys.Fingerprints)) {
 			fmt.Fprintf(k.out, "  %-12s  %s\n", use, keys.Fingerprints[use])
+		}
+		fmt.Fprintln(k.out, "\nkeys that drops are encrypted to:")
+		for _, r := range keys.Recipients {
+			fmt.Fprintf(k.out, "  %s\n%s", r.Recipient, page.Wrap(recipientWords(&r), "    ", "    "))
 		}
 		if len(epochs) == 0 {
 			fmt.Fprintln(k.out, "\nno epoch yet: the first run of an exchange makes one")
@@ -61,6 +73,18 @@ func keysShow(k *call) error {
 		}
 		return nil
 	})
+}
+
+// recipientWords tell of a key what is compared when it is read out.
+func recipientWords(r *agent.RecipientKey) string {
+	words := strings.TrimSpace(r.Fingerprint + " " + r.Algorithm)
+	if r.Expires != "" {
+		words += ", expires " + r.Expires
+	}
+	if r.Trouble != "" {
+		words += "; not used: " + r.Trouble
+	}
+	return strings.TrimPrefix(words, "; ")
 }
 
 // epochWords tell of an epoch what the officer asks who is to rotate or destroy it.
@@ -88,11 +112,19 @@ func epochWords(e *agent.Epoch) string {
 
 func keysNew(k *call) error {
 	under := k.flags.Bool("passphrase", false, "encrypt it to a passphrase, as `age -p` does; it is asked for twice")
+	name := k.flags.String("name", "", "of an OpenPGP key: the clinic's `NAME`, as recipients will see it")
 	if err := k.parse(2, 2); err != nil {
 		return err
 	}
-	if _, err := k.action("master"); err != nil {
+	what, err := k.action("master", "openpgp")
+	if err != nil {
 		return err
+	}
+	if (what == "openpgp") != (*name != "") || what == "openpgp" && *under {
+		return usageFailure("the flags do not fit the key", "postern keys new master FILE [--passphrase], or postern keys new openpgp FILE --name NAME")
+	}
+	if what == "openpgp" {
+		return k.newOpenPGP(k.arg(1), *name)
 	}
 	words := ""
 	if *under {
@@ -114,6 +146,23 @@ func keysNew(k *call) error {
 		return k.answer(map[string]string{"file": k.arg(1)})
 	}
 	fmt.Fprintf(k.out, "made %s; keep a copy of it in a safe: what this master key has wrapped, no other opens\n", k.arg(1))
+	return nil
+}
+
+// newOpenPGP makes the clinic's OpenPGP key. It has no passphrase, as the other
+// signing keys have none: the agent runs unattended.
+func (k *call) newOpenPGP(file, name string) error {
+	text, err := transfer.NewOpenPGPKey(name, now())
+	if err == nil {
+		err = durable.WriteFile(file, text, 0o600)
+	}
+	if err != nil {
+		return &agent.Failure{Class: agent.KeyTrouble, What: "no key was made", Err: err, Remedy: "name a file that is not there yet, and a name without ( ) < >"}
+	}
+	if k.json {
+		return k.answer(map[string]string{"file": file})
+	}
+	fmt.Fprintf(k.out, "made %s; name it in postern.yaml, keys: {openpgp: file:PATH}; then `postern keys show --openpgp` prints what recipients need\n", file)
 	return nil
 }
 

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/internal/keyring"
 	"github.com/posternhealth/postern/internal/sshsig"
 	"github.com/posternhealth/postern/ledger"
 	"github.com/posternhealth/postern/transfer"
@@ -18,7 +20,8 @@ import (
 func receive(k *call) error {
 	name := k.flags.String("name", "", "our own `NAME`, as the sender's manifests have it")
 	signers := k.flags.String("signers", "allowed_signers", "`FILE` of senders' signing keys, as ssh-keygen reads it")
-	identity := k.flags.String("identity", "", "`FILE` of our age secret key, as age-keygen writes it")
+	identity := k.flags.String("identity", "", "`FILE` of our secret key: of age, as age-keygen writes it, of SSH, or of OpenPGP, as gpg --export-secret-keys --armor writes it")
+	passphrase := k.flags.String("passphrase", "", "where the passphrase of an OpenPGP key lies: a `REFERENCE` such as file:PATH or env:NAME; without it, it is asked for")
 	out := k.flags.String("out", "received", "`DIR` for what was verified and decrypted")
 	receipts := k.flags.String("receipts", "", "`DIR` for receipts (default OUT/receipts)")
 	receiptKey := k.flags.String("receipt-key", "", "`FILE` of the SSH key that signs receipts; none are written without it")
@@ -33,7 +36,7 @@ func receive(k *call) error {
 		return &agent.Failure{Class: agent.Usage, What: "receive needs --name and --identity", Remedy: "postern receive --help says what they are"}
 	}
 	r := &transfer.Receiver{Name: *name, Dir: *out, Receipts: *receipts, Adopt: *adopt, Deleted: deleted}
-	if err := receiverKeys(r, *signers, *identity, *receiptKey); err != nil {
+	if err := receiverKeys(r, *signers, *identity, *passphrase, *receiptKey); err != nil {
 		return err
 	}
 	if *ledgerKey != "" {
@@ -56,7 +59,7 @@ func receive(k *call) error {
 	return nil
 }
 
-func receiverKeys(r *transfer.Receiver, signers, identity, receiptKey string) error {
+func receiverKeys(r *transfer.Receiver, signers, identity, passphrase, receiptKey string) error {
 	trouble := func(what string, err error, remedy string) error {
 		return &agent.Failure{Class: agent.KeyTrouble, What: what, Err: err, Remedy: remedy}
 	}
@@ -67,7 +70,9 @@ func receiverKeys(r *transfer.Receiver, signers, identity, receiptKey string) er
 	if err != nil {
 		return trouble("senders' keys", err, "save the line that the clinic's `postern keys show` prints, and name the file with --signers")
 	}
-	if text, err = os.ReadFile(identity); err == nil {
+	if text, err = os.ReadFile(identity); err == nil && transfer.IsOpenPGP(text) {
+		r.OpenPGP, err = transfer.ParseKeyring(text, func() (string, error) { return passphraseOf(identity, passphrase) })
+	} else if err == nil {
 		r.Identities, err = transfer.ParseIdentities(text)
 	}
 	if err != nil {
@@ -83,6 +88,16 @@ func receiverKeys(r *transfer.Receiver, signers, identity, receiptKey string) er
 		return trouble("the key that signs receipts", err, "name with --receipt-key the file that `ssh-keygen -t ed25519 -f FILE` wrote, without a passphrase")
 	}
 	return nil
+}
+
+// passphraseOf is by a reference or, without one, from the terminal. The line end
+// that an editor leaves is no part of it.
+func passphraseOf(file, ref string) (string, error) {
+	if ref == "" {
+		return keyring.AskPassphrase("passphrase of " + file + ": ")
+	}
+	words, err := keyring.Resolve(ref, ".")
+	return strings.TrimRight(string(words), "\r\n"), err
 }
 
 // received is one drop as --json shows it.
