@@ -40,7 +40,7 @@ inputs:
   practices:    {kind: table, file: typed/inputs/practices.csv, schema: typed/schemas/practices.json, max_age: 90 days, shrink_limit: 10%}
 `, 1)
 	config = config[:strings.Index(config, "\nexchanges:")] + "\nexchanges:\n"
-	for i, name := range []string{"hedis-supplemental", "ny-member", "pro-cm", "fhir-scores", "fhir-items", "fhir-panel", "scores-wide"} {
+	for i, name := range []string{"hedis-supplemental", "ny-member", "pro-cm", "fhir-scores", "fhir-items", "fhir-panel", "scores-wide", "fhir-members"} {
 		source := "typed"
 		if strings.HasPrefix(name, "fhir") {
 			source = "typed-fhir"
@@ -69,6 +69,7 @@ func TestLayoutsToTheByte(t *testing.T) {
 		{"pro-cm", "pro_cm.txt", "", "lines+header", "sum of total_score 46; rows by instrument: 44261-6 2; rows by instrument: 55758-7 1; rows by instrument: 70274-6 1; rows by instrument: 75626-2 1"},
 		{"fhir-items", "fhir-items.txt", "TRL00000       0\r\n", "lines+trailer", "people 2; rows 7"},
 		{"fhir-panel", "fhir-panel.txt", "", "lines+header", "people 2; rows 2"},
+		{"fhir-members", "fhir-members.csv", "", "lines+header", "people 4; rows 4"},
 		{"scores-wide", "scores-wide.txt", "", "lines+header", "people 4; rows 5; rows by instrument: 44261-6 2; rows by instrument: 55758-7 1; rows by instrument: 70274-6 1; rows by instrument: 75626-2 1"},
 	} {
 		outcome := h.run(c.exchange, agent.RunOptions{Workers: 3})

@@ -332,11 +332,15 @@ func (e *Engine) transform(b []byte, c *node, t *extract.Token) []byte {
 		if e.abroad(t) {
 			return b
 		}
-		mark := len(b)
-		if b = appendRegion(append(b, '"'), e.text(t), c.step > 0); len(b) == mark+1 {
-			return b[:mark]
+		return quotedJSON(b, func(b []byte) []byte { return appendRegion(b, e.text(t), c.step > 0) })
+	case relativeOf:
+		if span, ok := extract.ParseSpan(e.text(t)); ok {
+			return quotedJSON(b, func(b []byte) []byte { return relative(b, span, e.subject.Index, c.unit) })
 		}
-		return append(b, '"')
+	case bandOf:
+		if !e.bounded(t) {
+			return quotedJSON(b, func(b []byte) []byte { return appendNumberBand(b, e.raw[t.Start:t.End], c.bands) })
+		}
 	case displayOf:
 		return e.display(b, c, t)
 	case mapOf:
@@ -353,6 +357,16 @@ func (e *Engine) transform(b []byte, c *node, t *extract.Token) []byte {
 		b = append(b, '"')
 	}
 	return b
+}
+
+// quotedJSON appends a text that needs no escapes as a JSON string; of none
+// nothing.
+func quotedJSON(b []byte, text func([]byte) []byte) []byte {
+	mark := len(b)
+	if b = text(append(b, '"')); len(b) == mark+1 {
+		return b[:mark]
+	}
+	return append(b, '"')
 }
 
 func (e *Engine) codeHole(b []byte) []byte {

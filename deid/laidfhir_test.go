@@ -12,6 +12,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/phi"
 	"github.com/posternhealth/postern/policies"
 )
 
@@ -141,6 +143,56 @@ func TestHolesOfLaidResources(t *testing.T) {
 	}
 	if one := []string{unfilled, "Encounter/e1", unfilled}; !slices.Equal(held, slices.Concat(one, one)) {
 		t.Errorf("holes hold %q", held)
+	}
+}
+
+// What no element can hold leaves in cells: an age, a value of the roster and the
+// index year, which are the person's, intervals and bands.
+func TestWhatNoElementHolds(t *testing.T) {
+	columns := []policies.Column{{Name: "a", From: "age"}, {Name: "m", From: "member"}, {Name: "f", From: "first"}, leafColumn("effectiveDateTime", ""), leafColumn("component valueQuantity value", "component code coding code=A")}
+	p := laidObservation(policies.Layout{Delimiter: '|', Quotes: policies.Never}, nil, columns...)
+	p.Inputs = map[string]policies.Guard{"roster": {}}
+	p.People.Roster = "roster"
+	p.Release[0].Fields = append(p.Release[0].Fields,
+		policies.Field{Name: "age", From: "age", Do: policies.AgeBand, Width: 5, Top: 90, At: policies.FromIndex},
+		policies.Field{Name: "member", From: "roster.member_id", Do: policies.Keep},
+		policies.Field{Name: "first", From: policies.FromIndex, Do: policies.Year})
+	for i := range p.Release[0].Fields {
+		switch f := &p.Release[0].Fields[i]; f.Name {
+		case "effectiveDateTime":
+			f.Do, f.Unit = policies.RelativeTime, "weeks"
+		case "component.valueQuantity.value":
+			f.Do, f.Bands = policies.Band, []string{"0-1", "1.5-3"}
+		}
+	}
+	plan := compile(t, p, "Observation")
+	if got := plan.Lookups(); !slices.Equal(got, []LookUp{{"roster", "member_id", ByPerson}}) {
+		t.Errorf("looks up %v", got)
+	}
+	oldest, _ := extract.ParseSpan([]byte("1934-12-20"))
+	older, _ := extract.ParseSpan([]byte("1940-12-20"))
+	engine := plan.Engine()
+	for _, c := range []struct {
+		who  *Subject
+		want string
+	}{
+		{&Subject{Birth: oldest, Death: extract.NoSpan, Index: day("2025-12-19"), Lookup: []phi.Bytes{phi.Bytes("M-1")}}, "90+|M-1|2025|2|1.5-3\n"},
+		{&Subject{Birth: older, Death: extract.NoSpan, Index: day("2024-12-19"), Lookup: []phi.Bytes{nil}}, "80-84||2024|54|1.5-3\n"},
+		{nil, "||||1.5-3\n"},
+	} {
+		var out Output
+		if err := engine.Apply(recordOf([]byte(panel)), c.who, &out); err != nil || string(out.Bytes) != c.want {
+			t.Errorf("got %q (%v), want %q", out.Bytes, err, c.want)
+		}
+	}
+	for _, n := range engine.Counts() {
+		if n.Path == "Observation.member" && (n.In != 1 || n.Out != 1) || n.Path == "Observation.age" && (n.In != 2 || n.Out != 2) {
+			t.Errorf("%+v", n)
+		}
+	}
+	p.Layout, p.Output.Layout = nil, "ndjson"
+	if _, err := Compile(p, "Observation", Options{AsOf: asOf}); err == nil || !strings.Contains(err.Error(), "that no FHIR element can hold") {
+		t.Errorf("without a layout: %v", err)
 	}
 }
 

@@ -160,9 +160,7 @@ func (pl *Plan) checkOptions(f *policies.Field) error {
 			return fmt.Errorf("age-band: width must be at least one year and top at most %d+ (45 CFR 164.514(b)(2)(i)(C))", oldest)
 		}
 	case policies.RelativeTime:
-		if f.Unit != "days" && f.Unit != "weeks" {
-			return fmt.Errorf("relative-time: unit %q: write days or weeks", f.Unit)
-		}
+		return checkUnit(f)
 	case policies.Age: // a band of one year
 		f.Do, f.Width, f.Top = policies.AgeBand, 1, oldest
 	case policies.Round, policies.ShiftDate:
@@ -170,6 +168,13 @@ func (pl *Plan) checkOptions(f *policies.Field) error {
 	case policies.Keep, policies.CodePerson, policies.Year, policies.ZIP3, policies.Token, policies.Ordinal, policies.Map, policies.Constant, policies.Region, policies.Band:
 	default:
 		return fmt.Errorf("do: %s is no transform of this version of Postern", f.Do)
+	}
+	return nil
+}
+
+func checkUnit(f *policies.Field) error {
+	if f.Unit != "days" && f.Unit != "weeks" {
+		return fmt.Errorf("relative-time: unit %q: write days or weeks", f.Unit)
 	}
 	return nil
 }

@@ -30,7 +30,9 @@ const (
 	tokenOf   // an id, or Reference.reference
 	ordinalOf // the same
 	regionOf
-	displayOf // Coding.display, in our own words
+	displayOf  // Coding.display, in our own words
+	relativeOf // for a layout only, as is bandOf
+	bandOf
 	keepExact // the value of a Quantity whose comparator does not leave
 )
 
@@ -50,6 +52,8 @@ type node struct {
 	bare     func([]byte) bool // of a Coding of which none leaves without a published system: which codes need none
 	codes    map[string][]byte // of mapOf: what each code becomes, as JSON has it
 	step     int               // of roundOf; of shiftOf, by how many days at most
+	unit     string            // of relativeOf
+	bands    []numberBand      // of bandOf
 
 	only       *condition // of the elements, those leave that meet it
 	list       []*node
@@ -65,6 +69,8 @@ type leaf struct {
 	action action
 	codes  map[string][]byte
 	step   int
+	unit   string
+	bands  []numberBand
 	fits   func([]byte) bool
 }
 
@@ -82,6 +88,12 @@ func (pl *Plan) compileTree(p *policies.Policy, release *policies.Release) error
 	}
 	pl.root = &node{name: release.Dataset, action: descend}
 	for _, f := range release.Fields {
+		if f.OfPerson() {
+			if err := pl.compilePerson(p, release, &f); err != nil {
+				return compileError(p, release.Dataset, "fields."+f.Name, err)
+			}
+			continue
+		}
 		leaves, err := pl.leavesOf(p, release, &f)
 		for _, l := range leaves {
 			if err == nil && takes(p.Layout, release.Dataset, l.path) {
@@ -102,15 +114,34 @@ func (pl *Plan) compileTree(p *policies.Policy, release *policies.Release) error
 	return nil
 }
 
+// compilePerson adds a field that is known of the person; only a layout has a
+// place for it.
+func (pl *Plan) compilePerson(p *policies.Policy, release *policies.Release, f *policies.Field) error {
+	if p.Layout == nil {
+		return errors.New("no element of a resource holds it: name a layout")
+	}
+	c, err := pl.cellOf(p, release, f, &extract.Schema{})
+	c.counter = pl.count(release.Dataset + "." + f.Name)
+	pl.cells = append(pl.cells, c)
+	return err
+}
+
 // leavesOf turns a field into leaves of the tree. Under `code` only the leaves
 // that name a person can leave; the rest of such a field is dropped.
 func (pl *Plan) leavesOf(p *policies.Policy, release *policies.Release, f *policies.Field) ([]leaf, error) {
 	dataset := release.Dataset
-	if f.From != "" && f.From != f.Name {
-		return nil, fmt.Errorf("from %q: a FHIR resource holds no value of another source; remove `from`, or release a delimited dataset", f.From)
-	}
 	codes, step := mapped(p, f, asJSON), f.Days
+	bands, err := numberBands(f.Bands)
+	if err != nil {
+		return nil, err
+	}
 	switch {
+	case (f.Do == policies.RelativeTime || f.Do == policies.Band) && p.Layout == nil:
+		return nil, fmt.Errorf("do: %s gives a value that no FHIR element can hold; use year, or name a layout", f.Do)
+	case f.Do == policies.RelativeTime:
+		if err := checkUnit(f); err != nil {
+			return nil, err
+		}
 	case f.Do == policies.CodeDisplay:
 		codes = bySystem(codes, p.ValueSets[f.To].System)
 	case f.Do == policies.Region && f.To == policies.Division:
@@ -145,7 +176,7 @@ func (pl *Plan) leavesOf(p *policies.Policy, release *policies.Release, f *polic
 		if f.Do == policies.Keep && !link && !retold(p.Layout, dataset, func(c *policies.Column) bool { return c.Leaf != nil && slices.Equal(c.Leaf.Path, l.Path) }) {
 			fits = formOf(p, class, closed(release, strings.Join(l.Path, ".")))
 		}
-		leaves = append(leaves, leaf{l.Path, class, do, codes, step, fits})
+		leaves = append(leaves, leaf{l.Path, class, do, codes, step, f.Unit, bands, fits})
 	}
 	if len(leaves) == 0 {
 		return nil, fmt.Errorf("no part of this element can leave with do: %s; remove the field", f.Do)
@@ -186,8 +217,12 @@ func actionOf(do policies.Transform, link, subject bool) (action, error) {
 		return tokenOf, nil
 	case policies.Ordinal:
 		return ordinalOf, nil
-	case policies.AgeBand, policies.Age, policies.RelativeTime, policies.Constant, policies.Band:
-		return drop, fmt.Errorf("do: %s gives a value that no FHIR element can hold; use year, or release a delimited dataset", do)
+	case policies.RelativeTime:
+		return relativeOf, nil
+	case policies.Band:
+		return bandOf, nil
+	case policies.Constant:
+		return drop, errors.New("do: constant gives a value that no FHIR element can hold; write it into the layout")
 	}
 	return drop, fmt.Errorf("do: %s is no transform of this version of Postern; see docs/transforms.md", do)
 }
@@ -243,7 +278,7 @@ func (n *node) add(l leaf, path []string) error {
 	if c.action != l.action || c.action == descend {
 		return fmt.Errorf("%s is released twice in different ways; keep one of the two", step)
 	}
-	c.codes, c.step, c.fits = l.codes, l.step, l.fits
+	c.codes, c.step, c.unit, c.bands, c.fits = l.codes, l.step, l.unit, l.bands, l.fits
 	c.class, c.element, c.extended = l.class, n.name, slices.ContainsFunc(l.path, func(s string) bool { return strings.HasPrefix(s, extensionStep) })
 	return nil
 }

@@ -148,7 +148,13 @@ func (c *checking) dataset(rel *Release) {
 		c.delimited(path, rel, schema)
 	case typ == nil && c.env.Alone:
 		return
-	case typ == nil:
+	case typ != nil:
+		for i := range rel.Fields {
+			if f := &rel.Fields[i]; f.OfPerson() {
+				c.field(strictyaml.Join(path+".fields", f.Name), f, &extract.Schema{})
+			}
+		}
+	default:
 		known := append(sortedNames(c.env.Schemas), extract.ResourceTypes()...)
 		c.add(path, strictyaml.DidYouMean(rel.Dataset, known), "%q is neither a delimited dataset nor a FHIR R4 resource type", rel.Dataset)
 		return

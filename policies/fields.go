@@ -103,12 +103,20 @@ func (c Condition) names(code string) bool {
 }
 
 func (r *reading) fhirField(path, resource string, f *Field) {
-	if f.From != f.Name && f.Do != Constant {
+	switch {
+	case f.Do == Constant:
+		r.add(path+".do", "write it as a constant: of the recipient's layout", "no FHIR element can hold what do: constant gives")
+		return
+	case f.From != f.Name && f.From != FromIndex && (f.By != "" || !r.isLookUp(f.From)):
 		r.add(path+".from", "remove from:", "an element of a FHIR resource is taken from itself")
 		return
-	}
-	if slices.Contains([]Transform{AgeBand, Age, RelativeTime, Constant, Band}, f.Do) {
-		r.add(path+".do", "write do: keep or do: year, or release a delimited dataset", "no FHIR element can hold what do: %s gives", f.Do)
+	case f.From != f.Name && !r.hasLayout():
+		r.add(path+".from", "write output: {layout: NAME} with a layout of the recipient's", "no FHIR element can hold what is known of the person (%s)", f.From)
+		return
+	case slices.Contains([]Transform{AgeBand, Age, RelativeTime, Band}, f.Do) && !r.hasLayout():
+		r.add(path+".do", "write do: keep or do: year, or output: {layout: NAME} with a layout of the recipient's", "no FHIR element can hold what do: %s gives", f.Do)
+		return
+	case f.OfPerson():
 		return
 	}
 	if f.Do == CodeDisplay && !strings.HasSuffix(f.Name, ".display") {
@@ -146,6 +154,18 @@ func (r *reading) fhirField(path, resource string, f *Field) {
 	if len(f.Leaves) == 0 && f.Do != "" {
 		r.add(path, leaveOut, "no part of %s may leave with do: %s under %s", f.Name, f.Do, std)
 	}
+}
+
+// hasLayout tells whether resources leave as rows of the recipient's.
+func (r *reading) hasLayout() bool {
+	return r.policy.Output.Layout != "" && !slices.Contains(plainLayouts, r.policy.Output.Layout)
+}
+
+// OfPerson tells of a field of a FHIR dataset that stands in no element of the
+// resource, but is known of whom it is about: an age, the year of the index date, a
+// value of the roster. It leaves in a layout only.
+func (f *Field) OfPerson() bool {
+	return f.Do == Age || f.Do == AgeBand || f.From != "" && f.From != f.Name
 }
 
 // staysBehind are the classes that do not leave when the element they are part

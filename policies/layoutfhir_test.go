@@ -56,6 +56,7 @@ func TestWrongLayoutsOfResources(t *testing.T) {
 	totals := "totals: [people, rows, sum of component.valueQuantity.value, rows by component.code.coding.code]"
 	scoreTotals := "totals: [people, rows, sum of total_score, rows by instrument]"
 	plainScores := []string{scoreTotals, noTotals}
+	withPerson := []string{"      id: {", "      member: {from: acme-roster.member_id}\n      age: {do: age-band, width: 5, top: 90+}\n      years: {do: age}\n      id: {"}
 	for _, c := range []struct {
 		name, layout, old, new, want string
 		policy                       []string
@@ -85,6 +86,14 @@ func TestWrongLayoutsOfResources(t *testing.T) {
 		{"a total of what is bound", fhirLayout, "{from: component.valueQuantity.value}", "{from: component.valueQuantity.value, when: {component.code.coding.code: 44250-9}}\n      e2: {from: component.valueQuantity.value, when: {component.code.coding.code: 44255-8}}",
 			"totals[2]: no column of the layout fhir holds component.valueQuantity.value in every row of Observation", nil},
 		{"row keys of NDJSON", fhirLayout, "", "", "output.row_key: a FHIR resource (Observation) has no place for a row key", []string{"layout: fhir", "layout: ndjson", totals, noTotals}},
+
+		{"what is known of the person", fhirLayout, "{from: id}", "{from: id}\n      m: {from: member}\n      y: {from: age}\n      z: {from: years}", "", withPerson},
+		{"an answer in bands", fhirLayout, "sum of e", "rows", "", []string{"component.valueQuantity.value: {do: keep}", "component.valueQuantity.value: {do: band, bands: [0-1, 2-3]}", totals, noTotals}},
+		{"a look-up in a table", fhirLayout, "{from: id}", "{from: id}\n      m: {from: tin}", "release.Observation.fields.tin.from: an element of a FHIR resource is taken from itself", []string{"      id: {", "      tin: {from: practices.tin, by: id}\n      id: {"}},
+		{"a column that the roster does not have", fhirLayout, "{from: id}", "{from: id}\n      m: {from: member}", `release.Observation.fields.member.from: the roster acme-roster has no column "membr"`, []string{"      id: {", "      member: {from: acme-roster.membr}\n      id: {"}},
+		{"an age that is bound", fhirLayout, "{from: id}", "{from: id}\n      m: {from: member}\n      z: {from: years}\n      y: {from: age, when: {component.code.coding.code: 44250-9}}", "columns.y.when: what is known of the person stands in no element, so nothing is bound to it", withPerson},
+		{"bound to an age", fhirLayout, "{from: id}", "{from: id, when: {age: 40-44}}\n      m: {from: member}\n      z: {from: years}\n      y: {from: age}", "columns.a.when: what is known of the person", withPerson},
+		{"a member in NDJSON", fhirLayout, "", "", "release.Observation.fields.member.from: no FHIR element can hold what is known of the person (acme-roster.member_id)", append([]string{"layout: fhir", "layout: ndjson"}, withPerson...)},
 
 		{"columns by a code", pivotLayout, "", "", "", plainScores},
 		{"columns by a code, and the code", pivotLayout, "      k:", "      i: {from: instrument}\n      k:", "", plainScores},

@@ -62,7 +62,7 @@ func (in *laying) released(path, name string, rel *Release) (*Field, *Leaf) {
 		case len(within) > 0:
 			in.add(path, "write "+page.Or(within), "%s has several values, and a cell holds one", name)
 			return nil, nil
-		case resourceType(rel.Dataset) != nil: // what is wrong with it has been said
+		case resourceType(rel.Dataset) != nil && !f.OfPerson(): // what is wrong with it has been said
 			return nil, nil
 		default:
 			return f, nil
@@ -102,7 +102,11 @@ func (in *laying) when(path string, f *columnFile, rel *Release, out *Column) {
 	in.must(f.From != "", path, "remove it", "when: is about the value of a field")
 	in.must(len(f.When) == 1, path, "write when: {FIELD: VALUE}", "a column is bound to one value of one field")
 	if len(f.When) == 1 && f.From != "" {
-		if field, leaf := in.released(f.When[0].Path, f.When[0].Key, rel); field != nil {
+		field, leaf := in.released(f.When[0].Path, f.When[0].Key, rel)
+		switch of := resourceType(rel.Dataset) != nil; {
+		case of && field != nil && leaf == nil, of && out.From != "" && out.Leaf == nil:
+			in.add(path, "remove it, or name two elements", "what is known of the person stands in no element, so nothing is bound to it")
+		case field != nil:
 			out.When = &When{field.Name, leaf, f.When[0].Value}
 		}
 	}

@@ -45,7 +45,7 @@ func (r *Run) showsDates() bool {
 
 func (r *Run) cellGrammar(release *policies.Release, f *policies.Field, schema *extract.Schema) (gate.Grammar, error) {
 	if f.Do == policies.Keep {
-		for i := range schema.Fields {
+		for i := 0; schema != nil && i < len(schema.Fields); i++ { // a person's field of a resource has none
 			column := &schema.Fields[i]
 			if column.Name != f.From {
 				continue
