@@ -31,7 +31,7 @@ func (a *Agent) ClinicBook(ctx context.Context, exchange string, number int64, a
 	var dir, manifest string
 	err := a.db.QueryRowContext(ctx, `SELECT dir, manifest FROM delivery WHERE exchange = ? AND number = ?`, exchange, number).Scan(&dir, &manifest)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fail(AnsweredNo, nil, "`postern drops list "+exchange+"` shows them", "exchange %s has no drop %d", exchange, number)
+		return nil, noSuchDrop(exchange, number)
 	}
 	if err != nil {
 		return nil, err

@@ -114,9 +114,10 @@ type RecipientConfig struct {
 
 // ReceiptConfig is how the recipient answers.
 type ReceiptConfig struct {
-	Mode string              `yaml:"mode,required"` // signed or none
-	Key  string              `yaml:"key"`
-	Due  strictyaml.Duration `yaml:"due"`
+	Mode  string                  `yaml:"mode,required"` // signed, response-file, manual or none
+	Key   string                  `yaml:"key"`           // of mode signed
+	Due   strictyaml.Duration     `yaml:"due"`
+	Files []transfer.ResponseFile `yaml:"files"` // of mode response-file
 }
 
 // DestinationConfig is where drops go: exactly one of its kinds.
@@ -336,19 +337,24 @@ func checkRecipient(path string, r RecipientConfig, own KeyRefs, errs configErro
 		}
 	}
 	switch r.Receipt.Mode {
-	case "none":
-	case "signed":
+	case receiptNone, receiptManual:
+	case receiptFile:
+		checkResponses(path+".receipt.files", r.Receipt.Files, errs)
+	case receiptSigned:
 		if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(r.Receipt.Key)); err != nil {
 			errs.add(path+".receipt.key", "write the recipient's public key line, ssh-ed25519 …", "no SSH public key")
 		}
 	default:
-		errs.add(path+".receipt.mode", "modes are signed and none", "unknown way of answering")
+		errs.add(path+".receipt.mode", "modes are signed, response-file, manual and none", "unknown way of answering")
+	}
+	if len(r.Receipt.Files) > 0 && r.Receipt.Mode != receiptFile {
+		errs.add(path+".receipt.files", "write mode: response-file, or leave them out", "only a recipient that answers with files has them")
 	}
 	if (r.Destination.SFTP == nil) == (r.Destination.Folder == nil) {
 		errs.add(path+".destination", "write one of sftp, folder", "a recipient has exactly one destination")
 	}
-	if r.Receipt.Mode == "signed" && !r.Destination.takesReceipts() {
-		errs.add(path+".destination", "add receipts: FOLDER, where the recipient lays them; or write receipt: {mode: none}", "signed receipts have no folder")
+	if r.Receipt.fetched() && !r.Destination.takesReceipts() {
+		errs.add(path+".destination", "add receipts: FOLDER, where the recipient lays them; or write receipt: {mode: manual} or {mode: none}", "the recipient's answers have no folder")
 	}
 	if s := r.Destination.SFTP; s != nil {
 		if _, err := transfer.ParseHostKey(s.HostKey); err != nil {
@@ -357,12 +363,47 @@ func checkRecipient(path string, r RecipientConfig, own KeyRefs, errs configErro
 	}
 }
 
+// checkResponses wants of each file that it be read in one way only.
+func checkResponses(path string, files []transfer.ResponseFile, errs configErrors) {
+	if len(files) == 0 {
+		errs.add(path, "describe a file under files:; docs/receipts.md has examples", "it is not told how the recipient's files are named and read")
+	}
+	for i, f := range files {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if member, hint, why := f.Check(); member != "" {
+			errs.add(at+"."+member, hint, "%s", why)
+		} else if why != "" {
+			errs.add(at, hint, "%s", why)
+		}
+	}
+}
+
+// checkAnswers wants of a recipient of several exchanges that each of its files
+// tell which one it answers.
+func (c *Config) checkAnswers(errs configErrors) {
+	exchanges := map[string]int{}
+	for _, e := range c.Exchanges {
+		exchanges[e.Value.Recipient]++
+	}
+	for name, r := range c.Recipients {
+		for i, f := range r.Receipt.Files {
+			if exchanges[name] > 1 && !strings.Contains(f.Match, "{exchange}") {
+				errs.add(fmt.Sprintf("recipients.%s.receipt.files[%d].match", name, i), "write {exchange} where its id stands, or make a recipient of each", "%d exchanges go to %s, and the name does not tell them apart", exchanges[name], name)
+			}
+		}
+	}
+}
+
 func (c *Config) checkExchanges(errs configErrors) {
+	c.checkAnswers(errs)
 	ids := map[string]string{}
 	for _, e := range c.Exchanges {
 		path := "exchanges." + e.Key
 		if !namePattern.MatchString(e.Key) {
 			errs.add(path, "use small letters, digits and hyphens", "the name stands in what approvers sign")
+		}
+		if slices.Contains([]string{"show", "assign", "settle"}, e.Key) {
+			errs.add(path, "choose another name", "it is a word of the command `postern reconcile`")
 		}
 		if !codePattern.MatchString(e.Value.ID) {
 			errs.add(path+".id", "use one to eight small letters and digits that say nothing about the content", "the id stands in file names and manifests")

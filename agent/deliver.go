@@ -75,6 +75,7 @@ func (a *Agent) Deliver(ctx context.Context, name string) ([]Delivered, error) {
 			return done, err
 		}
 		result, err := a.deliverOne(lease.Context, x, drop)
+		err = errors.Join(err, a.noteProblem(ctx, name, drop.number, err))
 		if result != nil {
 			done = append(done, *result)
 		}
@@ -215,7 +216,8 @@ func (a *Agent) decisionIndex(drop *pendingDrop) (string, error) {
 	return found[0], nil
 }
 
-// void takes a drop back before it was delivered. It undoes nothing that other
+// void takes a drop back before it was delivered, or once the recipient has
+// rejected it. It undoes nothing that other
 // drops stand on: codes and row keys stay. Later undelivered drops of the
 // exchange were built upon this one and fall with it.
 func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File, judged *judgement, reason, disclosure string) error {
@@ -226,8 +228,8 @@ func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files 
 		if err := each(ctx, tx, row{&n}, func() error {
 			numbers = append(numbers, n)
 			return nil
-		}, `SELECT number FROM delivery WHERE exchange = ? AND number >= ? AND state IN (?, ?) ORDER BY number`,
-			x.name, drop.number, stateSealed, stateUploading); err != nil {
+		}, `SELECT number FROM delivery WHERE exchange = ? AND (number = ? OR number > ? AND state IN (?, ?)) ORDER BY number`,
+			x.name, drop.number, drop.number, stateSealed, stateUploading); err != nil {
 			return err
 		}
 		for _, n := range numbers {

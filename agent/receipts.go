@@ -11,74 +11,91 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/internal/sshsig"
-	"github.com/posternhealth/postern/ledger"
 	"github.com/posternhealth/postern/transfer"
 )
 
-// defaultReceiptDue is how long a recipient may be silent when its
-// configuration does not say.
-const defaultReceiptDue = 7 * 24 * time.Hour
-
-// DropStatus is where a drop stands.
-type DropStatus struct {
-	Exchange  string    `json:"exchange"`
-	Recipient string    `json:"recipient"`
-	Number    int64     `json:"number"`
-	State     string    `json:"state"`
-	Released  int64     `json:"released"`
-	People    int64     `json:"people"`
-	AsOf      string    `json:"as_of"`
-	Committed time.Time `json:"committed"`
-	Attempts  int64     `json:"attempts"`
-	Note      string    `json:"note,omitempty"`
-	Explained int64     `json:"explained_by,omitempty"` // of a voided drop: the number whose manifest lists it
-	Manifest  string    `json:"manifest_sha256"`
-}
-
-// Reconciled is a receipt held against the drop it answers.
+// Reconciled is an answer held against the drop it is about.
 type Reconciled struct {
 	Exchange    string                `json:"exchange"`
 	Number      int64                 `json:"number"`
-	Outcome     string                `json:"outcome"`
-	Rows        int64                 `json:"rows"`
+	Outcome     string                `json:"outcome"` // noted: more is to come
+	Rows        int64                 `json:"rows"`    // taken; -1: it does not tell
 	Fault       string                `json:"fault,omitempty"`
 	File        string                `json:"file,omitempty"`
 	Differences []transfer.Difference `json:"differences,omitempty"`
 }
 
-// Reconcile fetches receipts, matches each to its drop and compares. A receipt
-// that is not provably the recipient's changes nothing and is reported.
+// Ways in which recipients answer.
+const (
+	receiptSigned = "signed"
+	receiptFile   = "response-file"
+	receiptManual = "manual"
+	receiptNone   = "none"
+)
+
+// fetched tells whether the answers lie in a folder of the recipient's.
+func (r ReceiptConfig) fetched() bool { return r.Mode == receiptSigned || r.Mode == receiptFile }
+
+// Reconcile fetches what the recipient answered, matches it to its drops and
+// compares. An answer that is not provably the recipient's, or that cannot be
+// read, changes no drop and is reported. Silence beyond what is due becomes an
+// open difference.
 func (a *Agent) Reconcile(ctx context.Context, name string) ([]Reconciled, error) {
-	config, err := a.Config.Exchange(name)
+	x, err := a.answering(name)
 	if err != nil {
 		return nil, err
 	}
-	x := &exchange{name: name, config: config, recipient: a.Config.Recipients[config.Recipient]}
-	if x.recipient.Receipt.Mode != "signed" {
+	if x.recipient.Receipt.Mode == receiptNone {
 		return nil, nil
 	}
-	dir := filepath.Join(a.Config.StateDir(), "receipts", config.Recipient)
-	if err := durable.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	lease, err := takeLease(ctx, a.db, config.Recipient+"/receipts", leaseOwner(), a.Now)
+	dir, release, err := a.openReceipts(ctx, x)
 	if err != nil {
 		return nil, err
 	}
-	defer lease.Release()
-	if err := durable.Sweep(dir); err != nil {
-		return nil, err
+	defer release()
+	var done []Reconciled
+	if x.recipient.Receipt.fetched() {
+		done, err = a.fetchAnswers(ctx, x, dir)
 	}
+	return done, errors.Join(err, a.noteSilence(ctx, x))
+}
+
+// answering is as much of an exchange as its answers need.
+func (a *Agent) answering(name string) (*exchange, error) {
+	config, err := a.Config.Exchange(name)
+	return &exchange{name: name, config: config, recipient: a.Config.Recipients[config.Recipient]}, err
+}
+
+// openReceipts gives the folder of a recipient's answers to one process.
+func (a *Agent) openReceipts(ctx context.Context, x *exchange) (dir string, release func(), err error) {
+	dir = filepath.Join(a.Config.StateDir(), "receipts", x.config.Recipient)
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
+		return "", nil, err
+	}
+	lease, err := takeLease(ctx, a.db, x.config.Recipient+"/receipts", leaseOwner(), a.Now)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := durable.Sweep(dir); err != nil {
+		lease.Release()
+		return "", nil, err
+	}
+	return dir, lease.Release, nil
+}
+
+func (a *Agent) fetchAnswers(ctx context.Context, x *exchange, dir string) ([]Reconciled, error) {
 	destination, err := a.destination(ctx, x.recipient)
 	if err != nil {
 		return nil, deliveryFailure(ctx, err, x, &pendingDrop{})
 	}
 	defer destination.Close()
-	prefix := a.Config.Organization.Code + "." + config.ID + "."
+	if x.recipient.Receipt.Mode == receiptFile {
+		return a.takeResponses(ctx, x, destination, dir)
+	}
+	prefix := a.Config.Organization.Code + "." + x.config.ID + "."
 	names, err := destination.Receipts(ctx, dir, func(name string) bool {
 		return !strings.HasPrefix(name, prefix) || a.settled(ctx, dir, name)
 	})
@@ -151,20 +168,18 @@ func (a *Agent) takeReceipt(ctx context.Context, x *exchange, path string) (*Rec
 	if err != nil {
 		return nil, fmt.Errorf("receipt %s: %w", filepath.Base(path), err)
 	}
-	r := &Reconciled{Exchange: x.name, Number: receipt.Sequence, Outcome: string(compared.Outcome), Rows: receipt.Rows,
-		Fault: string(compared.Fault), File: compared.File, Differences: compared.Differences}
-	return r, inTx(ctx, a.db, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO receipt (exchange, number, sha256, status, text, taken) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			x.name, receipt.Sequence, hexSum(text), r.Outcome, text, a.Now().UnixMilli()); err != nil {
-			return err
-		}
-		if state != stateVoided { // a voided drop stays voided, whatever the recipient says
-			if _, err := tx.ExecContext(ctx, `UPDATE delivery SET state = ? WHERE exchange = ? AND number = ?`, r.Outcome, x.name, receipt.Sequence); err != nil {
-				return err
-			}
-		}
-		return a.record(ctx, tx, ledger.Receipt, x, receipt.Sequence, map[string]any{"outcome": r.Outcome, "receipt_sha256": hexSum(text)})
-	})
+	s := &reply{number: receipt.Sequence, rule: receiptSigned, sha256: hexSum(text), text: text, outcome: string(compared.Outcome),
+		rows: receipt.Rows, refused: compared.Refused, differences: compared.Differences}
+	switch {
+	case compared.Outcome == transfer.WhollyRejected:
+		s.rows, s.refused = 0, expect.Rows
+		s.differ(base.String(), "the drop", "accepted", "rejected: "+string(compared.Fault)+" "+compared.File)
+	case compared.Refused > 0:
+		s.differ(base.String(), refusedRows, "0", fmt.Sprint(compared.Refused))
+	}
+	r := s.reconciled(x)
+	r.Fault, r.File = string(compared.Fault), compared.File
+	return r, inTx(ctx, a.db, func(tx *sql.Tx) error { return a.takeReply(ctx, tx, x, s) })
 }
 
 func (a *Agent) expectation(ctx context.Context, exchange string, number int64) (*transfer.Expectation, string, error) {
@@ -188,65 +203,6 @@ func receiptSigners(x *exchange) (*sshsig.AllowedSigners, error) {
 		return nil, fail(KeyTrouble, err, "", "receipt key of %s", x.config.Recipient)
 	}
 	return signers, nil
-}
-
-// Drops lists the drops of an exchange, or of all when name is empty.
-func (a *Agent) Drops(ctx context.Context, name string) ([]DropStatus, error) {
-	if name != "" {
-		if _, err := a.Config.Exchange(name); err != nil {
-			return nil, err
-		}
-	}
-	var list []DropStatus
-	var d DropStatus
-	var committed, delivered int64
-	err := each(ctx, a.db, row{&d.Exchange, &d.Number, &d.State, &d.Released, &d.People, &d.AsOf, &committed, &d.Attempts, &d.Note, &d.Manifest, &delivered, &d.Explained}, func() error {
-		d.Committed = time.UnixMilli(committed).UTC()
-		d.Recipient = ""
-		if config, err := a.Config.Exchange(d.Exchange); err == nil {
-			d.Recipient = config.Recipient
-			if a.silent(config.Recipient, d.State, delivered) {
-				d.State = stateOverdue
-			}
-		}
-		list = append(list, d)
-		return nil
-	}, `SELECT exchange, number, state, released, people, as_of, committed, attempts, note, manifest, delivered, explained FROM delivery
-		WHERE ? IN ('', exchange) ORDER BY exchange, number`, name)
-	return list, err
-}
-
-// silent tells whether a delivered drop should have been answered by now.
-func (a *Agent) silent(recipient, state string, delivered int64) bool {
-	switch state {
-	case stateStored, stateSizeVerified, stateHashVerified:
-	default:
-		return false
-	}
-	receipt := a.Config.Recipients[recipient].Receipt
-	due := time.Duration(receipt.Due)
-	if due == 0 {
-		due = defaultReceiptDue
-	}
-	return receipt.Mode == "signed" && a.Now().After(time.UnixMilli(delivered).Add(due))
-}
-
-// Attention tells whether a person should look at the drop. A voided one that
-// a later drop explains to the recipient is done with.
-func (d *DropStatus) Attention() bool {
-	return NeedsAttention(d.State) && (d.State != stateVoided || d.Explained == 0)
-}
-
-// Waits tells whether the drop is committed and not yet sent whole.
-func (d *DropStatus) Waits() bool { return d.State == stateSealed || d.State == stateUploading }
-
-// NeedsAttention gives the states in which a person should look at a drop.
-func NeedsAttention(state string) bool {
-	switch state {
-	case stateVoided, stateOverdue, stateRejected, statePartly, stateDiffering, stateSealed, stateUploading:
-		return true
-	}
-	return false
 }
 
 func hexSum(text []byte) string {

@@ -50,6 +50,8 @@ CREATE TABLE IF NOT EXISTS delivery (
 	exposed   INTEGER NOT NULL DEFAULT 0,    -- 1 once a payload byte may have left
 	evidence  TEXT NOT NULL DEFAULT '',
 	note      TEXT NOT NULL DEFAULT '',
+	problem   TEXT NOT NULL DEFAULT '',      -- why the last attempt to deliver failed
+	source    INTEGER NOT NULL DEFAULT 0,    -- records that the run read
 	expect    TEXT NOT NULL,                 -- what the receipt must say
 	files     TEXT NOT NULL,                 -- sealed files in the order of upload
 	index_key BLOB,                          -- wrapped key of the decision index; gone when delivery ends
@@ -113,15 +115,6 @@ CREATE TABLE IF NOT EXISTS closing (
 	sealed BLOB NOT NULL,
 	PRIMARY KEY (input, entry)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS receipt (
-	exchange TEXT NOT NULL,
-	number   INTEGER NOT NULL,
-	sha256   TEXT NOT NULL,
-	status   TEXT NOT NULL,
-	text     BLOB NOT NULL,
-	taken    INTEGER NOT NULL,
-	PRIMARY KEY (exchange, number, sha256)
-) STRICT;
 CREATE TABLE IF NOT EXISTS probe (
 	recipient TEXT PRIMARY KEY,
 	plan      TEXT NOT NULL                  -- what its server was seen to allow
@@ -164,7 +157,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	return inTx(ctx, db, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, schema+approvalSchema+quarantineSchema+revocationSchema); err != nil {
+		if _, err := tx.ExecContext(ctx, schema+approvalSchema+quarantineSchema+revocationSchema+receiptSchema); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, ledger.Schema)

@@ -13,6 +13,7 @@ type ExchangeStatus struct {
 	State     string `json:"state,omitempty"`  // of the newest drop
 	Attention int    `json:"attention"`        // drops that a person should look at, those in quarantine among them
 	Stopped   int    `json:"stopped"`          // of them in quarantine: nothing of them was sent
+	Open      int    `json:"open_differences"` // between what was sent and what was answered
 	Next      string `json:"next,omitempty"`   // civil time of the next occurrence
 }
 
@@ -41,6 +42,15 @@ func (a *Agent) Status(ctx context.Context) ([]ExchangeStatus, error) {
 		for i := range drops {
 			s.Newest, s.State = drops[i].Number, drops[i].State
 			if drops[i].Attention() {
+				s.Attention++
+			}
+		}
+		differences, err := a.Differences(ctx, e.Key, 0)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range differences {
+			if s.Open++; d.Number == 0 {
 				s.Attention++
 			}
 		}

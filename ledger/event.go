@@ -29,6 +29,8 @@ const (
 	DropVoided    Kind = "drop-voided"
 	Delivered     Kind = "delivered"
 	Receipt       Kind = "receipt"
+	Difference    Kind = "difference" // between what was sent and what a recipient answered: opened, assigned, settled
+	Resend        Kind = "resend"     // rows that a recipient does not hold are to be decided and sent anew
 	Hold          Kind = "hold"
 	Release       Kind = "release"
 	Policy        Kind = "policy"

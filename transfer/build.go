@@ -179,7 +179,7 @@ func (b *Builder) Seal(book *Book) (*Sealed, error) {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
 	sealed := &Sealed{ManifestSHA256: sumOf(text), Files: b.files, Private: b.kept, Archive: b.archive}
-	sealed.Expect = expectation(m, sealed.ManifestSHA256, b.parts)
+	sealed.Expect = expectation(m, sealed.ManifestSHA256, b.parts, book)
 	return sealed, nil
 }
 

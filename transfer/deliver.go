@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -13,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/posternhealth/postern/internal/durable"
 )
@@ -222,22 +222,15 @@ func putUp(s store, f File, as string, again bool) error {
 	return nil
 }
 
-// removeLeftovers removes private names of earlier attempts on these files, and
-// what probes left: a younger one may be another's that is at work. A server
-// that does not list or remove keeps them; the recipient ignores them.
+// removeLeftovers removes private names of earlier attempts on these files. A
+// server that does not list or remove keeps them; the recipient ignores them.
 func removeLeftovers(s store, files []File) (removed []string) {
-	p := s.plan()
-	p.Left = slices.DeleteFunc(p.Left, func(name string) bool {
-		err := s.remove(name)
-		return err == nil || errors.Is(err, fs.ErrNotExist)
-	})
 	entries, err := s.list()
 	if err != nil {
 		return nil
 	}
 	for _, e := range entries {
-		old := time.Since(e.ModTime())+time.Duration(p.Ahead)*time.Second > time.Hour
-		if (isLeftover(e.Name(), files) || old && strings.HasPrefix(e.Name(), probePrefix)) && s.remove(e.Name()) == nil {
+		if isLeftover(e.Name(), files) && s.remove(e.Name()) == nil {
 			removed = append(removed, e.Name())
 		}
 	}
@@ -327,4 +320,51 @@ func fetch(s store, name string, size int64, dir string) error {
 		return fmt.Errorf("%d of %d bytes came", len(text), size)
 	}
 	return durable.ReplaceFile(filepath.Join(dir, name), text, 0o600)
+}
+
+// openResponses goes through the files of a folder from the oldest on.
+func openResponses(ctx context.Context, s store, want func(fs.FileInfo) bool, take func(string, io.Reader) error) error {
+	entries, err := s.list()
+	if err != nil {
+		return s.explain("list responses", err)
+	}
+	slices.SortFunc(entries, func(a, b fs.FileInfo) int {
+		return cmp.Or(a.ModTime().Compare(b.ModTime()), strings.Compare(a.Name(), b.Name()))
+	})
+	for _, e := range entries {
+		if !e.Mode().IsRegular() || strings.ContainsAny(e.Name(), `/\`) || !want(e) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := openResponse(s, e, take); err != nil {
+			return s.explain("download "+e.Name(), err)
+		}
+	}
+	return nil
+}
+
+func openResponse(s store, e fs.FileInfo, take func(string, io.Reader) error) error {
+	file, err := s.read(e.Name())
+	if err != nil {
+		return err
+	}
+	defer file.Close() // it was only read
+	return take(e.Name(), &exactly{file, e.Size()})
+}
+
+// exactly gives an error in place of the end when the file is not as long as
+// it was listed: it is being written, or cut short on its way.
+type exactly struct {
+	io.Reader
+	left int64
+}
+
+func (r *exactly) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if r.left -= int64(n); r.left < 0 || r.left > 0 && errors.Is(err, io.EOF) {
+		return n, errors.New("it is not as long as the server has listed it")
+	}
+	return n, err
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -28,6 +31,10 @@ type Destination interface {
 	// Receipts downloads signed receipts that known does not claim into dir,
 	// and gives their names. The signature lies beside each as NAME.sig.
 	Receipts(ctx context.Context, dir string, known func(name string) bool) ([]string, error)
+	// Responses opens the files that lie where receipts do and that want asks
+	// for, from the oldest on. A file that is cut short ends in an error. The
+	// error of take ends it.
+	Responses(ctx context.Context, want func(fs.FileInfo) bool, take func(name string, from io.Reader) error) error
 	Close() error
 }
 
@@ -61,6 +68,19 @@ const (
 var stateNames = [...]string{"uploading", "stored", "size-verified", "hash-verified"}
 
 func (s State) String() string { return stateNames[s] }
+
+// MarshalText writes the state as a word.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (s *State) UnmarshalText(text []byte) error {
+	at := slices.Index(stateNames[:], string(text))
+	if at < 0 {
+		return fmt.Errorf("unknown state %q", text)
+	}
+	*s = State(at)
+	return nil
+}
 
 // Event tells of one file's change of state.
 type Event struct {

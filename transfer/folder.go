@@ -54,6 +54,10 @@ func (d *Folder) Receipts(ctx context.Context, dir string, known func(string) bo
 	return fetchReceipts(ctx, d.open(ctx, d.Receipt), dir, known)
 }
 
+func (d *Folder) Responses(ctx context.Context, want func(fs.FileInfo) bool, take func(string, io.Reader) error) error {
+	return openResponses(ctx, d.open(ctx, d.Receipt), want, take)
+}
+
 func (d *Folder) Close() error { return nil }
 
 func (d *Folder) open(ctx context.Context, path string) *folderStore {

@@ -19,11 +19,18 @@ type Expectation struct {
 	Sequence       int64         `json:"sequence"`
 	ManifestSHA256 string        `json:"manifest_sha256"`
 	Parts          []ReceiptPart `json:"parts"`
+	Rows           int64         `json:"rows"` // of records, which a response file answers
+	People         int64         `json:"people"`
+	Totals         []Total       `json:"totals"`
 }
 
-func expectation(m *Manifest, manifestSum string, parts []BookPart) Expectation {
-	e := Expectation{Sender: m.Sender, Recipient: m.Recipient, Exchange: m.Exchange, Sequence: m.Sequence, ManifestSHA256: manifestSum}
+func expectation(m *Manifest, manifestSum string, parts []BookPart, book *Book) Expectation {
+	e := Expectation{Sender: m.Sender, Recipient: m.Recipient, Exchange: m.Exchange, Sequence: m.Sequence, ManifestSHA256: manifestSum,
+		People: book.People, Totals: book.Totals}
 	for _, p := range parts {
+		if p.RowsOfRecords() {
+			e.Rows += p.Rows
+		}
 		e.Parts = append(e.Parts, ReceiptPart{Name: p.Name, Rows: p.Rows, PlaintextSHA256: p.PlaintextSHA256})
 	}
 	return e

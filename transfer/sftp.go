@@ -92,6 +92,12 @@ func (d *SFTP) Receipts(ctx context.Context, dir string, known func(string) bool
 	return fetchReceipts(ctx, s, dir, known)
 }
 
+func (d *SFTP) Responses(ctx context.Context, want func(fs.FileInfo) bool, take func(string, io.Reader) error) error {
+	s, release := d.in(ctx, d.config.Receipts)
+	defer release()
+	return openResponses(ctx, s, want, take)
+}
+
 func (d *SFTP) Close() error {
 	_ = d.client.Close()
 	return d.conn.Close()

@@ -189,6 +189,21 @@ func sftpServer(ts *testscript.TestScript, _ bool, args []string) {
 	pointTo(ts, args[0], server.Addr(), pinned)
 }
 
+// sshd RECIPIENT: OpenSSH's own server serves the recipient's folder.
+func startSSHD(ts *testscript.TestScript, _ bool, args []string) {
+	login, _, _, _, err := ssh.ParseAuthorizedKey(loginKey(ts))
+	ts.Check(err)
+	dir := ts.MkAbs(".sshd-" + args[0])
+	ts.Check(os.MkdirAll(dir, 0o700))
+	server, err := sftptest.StartSSHD(dir, login)
+	ts.Check(err)
+	ts.Defer(func() { _ = server.Close() })
+	pointTo(ts, args[0], server.Address, server.HostKey)
+	edit(ts, false, []string{"clinic/postern.yaml", "user: clinic, key: file:keys/sftp-login, host_key: " + string(bytes.TrimSpace(ssh.MarshalAuthorizedKey(server.HostKey))) + ", folder: inbox, receipts: receipts}",
+		"user: " + server.User + ", key: file:keys/sftp-login, host_key: " + string(bytes.TrimSpace(ssh.MarshalAuthorizedKey(server.HostKey))) +
+			", folder: " + ts.MkAbs("recipients/"+args[0]+"/inbox") + ", receipts: " + ts.MkAbs("recipients/"+args[0]+"/receipts") + "}"})
+}
+
 // loginKey gives the public line of the clinic's login key, made here when the
 // clinic has none.
 func loginKey(ts *testscript.TestScript) []byte {

@@ -17,6 +17,7 @@ import (
 	"github.com/posternhealth/postern/agent"
 	story "github.com/posternhealth/postern/agent/demo"
 	"github.com/posternhealth/postern/internal/synthetic"
+	"github.com/posternhealth/postern/transfer/sftptest"
 )
 
 // TestMain lets the test binary be postern itself, so that scripts run the
@@ -33,10 +34,14 @@ func TestScripts(t *testing.T) {
 	template := sync.OnceValues(func() (string, error) { return dir, newTemplate(dir) })
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
+		Condition:           func(name string) (bool, error) { return name == "sshd" && sftptest.HasSSHD(), nil },
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Values[reached{}] = new(chanBox)
 			if os.Getenv("POSTERN_REQUIRE") == "all" {
+				if !sftptest.HasSSHD() {
+					return errors.New("peer sshd is not installed")
+				}
 				for _, peer := range []string{"bash", "age-keygen", "ssh-keygen", "jq", "zstd"} {
 					if _, err := exec.LookPath(peer); err != nil {
 						return fmt.Errorf("peer %s is not installed", peer)
@@ -59,6 +64,7 @@ func TestScripts(t *testing.T) {
 			"age-days":    ageDays,
 			"sql":         runSQL,
 			"sftp-server": sftpServer,
+			"sshd":        startSSHD,
 			"mute-server": muteServer,
 			"interrupts":  interrupts,
 			"flip":        flip,

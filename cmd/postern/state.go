@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/posternhealth/postern/agent"
 )
@@ -55,7 +56,7 @@ func (k *call) showStatus(list []agent.ExchangeStatus) error {
 		fmt.Fprintln(k.out, "\nthe gate stopped a drop; `postern quarantine list` shows what people are to look at")
 	}
 	if attention > 0 {
-		fmt.Fprintln(k.out, "\n`postern drops list` shows the drops that need a person")
+		fmt.Fprintln(k.out, "\n`postern drops list` shows the drops that need a person, `postern reconcile show` what is different")
 	}
 	return nil
 }
@@ -63,9 +64,12 @@ func (k *call) showStatus(list []agent.ExchangeStatus) error {
 // dropsCommands are the words after `postern drops`.
 var dropsCommands = []command{
 	{"drops list", "[EXCHANGE]", "the drops, and where each stands", dropsList, false},
-	{"drops show", "EXCHANGE N", "one of them", dropsShow, false},
+	{"drops show", "EXCHANGE N", "all about one of them: states, evidence, files, answers, differences", dropsShow, false},
 	{"drops book", "EXCHANGE N --archive-key FILE", "what was done for a drop, field by field, and by what: the clinic's own account", dropsBook, false},
 	{"drops deliver", "EXCHANGE", "send those that wait", dropsDeliver, false},
+	{"drops answer", "EXCHANGE N --accepted | --rejected FILE|KEY|all… --by NAME --report FILE", "take the recipient's answer by hand, with the report that shows it", dropsAnswer, false},
+	{"drops resend", "EXCHANGE N --rejected | --rows FILE|KEY… --by NAME --because WHY", "have rows that the recipient does not hold decided and sent anew", dropsResend, false},
+	{"drops void", "EXCHANGE N --by NAME --because WHY", "give up a drop that the recipient does not hold", dropsVoid, false},
 }
 
 func drops(k *call) error { return k.among(dropsCommands) }
@@ -74,15 +78,26 @@ func dropsList(k *call) error {
 	if err := k.parse(0, 1); err != nil {
 		return err
 	}
-	return k.with(func(a *agent.Agent) error { return k.listDrops(a, k.arg(0), 0) })
+	return k.with(func(a *agent.Agent) error { return k.listDrops(a, k.arg(0)) })
 }
 
 func dropsShow(k *call) error {
+	to := k.page()
 	number, err := k.parseDrop()
 	if err != nil {
 		return err
 	}
-	return k.with(func(a *agent.Agent) error { return k.listDrops(a, k.arg(0), number) })
+	return k.with(func(a *agent.Agent) error {
+		drop, err := a.Drop(k.ctx, k.arg(0), number)
+		if err != nil {
+			return err
+		}
+		report := drop.Report()
+		if err = to.write(k, drop, report.Text, report.HTML); err == nil && drop.Attention() {
+			err = silent{agent.Undelivered}
+		}
+		return err
+	})
 }
 
 // dropsBook shows the clinic's book, which the archive's private key opens.
@@ -125,27 +140,21 @@ func (k *call) parseDrop() (int64, error) {
 	return number, nil
 }
 
-func (k *call) listDrops(a *agent.Agent, exchange string, number int64) error {
+func (k *call) listDrops(a *agent.Agent, exchange string) error {
 	list, err := a.Drops(k.ctx, exchange)
 	if err != nil {
 		return err
 	}
-	shown := []agent.DropStatus{}
-	attention := false
-	for _, d := range list {
-		if number == 0 || d.Number == number {
-			shown = append(shown, d)
-			attention = attention || d.Attention()
-		}
+	if list == nil {
+		list = []agent.DropStatus{}
 	}
-	if number > 0 && len(shown) == 0 {
-		return &agent.Failure{Class: agent.AnsweredNo, What: fmt.Sprintf("exchange %s has no drop %d", exchange, number), Remedy: "`postern drops list " + exchange + "` shows them"}
-	}
-	if err := k.showDrops(shown); err != nil {
+	if err := k.showDrops(list); err != nil {
 		return err
 	}
-	if attention {
-		return silent{agent.Undelivered}
+	for _, d := range list {
+		if d.Attention() {
+			return silent{agent.Undelivered}
+		}
 	}
 	return nil
 }
@@ -164,11 +173,17 @@ func (k *call) showDrops(list []agent.DropStatus) error {
 		if d.Waits() {
 			note = "`postern drops deliver " + d.Exchange + "` sends it, or says what is wrong"
 		}
+		if d.Problem != "" {
+			note = d.Problem
+		}
+		if d.Open > 0 {
+			note += fmt.Sprintf("; open differences: %d", d.Open)
+		}
 		if d.Explained > 0 {
 			note += fmt.Sprintf("; drop %d says so to the recipient", d.Explained)
 		}
 		rows = append(rows, []string{d.Exchange, fmt.Sprint(d.Number), d.State, d.Recipient, fmt.Sprint(d.Released), fmt.Sprint(d.People),
-			d.AsOf, d.Committed.Format("2006-01-02 15:04Z"), note})
+			d.AsOf, d.Committed.Format("2006-01-02 15:04Z"), strings.TrimPrefix(note, "; ")})
 	}
 	return k.table([]string{"exchange", "drop", "state", "recipient", "rows", "people", "as of", "committed", "note"}, rows)
 }
@@ -229,57 +244,4 @@ func schedule(k *call) error {
 		rows = append(rows, []string{o.Exchange, o.Civil, config.Organization.TimeZone})
 	}
 	return k.table([]string{"exchange", "local time", "time zone"}, rows)
-}
-
-func reconcile(k *call) error {
-	if err := k.parse(0, 1); err != nil {
-		return err
-	}
-	return k.with(func(a *agent.Agent) error {
-		names := k.args
-		if len(names) == 0 {
-			for _, e := range a.Config.Exchanges {
-				names = append(names, e.Key)
-			}
-		}
-		list := []agent.Reconciled{}
-		var failures []error
-		for _, name := range names {
-			done, err := a.Reconcile(k.ctx, name)
-			list = append(list, done...)
-			if err != nil {
-				failures = append(failures, err)
-			}
-		}
-		if err := k.showReconciled(list); err != nil {
-			return err
-		}
-		if len(failures) > 0 {
-			return errors.Join(failures...)
-		}
-		for _, r := range list {
-			if agent.NeedsAttention(r.Outcome) {
-				return silent{agent.Undelivered}
-			}
-		}
-		return nil
-	})
-}
-
-func (k *call) showReconciled(list []agent.Reconciled) error {
-	if k.json {
-		return k.answer(list)
-	}
-	if len(list) == 0 {
-		fmt.Fprintln(k.out, "no new receipts")
-		return nil
-	}
-	var rows [][]string
-	for _, r := range list {
-		rows = append(rows, []string{r.Exchange, fmt.Sprint(r.Number), r.Outcome, fmt.Sprint(r.Rows), r.Fault, r.File})
-		for _, d := range r.Differences {
-			rows = append(rows, []string{"", "", "differs", d.Where, d.What, "expected " + d.Expected + ", received " + d.Received})
-		}
-	}
-	return k.table([]string{"exchange", "drop", "outcome", "rows", "fault", "file"}, rows)
 }

@@ -1,0 +1,314 @@
+package agent
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/posternhealth/postern/ledger"
+	"github.com/posternhealth/postern/transfer"
+)
+
+// receiptSchema is what recipients have answered. Row keys are random and drawn
+// for the recipient: they tell of nobody.
+const receiptSchema = `
+CREATE TABLE IF NOT EXISTS receipt (
+	exchange TEXT NOT NULL,
+	number   INTEGER NOT NULL,               -- of the drop; 0: it could not be told
+	sha256   TEXT NOT NULL,
+	name     TEXT NOT NULL DEFAULT '',       -- of a response file
+	stamp    TEXT NOT NULL DEFAULT '',       -- size and time as the server lists it, and how it was read
+	rule     TEXT NOT NULL,                  -- by what it was read: a later answer by the same takes its place
+	status   TEXT NOT NULL,                  -- the outcome by this answer alone
+	rows     INTEGER NOT NULL DEFAULT -1,    -- taken; -1: it does not tell
+	refused  INTEGER NOT NULL DEFAULT -1,
+	by       TEXT NOT NULL DEFAULT '',       -- who attached it by hand
+	text     BLOB NOT NULL,                  -- of a signed one; others are kept encrypted to the archive key
+	taken    INTEGER NOT NULL,
+	PRIMARY KEY (exchange, number, sha256, name)
+) STRICT;
+CREATE TABLE IF NOT EXISTS row_answer (
+	exchange TEXT NOT NULL,
+	number   INTEGER NOT NULL,
+	rule     TEXT NOT NULL,
+	key      TEXT NOT NULL,
+	code     TEXT NOT NULL,
+	verdict  TEXT NOT NULL,                  -- warning, rejected; rows that were taken are counted
+	PRIMARY KEY (exchange, number, rule, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS difference (
+	id       INTEGER PRIMARY KEY,
+	exchange TEXT NOT NULL,
+	number   INTEGER NOT NULL,               -- 0: of no known drop
+	rule     TEXT NOT NULL,                  -- of the answer that showed it
+	place    TEXT NOT NULL,                  -- a file, or a drop
+	what     TEXT NOT NULL,
+	expected TEXT NOT NULL,
+	received TEXT NOT NULL,
+	opened   INTEGER NOT NULL,               -- Unix milliseconds
+	owner    TEXT NOT NULL DEFAULT '',
+	settled  INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX IF NOT EXISTS difference_drop ON difference (exchange, number);
+`
+
+// Outcomes of an answer beside the states of a drop.
+const (
+	answerNoted      = "noted"      // it says nothing yet of the rows, which another file is to answer
+	answerUnreadable = "unreadable" // nothing is concluded from it
+)
+
+// Rules beside those of response files: see reply.rule.
+const (
+	ruleByHand     = "by hand"
+	ruleSilence    = "silence"
+	ruleUnreadable = "unreadable "
+)
+
+// What the differences are called that come of the numbers of rows.
+const (
+	refusedRows  = "rows refused"
+	answeredRows = "rows answered"
+	unknownRows  = "rows that were never sent"
+	countedRows  = "rows counted"
+)
+
+// reply is one answer about a drop, in whatever form it came.
+type reply struct {
+	number        int64
+	rule          string // a later answer of the same rule takes the place of this one
+	name, stamp   string // of a response file
+	sha256        string
+	text          []byte
+	by            string
+	outcome       string
+	rows, refused int64 // -1: not told
+	differences   []transfer.Difference
+}
+
+func (s *reply) differ(where, what, expected, received string) {
+	s.differences = append(s.differences, transfer.Difference{Where: where, What: what, Expected: expected, Received: received})
+}
+
+func (s *reply) reconciled(x *exchange) *Reconciled {
+	return &Reconciled{Exchange: x.name, Number: s.number, Outcome: s.outcome, Rows: s.rows, Differences: s.differences}
+}
+
+// takeReply stores an answer within the caller's transaction, and puts the drop
+// in the state that all its answers lead to.
+func (a *Agent) takeReply(ctx context.Context, tx *sql.Tx, x *exchange, s *reply) error {
+	if s.text == nil {
+		s.text = []byte{}
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO receipt (exchange, number, sha256, name, stamp, rule, status, rows, refused, by, text, taken) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		x.name, s.number, s.sha256, s.name, s.stamp, s.rule, s.outcome, s.rows, s.refused, s.by, s.text, a.Now().UnixMilli()); err != nil {
+		return err
+	}
+	if s.outcome != answerUnreadable {
+		state, err := answeredState(ctx, tx, x.name, s.number)
+		if err != nil {
+			return err
+		}
+		// A voided drop stays voided, whatever the recipient says.
+		if _, err := tx.ExecContext(ctx, `UPDATE delivery SET state = ? WHERE exchange = ? AND number = ? AND state != ? AND ? != ''`,
+			state, x.name, s.number, stateVoided, state); err != nil {
+			return err
+		}
+	}
+	data := map[string]any{"outcome": s.outcome, "receipt_sha256": s.sha256}
+	if s.by != "" {
+		data["by"] = s.by
+	}
+	if err := a.record(ctx, tx, ledger.Receipt, x, s.number, data); err != nil {
+		return err
+	}
+	return a.compareDifferences(ctx, tx, x, s)
+}
+
+// answeredState is what the answers to a drop lead to: the worst of what each
+// rule said last, since the last answer by hand, which is a person's judgement
+// of all before it. It is empty while no answer settles anything.
+func answeredState(ctx context.Context, tx *sql.Tx, exchange string, number int64) (worst string, err error) {
+	last := map[string]string{}
+	var rule, status string
+	err = each(ctx, tx, row{&rule, &status}, func() error {
+		if rule == ruleByHand {
+			clear(last)
+		}
+		last[rule] = status
+		return nil
+	}, `SELECT rule, status FROM receipt WHERE exchange = ? AND number = ? AND status != ? ORDER BY taken, rowid`, exchange, number, answerUnreadable)
+	states := []string{"", stateAcknowledged, statePartly, stateRejected, stateDiffering}
+	for _, status := range last {
+		if slices.Index(states, status) > slices.Index(states, worst) {
+			worst = status
+		}
+	}
+	return worst, err
+}
+
+// compareDifferences opens what an answer is the first to show, and settles
+// what an earlier one of its rule had shown and it no longer does. An answer by
+// hand does so for all rules.
+func (a *Agent) compareDifferences(ctx context.Context, tx *sql.Tx, x *exchange, s *reply) error {
+	open := map[string]int64{}
+	var id int64
+	var rule, place, what string
+	if err := each(ctx, tx, row{&id, &rule, &place, &what}, func() error {
+		if rule == s.rule || s.rule == ruleByHand || rule == ruleUnreadable+s.name || rule == ruleSilence && s.outcome != answerUnreadable {
+			open[place+"\n"+what] = id
+		}
+		return nil
+	}, `SELECT id, rule, place, what FROM difference WHERE exchange = ? AND number IN (0, ?) AND settled = 0`, x.name, s.number); err != nil {
+		return err
+	}
+	for _, d := range s.differences {
+		if id, there := open[d.Where+"\n"+d.What]; there {
+			delete(open, d.Where+"\n"+d.What)
+			if _, err := tx.ExecContext(ctx, `UPDATE difference SET rule = ?, expected = ?, received = ? WHERE id = ?`, s.rule, d.Expected, d.Received, id); err != nil {
+				return err
+			}
+			continue
+		}
+		result, err := tx.ExecContext(ctx, `INSERT INTO difference (exchange, number, rule, place, what, expected, received, opened) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			x.name, s.number, s.rule, d.Where, d.What, d.Expected, d.Received, a.Now().UnixMilli())
+		if err == nil {
+			id, err = result.LastInsertId()
+		}
+		if err == nil {
+			err = a.record(ctx, tx, ledger.Difference, x, s.number, DifferenceEvent{ID: id, Did: "opened", Because: d.What})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, id := range open {
+		if err := a.settleDifference(ctx, tx, x, s.number, DifferenceEvent{ID: id, By: s.by, Because: "the answer " + s.sha256}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noteSilence opens a difference for each drop that should have been answered.
+func (a *Agent) noteSilence(ctx context.Context, x *exchange) error {
+	drops, err := a.Drops(ctx, x.name)
+	if err != nil {
+		return err
+	}
+	for _, d := range drops {
+		if d.State != stateOverdue || d.Open > 0 {
+			continue
+		}
+		s := &reply{number: d.Number, rule: ruleSilence}
+		s.differ(a.base(x, d.Number).String(), "answer", "one by now", "none")
+		err = errors.Join(err, inTx(ctx, a.db, func(tx *sql.Tx) error { return a.compareDifferences(ctx, tx, x, s) }))
+	}
+	return err
+}
+
+func (a *Agent) base(x *exchange, number int64) transfer.Base {
+	return transfer.Base{Code: a.Config.Organization.Code, Exchange: x.config.ID, Sequence: number}
+}
+
+// Difference is something about a drop that the clinic and the recipient do not
+// say alike, until it is settled.
+type Difference struct {
+	ID       int64             `json:"id"`
+	Exchange string            `json:"exchange"`
+	Number   int64             `json:"number,omitempty"`
+	Where    string            `json:"where"`
+	What     string            `json:"what"`
+	Expected string            `json:"expected"`
+	Received string            `json:"received"`
+	Opened   time.Time         `json:"opened"`
+	Age      int64             `json:"age"` // seconds, while it is open
+	Owner    string            `json:"owner,omitempty"`
+	Settled  bool              `json:"settled"`
+	History  []DifferenceEvent `json:"history,omitempty"` // as the ledger has it
+}
+
+// DifferenceEvent is what was done about a difference.
+type DifferenceEvent struct {
+	At      time.Time `json:"at,omitzero"`
+	ID      int64     `json:"difference"`
+	Did     string    `json:"did"` // opened, assigned, settled
+	By      string    `json:"by,omitempty"`
+	To      string    `json:"to,omitempty"`
+	Because string    `json:"because,omitempty"`
+}
+
+// Differences lists the open ones of an exchange, or of all when it is empty,
+// the oldest first; with a drop's number, those of it that are settled, too,
+// with their history.
+func (a *Agent) Differences(ctx context.Context, exchange string, number int64) (list []Difference, err error) {
+	if exchange != "" {
+		if _, err := a.Config.Exchange(exchange); err != nil {
+			return nil, err
+		}
+	}
+	var d Difference
+	var opened, settled int64
+	err = each(ctx, a.db, row{&d.ID, &d.Exchange, &d.Number, &d.Where, &d.What, &d.Expected, &d.Received, &opened, &d.Owner, &settled}, func() error {
+		d.Opened, d.Settled, d.Age = time.UnixMilli(opened).UTC(), settled > 0, 0
+		if !d.Settled {
+			d.Age = int64(a.Now().Sub(d.Opened).Seconds())
+		}
+		list = append(list, d)
+		return nil
+	}, `SELECT id, exchange, number, place, what, expected, received, opened, owner, settled FROM difference
+		WHERE ? IN ('', exchange) AND (? = number OR ? = 0 AND settled = 0) ORDER BY opened, id`, exchange, number, number)
+	return list, err
+}
+
+// Assign gives an open difference an owner.
+func (a *Agent) Assign(ctx context.Context, id int64, to, by string) error {
+	return a.onDifference(ctx, id, func(tx *sql.Tx, x *exchange, number int64) error {
+		if _, err := tx.ExecContext(ctx, `UPDATE difference SET owner = ? WHERE id = ?`, to, id); err != nil {
+			return err
+		}
+		return a.record(ctx, tx, ledger.Difference, x, number, DifferenceEvent{ID: id, Did: "assigned", By: by, To: to})
+	})
+}
+
+// Settle ends a difference, for a reason.
+func (a *Agent) Settle(ctx context.Context, id int64, by, because string) error {
+	return a.onDifference(ctx, id, func(tx *sql.Tx, x *exchange, number int64) error {
+		return a.settleDifference(ctx, tx, x, number, DifferenceEvent{ID: id, By: by, Because: because})
+	})
+}
+
+func (a *Agent) onDifference(ctx context.Context, id int64, do func(*sql.Tx, *exchange, int64) error) error {
+	return inTx(ctx, a.db, func(tx *sql.Tx) error {
+		var name string
+		var number int64
+		err := tx.QueryRowContext(ctx, `SELECT exchange, number FROM difference WHERE id = ? AND settled = 0`, id).Scan(&name, &number)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fail(AnsweredNo, nil, "`postern reconcile show` lists them", "there is no open difference %d", id)
+		}
+		if err != nil {
+			return err
+		}
+		x, err := a.answering(name)
+		if err != nil {
+			return err
+		}
+		return do(tx, x, number)
+	})
+}
+
+func (a *Agent) settleDifference(ctx context.Context, tx *sql.Tx, x *exchange, number int64, e DifferenceEvent) error {
+	if _, err := tx.ExecContext(ctx, `UPDATE difference SET settled = ? WHERE id = ?`, a.Now().UnixMilli(), e.ID); err != nil {
+		return err
+	}
+	e.Did = "settled"
+	return a.record(ctx, tx, ledger.Difference, x, number, e)
+}
+
+// answerFailure is an answer from which nothing can be concluded.
+func answerFailure(err error, remedy string) error { return fail(AnsweredNo, err, remedy, "") }
+
+var errNotAnswered = fmt.Errorf("it has not been delivered, so nobody can have answered it")

@@ -1,0 +1,197 @@
+package agent
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/posternhealth/postern/ledger"
+	"github.com/posternhealth/postern/transfer"
+)
+
+// HandAnswer is a recipient's answer that came by letter or telephone, or that
+// no configuration can read.
+type HandAnswer struct {
+	All      bool     // the whole drop was rejected
+	Rejected []string // row keys
+	By       string   // whose word it is at the clinic
+	Report   string   // the file that shows it
+}
+
+// Answer takes an answer by hand. It counts for more than all that came before.
+// The report is kept, encrypted to the archive key; the ledger has its SHA-256.
+func (a *Agent) Answer(ctx context.Context, name string, number int64, h HandAnswer) (*Reconciled, error) {
+	x, err := a.answering(name)
+	if err != nil {
+		return nil, err
+	}
+	expect, state, err := a.expectation(ctx, name, number)
+	if err != nil {
+		return nil, noSuchDrop(name, number)
+	}
+	if state == stateSealed || state == stateUploading {
+		return nil, fail(AnsweredNo, errNotAnswered, "`postern drops show` tells where it stands", "drop %d of %s", number, name)
+	}
+	dir, release, err := a.openReceipts(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	report, err := os.Open(h.Report)
+	if err != nil {
+		return nil, fail(Usage, err, "name the file of the recipient's letter, mail or report", "report")
+	}
+	defer report.Close() // it was only read
+	kept, err := a.keepAnswer(dir, report)
+	if err != nil {
+		return nil, err
+	}
+	s := &reply{number: number, rule: ruleByHand, name: filepath.Base(h.Report), sha256: kept.sha256, by: h.By, rows: expect.Rows, outcome: stateAcknowledged}
+	if h.All {
+		s.rejectAll(s.name, expect.Rows)
+	}
+	err = inTx(ctx, a.db, func(tx *sql.Tx) error {
+		rows, err := newAnswered(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if err := rows.addSent(name, h.Rejected); err != nil {
+			return err
+		}
+		counts, _, err := rows.store(name, s)
+		if err != nil {
+			return err
+		}
+		if s.refused += counts[transfer.Refused]; !h.All {
+			s.rows -= s.refused
+			s.judgeRefused(s.name, expect.Rows)
+		}
+		return a.takeReply(ctx, tx, x, s)
+	})
+	return s.reconciled(x), err
+}
+
+// Void gives up a drop that the recipient does not hold: one that was not
+// delivered, or that it has rejected as a whole. Later undelivered ones fall
+// with it; the next run's manifest explains their numbers.
+func (a *Agent) Void(ctx context.Context, name string, number int64, by, because string) (*DropPage, error) {
+	x, err := a.answering(name)
+	if err != nil {
+		return nil, err
+	}
+	lease, err := takeLease(ctx, a.db, name+"/delivery", leaseOwner(), a.Now)
+	if err != nil {
+		return nil, err
+	}
+	defer lease.Release()
+	page, err := a.Drop(ctx, name, number)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.mayVoid(ctx, page); err != nil {
+		return nil, err
+	}
+	drop, err := a.dropToVoid(ctx, name, number)
+	if err != nil {
+		return nil, err
+	}
+	files := transfer.Deliverables(filepath.Join(a.dropsDir(), drop.dir), page.Files)
+	disclosure := ""
+	switch {
+	case page.State == stateRejected:
+		disclosure = "; it was sent, and the recipient rejected it"
+	case drop.exposed:
+		if disclosure, err = a.withdraw(ctx, x, drop, files); err != nil {
+			return nil, fail(AnsweredNo, err, "`postern drops deliver "+name+"` settles it", "drop %d of %s cannot be given up", number, name)
+		}
+	}
+	if err := a.void(ctx, x, drop, files, new(judgement), fmt.Sprintf("given up by %s: %s", by, because), disclosure); err != nil {
+		return nil, err
+	}
+	return a.Drop(ctx, name, number)
+}
+
+func (a *Agent) dropToVoid(ctx context.Context, exchange string, number int64) (*pendingDrop, error) {
+	d := &pendingDrop{number: number}
+	return d, a.db.QueryRowContext(ctx, `SELECT dir, manifest, exposed FROM delivery WHERE exchange = ? AND number = ?`, exchange, number).Scan(&d.dir, &d.manifest, &d.exposed)
+}
+
+// mayVoid refuses for what the recipient holds, and where a later drop was
+// built upon it and sent.
+func (a *Agent) mayVoid(ctx context.Context, page *DropPage) error {
+	remedy := "`postern drops recall` asks the recipient to delete what it holds"
+	if page.State == stateVoided {
+		remedy = "it was given up before"
+	}
+	if !page.Waits() && page.State != stateRejected {
+		return fail(AnsweredNo, nil, remedy, "drop %d of %s is %s", page.Number, page.Exchange, page.State)
+	}
+	var later int64
+	if err := a.db.QueryRowContext(ctx, `SELECT coalesce(min(number), 0) FROM delivery WHERE exchange = ? AND number > ? AND state NOT IN (?, ?, ?)`,
+		page.Exchange, page.Number, stateSealed, stateUploading, stateVoided).Scan(&later); err != nil {
+		return err
+	}
+	if later > 0 {
+		return fail(AnsweredNo, nil, remedy, "drop %d of %s was sent after drop %d and stands on it", later, page.Exchange, page.Number)
+	}
+	return nil
+}
+
+// Resend has rows of a drop decided anew by the next run, and sent anew where
+// they may: those of the given keys, or without any all that the recipient has
+// rejected. It gives how many there are.
+func (a *Agent) Resend(ctx context.Context, name string, number int64, keys []string, by, because string) (rows int64, err error) {
+	x, err := a.load(name)
+	if err != nil {
+		return 0, err
+	}
+	if _, _, err := a.expectation(ctx, name, number); err != nil {
+		return 0, noSuchDrop(name, number)
+	}
+	if len(keys) == 0 {
+		if keys, err = a.rejectedRows(ctx, name, number); err != nil {
+			return 0, err
+		}
+		if len(keys) == 0 {
+			return 0, fail(AnsweredNo, nil, "name rows with --rows; `postern drops show` tells what was answered", "no row of drop %d of %s was rejected by its key", number, name)
+		}
+	}
+	return int64(len(keys)), inTx(ctx, a.db, func(tx *sql.Tx) error {
+		asked, err := newAnswered(ctx, tx)
+		if err == nil {
+			err = asked.addSent(name, keys)
+		}
+		if err != nil {
+			return err
+		}
+		return a.record(ctx, tx, ledger.Resend, x, number, map[string]any{"rows": len(keys), "by": by, "because": because})
+	})
+}
+
+func (a *Agent) rejectedRows(ctx context.Context, exchange string, number int64) (keys []string, err error) {
+	var key string
+	err = each(ctx, a.db, row{&key}, func() error {
+		keys = append(keys, key)
+		return nil
+	}, `SELECT DISTINCT key FROM row_answer WHERE exchange = ? AND number = ? AND verdict = ?`, exchange, number, transfer.Refused.String())
+	return keys, err
+}
+
+// addSent notes rows that a person names, each of which must have been sent.
+func (r *answered) addSent(exchange string, keys []string) error {
+	for i, key := range keys {
+		if err := r.add(transfer.RowAnswer{Line: int64(i + 1), Key: key, Verdict: transfer.Refused}); err != nil {
+			return err
+		}
+	}
+	var unknown int
+	if err := r.tx.QueryRowContext(r.ctx, `SELECT count(*) FROM answered WHERE key NOT IN (SELECT key FROM row_key WHERE exchange = ?)`, exchange).Scan(&unknown); err != nil {
+		return err
+	}
+	if unknown > 0 {
+		return fail(AnsweredNo, nil, "write them as they stand in the drop's column row_key", "%d row keys are of no row that %s has sent", unknown, exchange)
+	}
+	return nil
+}

@@ -1,0 +1,354 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/posternhealth/postern/internal/durable"
+	"github.com/posternhealth/postern/transfer"
+)
+
+// arrived is a response file that is to be taken.
+type arrived struct {
+	file     *transfer.ResponseFile
+	name     string
+	stamp    string
+	sequence int64  // of the drop it answers, by its name
+	day      string // where the name has no sequence
+}
+
+// takeResponses takes the files by which the recipient answers drops of the
+// exchange. Whatever is wrong with one of them keeps back none of the others.
+func (a *Agent) takeResponses(ctx context.Context, x *exchange, destination transfer.Destination, dir string) (done []Reconciled, err error) {
+	var failures []error
+	var file *arrived
+	err = destination.Responses(ctx, func(info fs.FileInfo) bool {
+		if file = a.awaited(x, info); file == nil {
+			return false
+		}
+		waits, err := a.answerWaits(ctx, x, file)
+		failures = append(failures, err)
+		return err == nil && !waits
+	}, func(_ string, from io.Reader) error {
+		kept, err := a.keepAnswer(dir, from)
+		if err != nil {
+			return err // of the connection, or of our disk: the next time it is fetched again
+		}
+		r, err := a.takeResponse(ctx, x, file, kept)
+		if failures = append(failures, err); r != nil {
+			done = append(done, *r)
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		failures = append(failures, deliveryFailure(ctx, err, x, &pendingDrop{}))
+	}
+	return done, errors.Join(failures...)
+}
+
+// awaited tells what a file is, by its name; nil when it is none that answers
+// the exchange. A file that is read by a changed configuration is another.
+func (a *Agent) awaited(x *exchange, info fs.FileInfo) *arrived {
+	for i := range x.recipient.Receipt.Files {
+		f := &x.recipient.Receipt.Files[i]
+		if sequence, day, ok := f.Answers(info.Name(), a.Config.Organization.Code, x.config.ID); ok {
+			definition, _ := json.Marshal(f) // of strings and numbers
+			return &arrived{file: f, name: info.Name(), sequence: sequence, day: day,
+				stamp: fmt.Sprintf("%d %d %s", info.Size(), info.ModTime().Unix(), hexSum(definition))}
+		}
+	}
+	return nil
+}
+
+// answerWaits tells whether a file is not to be taken now: it was before, or
+// what it answers has not been delivered as far as we know.
+func (a *Agent) answerWaits(ctx context.Context, x *exchange, file *arrived) (waits bool, err error) {
+	err = a.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM receipt WHERE exchange = ? AND name = ? AND stamp = ?)
+		OR EXISTS (SELECT 1 FROM delivery WHERE exchange = ? AND number = ? AND state IN (?, ?))`,
+		x.name, file.name, file.stamp, x.name, file.sequence, stateSealed, stateUploading).Scan(&waits)
+	return waits, err
+}
+
+// keptAnswer is an answer as it was fetched. What recipients write may repeat
+// their rows, so nothing of it lies here in the clear.
+type keptAnswer struct {
+	path     string
+	sha256   string
+	identity *age.X25519Identity // of this reading alone
+}
+
+// keepAnswer stores an answer, under its SHA-256, encrypted to the archive key
+// and to a key that only this process has.
+func (a *Agent) keepAnswer(dir string, from io.Reader) (*keptAnswer, error) {
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		return nil, err
+	}
+	arriving := filepath.Join(dir, "arriving")
+	if err := os.Remove(arriving); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	file, err := durable.Create(arriving, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Abort()
+	sealed, err := age.Encrypt(file, a.archive.Key, identity.Recipient())
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(sealed, sum), io.LimitReader(from, transfer.MaxResponse+1)); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(sealed.Close(), file.Commit()); err != nil {
+		return nil, err
+	}
+	kept := &keptAnswer{sha256: hex.EncodeToString(sum.Sum(nil)), identity: identity}
+	kept.path = filepath.Join(dir, kept.sha256+".age")
+	if err := os.Remove(kept.path); err != nil && !errors.Is(err, fs.ErrNotExist) { // the same, as it was fetched before
+		return nil, err
+	}
+	return kept, durable.Rename(arriving, kept.path)
+}
+
+func (k *keptAnswer) read(read func(io.Reader) error) error {
+	file, err := os.Open(k.path)
+	if err != nil {
+		return err
+	}
+	defer file.Close() // it was only read
+	plain, err := age.Decrypt(file, k.identity)
+	if err != nil {
+		return err
+	}
+	return read(plain)
+}
+
+// takeResponse compares one file; one that cannot be read changes no drop, and
+// is an open difference until a better one of its name comes.
+func (a *Agent) takeResponse(ctx context.Context, x *exchange, file *arrived, kept *keptAnswer) (*Reconciled, error) {
+	s := &reply{number: file.sequence, rule: file.file.Match, name: file.name, stamp: file.stamp, sha256: kept.sha256, rows: -1, refused: -1}
+	if file.file.Kind() == transfer.VerdictResponse {
+		s.rule = "verdict" // one of several files says it
+	}
+	err := a.readResponse(ctx, x, file, kept, s)
+	var wrong *transfer.ResponseError
+	if !errors.As(err, &wrong) {
+		return s.reconciled(x), err
+	}
+	if _, _, unknown := a.expectation(ctx, x.name, s.number); unknown != nil {
+		s.number = 0
+	}
+	s.rule, s.outcome, s.rows, s.refused, s.differences = ruleUnreadable+file.name, answerUnreadable, -1, -1, nil
+	s.differ(file.name, "cannot be read", "as the configuration says", wrong.Error())
+	err = inTx(ctx, a.db, func(tx *sql.Tx) error { return a.takeReply(ctx, tx, x, s) })
+	return nil, errors.Join(err, answerFailure(wrong, "it changed nothing; ask the recipient for a right one, mend recipients."+x.config.Recipient+".receipt.files, or attach it by hand with `postern drops answer`"))
+}
+
+func (a *Agent) readResponse(ctx context.Context, x *exchange, file *arrived, kept *keptAnswer, s *reply) error {
+	if file.day != "" {
+		var err error
+		if s.number, err = a.madeOn(ctx, x, file); err != nil {
+			return err
+		}
+	}
+	expect, state, err := a.expectation(ctx, x.name, s.number)
+	if err != nil {
+		return &transfer.ResponseError{File: file.name, Why: err.Error()}
+	}
+	if state == stateSealed || state == stateUploading { // of a day; see answerWaits
+		return &transfer.ResponseError{File: file.name, Why: errNotAnswered.Error()}
+	}
+	return inTx(ctx, a.db, func(tx *sql.Tx) error {
+		rows, err := newAnswered(ctx, tx)
+		if err != nil {
+			return err
+		}
+		var said *transfer.Statement
+		if err := kept.read(func(from io.Reader) (err error) {
+			said, err = file.file.Read(file.name, from, rows.add)
+			return err
+		}); err != nil {
+			return err
+		}
+		switch file.file.Kind() {
+		case transfer.RowResponse:
+			err = a.judgeRows(ctx, tx, x, s, file, rows, expect.Rows)
+		case transfer.CountResponse:
+			s.judgeCounts(file.name, said, expect.Rows)
+		default:
+			s.judgeVerdict(file.name, said.Verdict, expect.Rows)
+		}
+		if err != nil {
+			return err
+		}
+		if s.outcome == stateAcknowledged && file.file.Kind() < mostTelling(x.recipient.Receipt.Files) {
+			s.outcome = answerNoted
+		}
+		return a.takeReply(ctx, tx, x, s)
+	})
+}
+
+func mostTelling(files []transfer.ResponseFile) (kind int) {
+	for i := range files {
+		kind = max(kind, files[i].Kind())
+	}
+	return kind
+}
+
+// madeOn is the one drop that was made on the day of a file's name.
+func (a *Agent) madeOn(ctx context.Context, x *exchange, file *arrived) (number int64, err error) {
+	found := 0
+	var n, committed int64
+	err = each(ctx, a.db, row{&n, &committed}, func() error {
+		if time.UnixMilli(committed).In(a.Config.Zone).Format("20060102") == file.day {
+			number, found = n, found+1
+		}
+		return nil
+	}, `SELECT number, committed FROM delivery WHERE exchange = ? AND state != ?`, x.name, stateVoided)
+	if err == nil && found != 1 {
+		err = &transfer.ResponseError{File: file.name, Why: fmt.Sprintf("%d drops were made on the day of its name, so it does not tell which it answers", found)}
+	}
+	return number, err
+}
+
+// judgeVerdict takes what a file says of the drop as a whole.
+func (s *reply) judgeVerdict(name string, v transfer.Verdict, rows int64) {
+	if v == transfer.Refused {
+		s.rejectAll(name, rows)
+		return
+	}
+	s.outcome, s.rows, s.refused = stateAcknowledged, rows, 0
+}
+
+func (s *reply) rejectAll(name string, rows int64) {
+	s.outcome, s.rows, s.refused = stateRejected, 0, rows
+	s.differ(name, "the drop", transfer.Accepted, transfer.Rejected)
+}
+
+func (s *reply) judgeCounts(name string, said *transfer.Statement, rows int64) {
+	s.rows, s.refused = said.Accepted, said.Rejected
+	if said.Accepted+said.Rejected != rows {
+		s.differ(name, countedRows, fmt.Sprint(rows), fmt.Sprint(said.Accepted+said.Rejected))
+	}
+	s.judgeRefused(name, rows)
+}
+
+// judgeRefused gives the outcome by how many rows were refused.
+func (s *reply) judgeRefused(name string, rows int64) {
+	switch {
+	case len(s.differences) > 0:
+		s.outcome = stateDiffering
+	case s.refused == 0:
+		s.outcome = stateAcknowledged
+	case s.refused == rows:
+		s.outcome = stateRejected
+	default:
+		s.outcome = statePartly
+	}
+	if s.refused > 0 {
+		s.differ(name, refusedRows, "0", fmt.Sprint(s.refused))
+	}
+}
+
+// answered holds the rows that a file answers while it is read. It lies in the
+// connection's temporary tables, so it may have as many as a drop.
+type answered struct {
+	ctx context.Context
+	tx  *sql.Tx
+	put *sql.Stmt
+}
+
+func newAnswered(ctx context.Context, tx *sql.Tx) (*answered, error) {
+	for _, text := range []string{
+		`CREATE TEMP TABLE IF NOT EXISTS answered (key TEXT PRIMARY KEY, code TEXT NOT NULL, verdict INTEGER NOT NULL, said INTEGER NOT NULL, line INTEGER NOT NULL) STRICT, WITHOUT ROWID`,
+		`DELETE FROM answered`,
+	} {
+		if _, err := tx.ExecContext(ctx, text); err != nil {
+			return nil, err
+		}
+	}
+	put, err := tx.PrepareContext(ctx, `INSERT INTO answered (key, code, verdict, said, line) VALUES (?1, ?2, ?3, 1 << ?3, ?4)
+		ON CONFLICT (key) DO UPDATE SET said = said | excluded.said, line = excluded.line,
+		code = CASE WHEN excluded.verdict > verdict THEN excluded.code ELSE code END, verdict = max(verdict, excluded.verdict)`)
+	return &answered{ctx, tx, put}, err
+}
+
+// add notes a row. Several lines may give several codes; the worst counts.
+func (r *answered) add(row transfer.RowAnswer) error {
+	_, err := r.put.ExecContext(r.ctx, row.Key, row.Code, int(row.Verdict), row.Line)
+	return err
+}
+
+// contradicted is the last line about a row that one line accepts and another
+// rejects; 0: there is none.
+func (r *answered) contradicted() (line int64, err error) {
+	err = r.tx.QueryRowContext(r.ctx, `SELECT coalesce(min(line), 0) FROM answered WHERE said & ? = ?`,
+		1<<transfer.Taken|1<<transfer.Refused, 1<<transfer.Taken|1<<transfer.Refused).Scan(&line)
+	return line, err
+}
+
+// judgeRows holds the rows of a file against those that were sent.
+func (a *Agent) judgeRows(ctx context.Context, tx *sql.Tx, x *exchange, s *reply, file *arrived, rows *answered, sent int64) error {
+	line, err := rows.contradicted()
+	if err != nil {
+		return err
+	}
+	if line > 0 {
+		return &transfer.ResponseError{File: file.name, Line: line, Why: "an earlier line says otherwise of the same row"}
+	}
+	counts, unknown, err := rows.store(x.name, s)
+	if err != nil {
+		return err
+	}
+	s.refused = counts[transfer.Refused]
+	answered := s.refused + counts[transfer.Taken] + counts[transfer.TakenWithWarning]
+	if s.rows = answered - s.refused; file.file.ListsRefused() {
+		s.rows = sent - s.refused
+	}
+	if unknown > 0 {
+		s.differ(file.name, unknownRows, "0", fmt.Sprint(unknown))
+	}
+	if answered > sent || answered < sent && !file.file.ListsRefused() {
+		s.differ(file.name, answeredRows, fmt.Sprint(sent), fmt.Sprint(answered))
+	}
+	s.judgeRefused(file.name, sent)
+	return nil
+}
+
+// store keeps the rows that were not simply taken, in place of those of the
+// answer before, and counts by verdict those that the exchange has sent.
+func (r *answered) store(exchange string, s *reply) (counts [3]int64, unknown int64, err error) {
+	var verdict, ours, n int64
+	if err := each(r.ctx, r.tx, row{&verdict, &ours, &n}, func() error {
+		if ours == 1 {
+			counts[verdict] = n
+		} else {
+			unknown += n
+		}
+		return nil
+	}, `SELECT verdict, key IN (SELECT key FROM row_key WHERE exchange = ?) AS ours, count(*) FROM answered GROUP BY verdict, ours`, exchange); err != nil {
+		return counts, unknown, err
+	}
+	if _, err := r.tx.ExecContext(r.ctx, `DELETE FROM row_answer WHERE exchange = ? AND number = ? AND ? IN (rule, ?)`, exchange, s.number, s.rule, ruleByHand); err != nil {
+		return counts, unknown, err
+	}
+	_, err = r.tx.ExecContext(r.ctx, `INSERT INTO row_answer (exchange, number, rule, key, code, verdict)
+		SELECT ?1, ?2, ?3, key, code, CASE verdict WHEN ?4 THEN ?5 ELSE ?6 END FROM answered
+		WHERE verdict != ?7 AND key IN (SELECT key FROM row_key WHERE exchange = ?1)`,
+		exchange, s.number, s.rule, int(transfer.Refused), transfer.Refused.String(), transfer.TakenWithWarning.String(), int(transfer.Taken))
+	return counts, unknown, err
+}
