@@ -3,6 +3,7 @@ module github.com/posternhealth/postern
 go 1.26.0
 
 require (
+	c2sp.org/CCTV/age v0.0.0-20260829155415-4448f2097b2d
 	filippo.io/age v1.3.2
 	github.com/ProtonMail/go-crypto v1.5.2
 	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3
