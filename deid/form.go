@@ -58,12 +58,14 @@ func closed(release *policies.Release, path string) bool {
 	})
 }
 
-// retold tells whether the layout writes other words for a value.
-func retold(l *policies.Layout, dataset string, takes func(*policies.Column) bool) bool {
+// retold tells whether the layout writes other words for a value of FHIR.
+func retold(l *policies.Layout, dataset string, path []string) bool {
 	if l == nil || l.File(dataset) == nil {
 		return false
 	}
-	return slices.ContainsFunc(l.File(dataset).Columns, func(c policies.Column) bool { return c.Codes != nil && takes(&c) })
+	return slices.ContainsFunc(l.File(dataset).Columns, func(c policies.Column) bool {
+		return c.Codes != nil && c.Leaf != nil && slices.Equal(c.Leaf.Path, path)
+	})
 }
 
 const longestCode = 64 // bytes

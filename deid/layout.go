@@ -32,6 +32,7 @@ type laidColumn struct {
 	others []byte            // nil: what is in no code rejects the record; see also when
 	fixed  []byte            // what is the same in every row
 	form   dateForm
+	fits   func([]byte) bool // FHIR: of a value that another column maps, its form; nil where any may stand
 }
 
 // LayoutError says that a value cannot stand in its column: its record is
@@ -113,11 +114,18 @@ func (pl *Plan) columnOf(out *laid, column *policies.Column) (laidColumn, error)
 	switch {
 	case pl.root != nil && column.Leaf != nil: // a line holds nothing but what is released
 		c.place, kept = out.placeOf(column.Leaf), column.Leaf.Class != extract.Link
+		if column.Codes == nil {
+			c.fits = pl.root.at(column.Leaf.Path).retold
+		}
 	default:
 		if c.cell = pl.cellNamed(column.From); c.cell == nil {
 			return c, fmt.Errorf("column %s of the layout holds %s, which is not released", column.Name, column.From)
 		}
 		kept = c.cell.field.Do == policies.Keep
+		if column.Date != "" || column.Codes != nil { // reads what the extract holds, and rejects what it cannot write
+			read := *c.cell
+			read.fits, read.iso, read.number, c.cell = nil, false, false, &read
+		}
 	}
 	if (column.Codes != nil || column.Date != "") && !kept {
 		return c, fmt.Errorf("column %s of the layout writes a field otherwise that is not kept", column.Name)
@@ -246,6 +254,8 @@ func (c *laidColumn) written(e *Engine, value []byte) (_ []byte, why string) {
 			return nil, "is none of those that the layout maps"
 		}
 		return code, ""
+	case c.fits != nil && !c.fits(value):
+		return nil, ""
 	case c.form != 0 && len(value) > 0:
 		span, ok := c.span(value)
 		if !ok || !c.form.fits(span) {

@@ -2,6 +2,8 @@ package deid
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -95,6 +97,48 @@ func TestLaidRows(t *testing.T) {
 		}); allocs > 0 {
 			t.Errorf("%s: %v allocations a row", c.name, allocs)
 		}
+	}
+}
+
+// A value that has not the form of its class leaves nothing as it is, and still
+// becomes what the map of another column has for it. A day that the extract writes
+// in a form of its own leaves as YYYY-MM-DD where the layout has no form for it.
+func TestKeptValuesOfALayout(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "schema.json")
+	if err := os.WriteFile(file, []byte(`{"fields": [{"name": "record", "type": "string", "class": "record-key", "role": "record"}, {"name": "subject", "type": "string", "class": "subject-key", "role": "subject"},
+		{"name": "day", "type": "date", "format": "%m/%d/%Y", "class": "date"}, {"name": "instrument", "type": "string", "class": "code"}, {"name": "total", "type": "string", "class": "number"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := extract.LoadSchema(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mapped := policies.Column{From: "instrument", Codes: map[string]string{"not done": "0"}, Others: other("1")}
+	l := policies.Layout{Delimiter: '|', Quotes: policies.Never, LineEnd: "\n"}
+	plan, err := Compile(laidPolicy(&l, policies.Column{From: "day"}, policies.Column{From: "day", Date: "YYYYMMDD"}, policies.Column{From: "instrument"}, mapped, policies.Column{From: "total"}), "scores", Options{AsOf: asOf, Schema: schema})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out Output
+	for _, row := range []string{"r1|p1|01/02/2026|44261-6|07", "r2|p1||not done|1,5"} {
+		if err := plan.Engine().Apply(rowOf(strings.Split(row, "|")...), nil, &out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := "2026-01-02|20260102|44261-6|1|7\n|||0|\n"; string(out.Bytes) != want {
+		t.Errorf("got %q, want %q", out.Bytes, want)
+	}
+	words := leafColumn("code coding code", "")
+	words.Codes, words.Others = mapped.Codes, mapped.Others
+	both := laidObservation(policies.Layout{Delimiter: '|', Quotes: policies.Never}, nil, leafColumn("code coding code", ""), words)
+	engine, out := compile(t, both, "Observation").Engine(), Output{}
+	for _, code := range []string{"44261-6", "not done"} {
+		if err := engine.Apply(recordOf([]byte(`{"resourceType":"Observation","code":{"coding":[{"code":"`+code+`"}]}}`)), nil, &out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := "44261-6|1\n|0\n"; string(out.Bytes) != want {
+		t.Errorf("of FHIR: got %q, want %q", out.Bytes, want)
 	}
 }
 

@@ -115,15 +115,10 @@ func (pl *Plan) cellOf(p *policies.Policy, release *policies.Release, f *policie
 	if c.codes = mapped(p, f, func(value string) []byte { return []byte(value) }); c.codes != nil {
 		c.field.Do = policies.Map // each of them is one by now
 	}
-	if c.column != nil && c.field.Do == policies.Keep && !retold(p.Layout, release.Dataset, func(l *policies.Column) bool { return l.From == f.Name }) {
+	if c.column != nil && c.field.Do == policies.Keep {
 		listed := len(c.column.Enum()) > 0 || closed(release, c.column.Name)
-		c.number = class == extract.Number && !listed
-		switch dated := class == extract.Date || class == extract.DeathDate; {
-		case !dated:
-			c.fits = formOf(p, class, listed)
-		case p.Layout == nil: // a layout has forms of its own
-			c.fits, c.iso = formOf(p, class, listed), c.column.Formatted()
-		}
+		c.number, c.fits = class == extract.Number && !listed, formOf(p, class, listed)
+		c.iso = c.column.Formatted() && (class == extract.Date || class == extract.DeathDate)
 	}
 	var err error
 	if c.bands, err = numberBands(f.Bands); err != nil {

@@ -49,6 +49,8 @@ type node struct {
 	element  string // of a Reference.reference: the element that holds the Reference
 	counter  int32
 	fits     func([]byte) bool // of what is kept: its form; nil where any may stand
+	retold   func([]byte) bool // the same, of what the layout writes other words for: a column that does not asks for it
+	mapped   bool              // the layout does
 	bare     func([]byte) bool // of a Coding of which none leaves without a published system: which codes need none
 	codes    map[string][]byte // of mapOf: what each code becomes, as JSON has it
 	step     int               // of roundOf; of shiftOf, by how many days at most
@@ -72,6 +74,7 @@ type leaf struct {
 	unit   string
 	bands  []numberBand
 	fits   func([]byte) bool
+	mapped bool // by the layout
 }
 
 const extensionStep = "extension:"
@@ -173,10 +176,10 @@ func (pl *Plan) leavesOf(p *policies.Policy, release *policies.Release, f *polic
 			return nil, fmt.Errorf("%s: %w", strings.Join(l.Path, "."), err)
 		}
 		var fits func([]byte) bool
-		if f.Do == policies.Keep && !link && !retold(p.Layout, dataset, func(c *policies.Column) bool { return c.Leaf != nil && slices.Equal(c.Leaf.Path, l.Path) }) {
+		if f.Do == policies.Keep && !link {
 			fits = formOf(p, class, closed(release, strings.Join(l.Path, ".")))
 		}
-		leaves = append(leaves, leaf{l.Path, class, do, codes, step, f.Unit, bands, fits})
+		leaves = append(leaves, leaf{l.Path, class, do, codes, step, f.Unit, bands, fits, retold(p.Layout, dataset, l.Path)})
 	}
 	if len(leaves) == 0 {
 		return nil, fmt.Errorf("no part of this element can leave with do: %s; remove the field", f.Do)
@@ -278,9 +281,21 @@ func (n *node) add(l leaf, path []string) error {
 	if c.action != l.action || c.action == descend {
 		return fmt.Errorf("%s is released twice in different ways; keep one of the two", step)
 	}
-	c.codes, c.step, c.unit, c.bands, c.fits = l.codes, l.step, l.unit, l.bands, l.fits
+	c.codes, c.step, c.unit, c.bands, c.fits, c.mapped = l.codes, l.step, l.unit, l.bands, l.fits, l.mapped
 	c.class, c.element, c.extended = l.class, n.name, slices.ContainsFunc(l.path, func(s string) bool { return strings.HasPrefix(s, extensionStep) })
 	return nil
+}
+
+// at gives the node of a path that has been added.
+func (n *node) at(path []string) *node {
+	for _, step := range path {
+		if url, is := strings.CutPrefix(step, extensionStep); is {
+			n = n.child("extension", extensions).extension(url)
+		} else {
+			n = n.child(step, descend)
+		}
+	}
+	return n
 }
 
 func (n *node) child(name string, do action) *node {
@@ -381,7 +396,9 @@ func (n *node) meet(inside *extract.TypeDef) (typ string, err error) {
 		return "", fmt.Errorf("%s: the policy takes it for %s, FHIR R4 has it as %s", n.name, n.class, e.Class)
 	case n.action >= keep:
 		n.kinds = kindsOf(e.Type)
-		n.form(e)
+		if n.form(e); n.mapped {
+			n.retold, n.fits = n.fits, nil
+		}
 	}
 	n.many = e.Many
 	return e.Type, nil

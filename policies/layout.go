@@ -225,7 +225,7 @@ func (in *laying) column(path, name string, f *columnFile, rel *Release) Column 
 	in.when(path+".when", f, rel, &out)
 	for _, key := range []string{"date", "map", "else"} {
 		in.must(f.From != "", path+"."+key, "remove it", "%s: is about the value of a field", key)
-		in.must(field == nil || field.Do == Keep, path+"."+key, "remove it; what leaves of the field is settled in the policy", "%s: takes a kept value, and the field leaves with another transform", key)
+		in.must(field == nil || field.Do == Keep || key == "else" && out.When != nil, path+"."+key, "remove it; what leaves of the field is settled in the policy", "%s: takes a kept value, and the field leaves with another transform", key)
 	}
 	in.must(in.source.Has(path+".map") || out.When != nil, path+".else", "add map: or when:", "else: belongs to map: or when:")
 	in.must(f.Date == "" || !in.source.Has(path+".map"), path+".map", "remove date: or map:", "a date is not mapped")

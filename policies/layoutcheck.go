@@ -123,6 +123,7 @@ func (c *checking) addable(in *mistakes, path string, rel *Release, file *LaidOu
 		return
 	}
 	if at := file.Totalled(t.Column); at >= 0 {
-		in.must(file.Columns[at].class(rel) == extract.Number, path, "take the rows", "%s holds no numbers, so it has no sum", t.Column)
+		col := &file.Columns[at]
+		in.must(col.class(rel) == extract.Number && fieldNamed(rel, col.From).Do != Band, path, "take the rows", "%s holds no numbers, so it has no sum", t.Column)
 	}
 }

@@ -100,6 +100,8 @@ func TestWrongLayoutsOfResources(t *testing.T) {
 		{"a total of a bound field", pivotLayout, "", "", "totals[2]: no column of the layout supplemental holds total_score in every row of scores", nil},
 		{"a sum of a bound column", pivotLayout + "    trailer: [rows, sum of g]\n", "", "", "", plainScores},
 		{"a sum of a bound field", pivotLayout + "    trailer: [rows, sum of total_score]\n", "", "", `there is no column to add up "total_score" from`, plainScores},
+		{"another word than a rounded value", pivotLayout, "", "", "", append([]string{"total_score:  {do: keep", "total_score:  {do: round, to: 5"}, plainScores...)},
+		{"a sum of bands", pivotLayout + "    trailer: [rows, sum of g]\n", "", "", "files.scores.trailer[1]: g holds no numbers, so it has no sum", append([]string{"total_score:  {do: keep", "total_score:  {do: band, bands: [0-4, 5-27]"}, plainScores...)},
 		{"a code that no column takes", pivotLayout, `      h: {from: total_score, when: {instrument: 70274-6}, else: "-"}` + "\n", "", "columns.g.when: no column takes rows whose instrument is 70274-6 (add columns for them, or remove them from only:)", plainScores},
 		{"a code that is not asked for", pivotLayout, "44261-6", "44261-7", `files.scores.columns.g.when.instrument: "44261-7" is none of the values that instrument can have (did you mean "44261-6"?)`, plainScores},
 		{"codes that are not closed", pivotLayout, "", "", "columns.g.when: the values of instrument are no closed list", append([]string{"instrument: [44261-6, 70274-6], ", ""}, plainScores...)},
