@@ -34,21 +34,34 @@ var wildValues = []string{
 	"https://x.example/p1?q=1", "quill@example.org", "10.0.0.1", "Patient/p2", "UXVpbGxmZWF0aGVy", "Observation/o:1", "Observation/o_1", "44261-6 ", "FINAL", "null", "true", "?", "????????????????????", strings.Repeat("a", 65), strings.Repeat("漢", 40), strings.Repeat("9", 130), "Observation/" + strings.Repeat("i", 65), "Patient/" + strings.Repeat("i", 129), strings.Repeat("x y ", 5000),
 }
 
+// making is an extract on its way.
+type making struct {
+	c    *choices
+	k    *clinic
+	tame bool
+	b    []byte
+}
+
+// extract is a file of what the policy releases, and how many records it has; -1
+// when nobody can tell.
+func (g *making) extract() (*extract.FileRule, int) {
+	if g.k.schemas[g.k.policy.Release[0].Dataset] != nil {
+		return (&rows{g}).extract()
+	}
+	return (&resources{making: g}).extract()
+}
+
 // resources makes FHIR resources.
 type resources struct {
-	c       *choices
-	k       *clinic
-	tame    bool
-	b       []byte
+	*making
 	release *policies.Release // of the resource at hand; nil when the policy has none
 	class   extract.Class     // within a known extension, of its values
 }
 
 func (g *resources) text(format string, args ...any) { g.b = fmt.Appendf(g.b, format, args...) }
 
-// extract is a file of resources, one a line or in a Bundle, and how many
-// records it has; -1 when nobody can tell.
-func (g *resources) extract() (*extract.FileRule, []byte, int) {
+// extract is a file of resources, one a line or in a Bundle.
+func (g *resources) extract() (*extract.FileRule, int) {
 	n := 1 + g.c.n(7)
 	if g.c.n(3) == 2 {
 		g.text(`{"resourceType":"Bundle","type":"collection","entry":[`)
@@ -68,7 +81,7 @@ func (g *resources) extract() (*extract.FileRule, []byte, int) {
 		if g.corrupt() {
 			g.tame = false
 		}
-		return &extract.FileRule{Format: extract.FHIRJSON}, g.b, -1
+		return &extract.FileRule{Format: extract.FHIRJSON}, -1
 	}
 	for range n {
 		g.resource(3)
@@ -84,7 +97,7 @@ func (g *resources) extract() (*extract.FileRule, []byte, int) {
 	if bytes.HasPrefix(g.b, []byte("\xef\xbb\xbf")) {
 		records = -1
 	}
-	return &extract.FileRule{Format: extract.FHIRNDJSON}, g.b, records
+	return &extract.FileRule{Format: extract.FHIRNDJSON}, records
 }
 
 // corrupt sometimes changes one byte.
@@ -232,7 +245,11 @@ func (g *resources) member(typ *extract.TypeDef, path, step string, rest, all []
 			return
 		}
 		g.b = append(g.b, '[')
-		for i := range 1 + g.c.n(3) {
+		elements := 1 + g.c.n(3)
+		if g.k.policy.Layout != nil && !g.c.rarely(4) { // of several values a cell takes none
+			elements = 1
+		}
+		for i := range elements {
 			if i > 0 {
 				g.b = append(g.b, ',')
 			}
@@ -311,7 +328,7 @@ func (g *resources) leaf(primitive string, class extract.Class, path string) {
 	}
 }
 
-func (g *resources) wild() string {
+func (g *making) wild() string {
 	if g.c.rarely(4) {
 		var b []byte
 		for range g.c.n(12) {
@@ -447,14 +464,9 @@ func (g *resources) extension(url string, rest [][]string, depth int) {
 }
 
 // rows makes delimited files.
-type rows struct {
-	c    *choices
-	k    *clinic
-	tame bool
-	b    []byte
-}
+type rows struct{ *making }
 
-func (g *rows) extract() (*extract.FileRule, []byte, int) {
+func (g *rows) extract() (*extract.FileRule, int) {
 	names := []string{}
 	for i := range g.k.policy.Release {
 		names = append(names, g.k.policy.Release[i].Dataset)
@@ -492,29 +504,39 @@ func (g *rows) extract() (*extract.FileRule, []byte, int) {
 	if !g.tame {
 		records = -1
 	}
-	return rule, g.b, records
+	return rule, records
 }
 
 // typed are the values that a column of its type may hold, most of them.
 func typed(f *extract.Field, values []string) []string {
 	return slices.DeleteFunc(slices.Clone(values), func(v string) bool {
-		switch f.Type {
-		case extract.TypeDate:
+		switch {
+		case f.Type == extract.TypeDate:
 			return len(v) != len("2025-03-02")
-		case extract.TypeDateTime:
+		case f.Type == extract.TypeDateTime:
 			return len(v) < len("2025-03-02T08:15:00")
-		case extract.TypeInteger:
+		case f.Type == extract.TypeInteger:
 			return strings.ContainsAny(v, ".e")
+		case f.Class == extract.Link:
+			return strings.Contains(v, ":/") // which only FHIR makes a link of
 		}
 		return false
 	})
+}
+
+// inFormat writes a day as the schema has it: MM/DD/YYYY, where it has a form.
+func inFormat(f *extract.Field, value string) string {
+	if !f.Formatted() {
+		return value
+	}
+	return value[5:7] + "/" + value[8:10] + "/" + value[:4]
 }
 
 // cell writes one cell; in quotes where it must be, and sometimes elsewhere.
 func (g *rows) cell(f *extract.Field, row int, delimiter string) string {
 	value := ""
 	if list := typed(f, tameValues[f.Class]); len(list) > 0 && !g.c.rarely(10) {
-		value = pick(g.c, list)
+		value = inFormat(f, pick(g.c, list))
 	}
 	switch {
 	case f.Role == extract.RoleRecord && !g.c.rarely(20):
@@ -522,14 +544,14 @@ func (g *rows) cell(f *extract.Field, row int, delimiter string) string {
 	case f.Role == extract.RoleSubject && !g.c.rarely(20):
 		value = pick(g.c, tameValues[extract.SubjectKey])
 	case f.Role == extract.RoleDate && !g.c.rarely(12):
-		value = pick(g.c, []string{"2025-03-02", "2024-03-02", "2024-05-01", "2024-12-31", "2025-12-31", "2026-03-02", "2026-05-31"})
+		value = inFormat(f, pick(g.c, []string{"2025-03-02", "2024-03-02", "2024-05-01", "2024-12-31", "2025-12-31", "2026-03-02", "2026-05-31"}))
 	case len(f.Enum()) > 0 && !g.c.rarely(20):
 		value = pick(g.c, f.Enum())
 	case f.Role == extract.RoleCode && !g.c.rarely(4):
 		value = pick(g.c, []string{"44261-6", "70274-6", "75626-2"})
 	}
 	if !g.tame && g.c.rarely(7) {
-		value = (&resources{c: g.c}).wild()
+		value = g.wild()
 		if g.c.rarely(6) {
 			return value // whatever its quotes and delimiters do to the row
 		}

@@ -21,7 +21,7 @@ import (
 var (
 	resourcePolicies = sync.OnceValue(func() []*clinic { return fuzzed("resources", 70, (*random).resources) })
 	rowPolicies      = sync.OnceValue(func() []*clinic { return fuzzed("rows", 70, (*random).rows) })
-	layoutPolicies   = sync.OnceValue(func() []*clinic { return fuzzed("layouts", 90, (*random).layouts) })
+	layoutPolicies   = sync.OnceValue(func() []*clinic { return fuzzed("layouts", 140, (*random).layouts) })
 )
 
 // fuzzed makes as many policies of a kind, and adds those of the library.
@@ -105,9 +105,9 @@ type random struct {
 	kind      string
 	release   []dataset
 	schema    *extract.Schema // of rows
-	layout    bool
+	layout    bool            // the recipient's; lay writes it
+	laid      bool
 	rowKey    bool
-	delimited bool
 }
 
 type dataset struct {
@@ -174,10 +174,10 @@ func (r *random) text() string {
 	if r.schema != nil {
 		output = "layout: csv, mode: full"
 	}
-	if r.layout {
+	if r.laid {
 		output = "layout: " + r.file + ", mode: full"
 	}
-	if r.rowKey {
+	if r.rowKey && (r.laid || r.schema != nil) {
 		output += ", row_key: yes"
 	}
 	if r.standard == policies.SafeHarbor || r.standard == policies.ExpertDetermination {
@@ -207,15 +207,15 @@ func (r *random) clinic() *clinic {
 			return nil
 		}
 		sure(os.WriteFile(file, []byte(r.text()), 0o600))
-		if r.layout {
-			sure(os.WriteFile(filepath.Join(r.dir, "layouts", r.file+".yaml"), []byte(r.layoutText()), 0o600))
-		}
-		p, err := policies.Load(file, env)
-		if err == nil {
-			_, err = policies.Check(p, env)
-		}
+		p, err := checked(file, env)
 		if err == nil && r.unvouched(p) {
 			continue
+		}
+		if err == nil && r.layout {
+			r.laid = true
+			sure(os.WriteFile(filepath.Join(r.dir, "layouts", r.file+".yaml"), []byte(r.layoutText(p)), 0o600))
+			sure(os.WriteFile(file, []byte(r.text()), 0o600))
+			p = sureOf(checked(file, env))
 		}
 		if err == nil {
 			tables := map[string]*Table{}
@@ -229,6 +229,14 @@ func (r *random) clinic() *clinic {
 		}
 	}
 	return nil
+}
+
+func checked(file string, env policies.Env) (*policies.Policy, error) {
+	p, err := policies.Load(file, env)
+	if err == nil {
+		_, err = policies.Check(p, env)
+	}
+	return p, err
 }
 
 // unvouched leaves out the fields with values that only the roster can vouch
@@ -296,8 +304,12 @@ func (r *random) resources() {
 				d.only = []string{"status: [final, amended]"}
 			}
 		}
-		for range 4 + r.IntN(14) {
+		for i := range 4 + r.IntN(14) {
 			name, class := r.element(typ)
+			if r.layout && i < 3 && typ == "Observation" { // what rows of components and columns by a code need
+				name = []string{"component.code.coding.code", "component.valueQuantity.value", "code.coding.code"}[i]
+				class = []extract.Class{extract.Code, extract.Number, extract.Code}[i]
+			}
 			if !slices.ContainsFunc(d.fields, func(f releasedField) bool {
 				return f.name == name || strings.HasPrefix(f.name, name+".") || strings.HasPrefix(name, f.name+".")
 			}) {
@@ -332,13 +344,16 @@ func (r *random) element(typ string) (string, extract.Class) {
 	}
 }
 
+// formatted is the type of a day in a form of its own.
+const formatted = `date", "format": "%m/%d/%Y`
+
 // rows writes a schema and a policy of rows.
 func (r *random) rows() {
 	r.stand(true)
 	r.rowKey = r.IntN(2) == 0 && r.standard != policies.SafeHarbor
 	d := dataset{name: "record"}
 	type column struct{ name, typ, class, role string }
-	columns := []column{{"row", "string", "record-key", "record"}, {"patient", "string", "subject-key", "subject"}, {"day", "date", "date", "date"}}
+	columns := []column{{"row", "string", "record-key", "record"}, {"patient", "string", "subject-key", "subject"}, {"day", one(r, "date", formatted), "date", "date"}}
 	for i := range 2 + r.IntN(10) {
 		class := extract.Class(1 + r.IntN(extract.Classes-1))
 		c := column{fmt.Sprintf("c%d", i), "string", class.String(), "none"}
@@ -346,7 +361,7 @@ func (r *random) rows() {
 		case extract.Number, extract.AgeYears:
 			c.typ = one(r, "integer", "number", "string")
 		case extract.Date, extract.BirthDate, extract.DeathDate:
-			c.typ = one(r, "date", "date", "datetime", "string")
+			c.typ = one(r, "date", formatted, "datetime", "string")
 		case extract.Boolean:
 			c.typ = one(r, "boolean", "string")
 		case extract.ProviderKey:
@@ -357,7 +372,7 @@ func (r *random) rows() {
 	schema := fmt.Sprintf(`{"dialect": {"delimiter": %q, "header": %v}, "primaryKey": "row", "fields": [`, one(r, ",", ",", "|", ";", "\t"), r.IntN(3) > 0)
 	for i, c := range columns {
 		class, _ := extract.ParseClass(c.class)
-		schema += fmt.Sprintf(`%s{"name": %q, "type": %q, "class": %q, "role": %q%s}`, map[bool]string{true: ","}[i > 0], c.name, c.typ, c.class, c.role, map[bool]string{true: `, "constraints": {"required": true}`}[i < 3])
+		schema += fmt.Sprintf(`%s{"name": %q, "type": "%s", "class": %q, "role": %q%s}`, map[bool]string{true: ","}[i > 0], c.name, c.typ, c.class, c.role, map[bool]string{true: `, "constraints": {"required": true}`}[i < 3])
 		if r.IntN(4) > 0 {
 			d.fields = append(d.fields, releasedField{c.name, r.transform(class, false)})
 		}
@@ -403,92 +418,6 @@ func (r *random) transform(class extract.Class, element bool) string {
 	}
 	slices.Sort(list)
 	return one(r, list...)
-}
-
-// layouts writes a policy of rows that leave in a layout of the recipient's.
-func (r *random) layouts() {
-	r.rows()
-	r.layout, r.delimited = true, r.IntN(2) == 0
-}
-
-// layoutText is a layout of what the policy releases.
-func (r *random) layoutText() string {
-	at := rand.New(rand.NewPCG(uint64(len(r.file)), uint64(r.file[len(r.file)-1])))
-	l := &random{Rand: at}
-	encoding := one(l, "utf-8", "ascii")
-	b := "postern: layout/v1\ntitle: t\nline_end: " + one(l, "crlf", "lf") + "\n"
-	if r.delimited {
-		b += "form: delimited\ndelimiter: " + one(l, "comma", "bar", "tab", "semicolon") + "\nquotes: " + one(l, "where-needed", "always", "never") + "\n"
-		if encoding == "utf-8" && l.IntN(2) == 0 {
-			b += "bom: yes\n"
-		}
-	} else {
-		encoding = "ascii"
-		b += "form: fixed-width\n"
-	}
-	b += "encoding: " + encoding + "\nfiles:\n  record:\n"
-	cell := func(text string, width int) string {
-		if r.delimited {
-			return fmt.Sprintf("%q", text)
-		}
-		return fmt.Sprintf("{text: %q, width: %d%s}", text, width, one(l, "", ", align: right", ", align: left"))
-	}
-	switch l.IntN(3) {
-	case 0:
-		b += "    header: [" + cell("HDR", 3) + ", " + cell("THEM", 9) + "]\n"
-	case 1:
-		if r.delimited {
-			b += "    header: yes\n"
-		}
-	}
-	b += "    columns:\n"
-	column := func(name, text string, width int, zeros bool) {
-		if !r.delimited {
-			text += fmt.Sprintf(", width: %d", width+l.IntN(3))
-			if zeros && l.IntN(4) == 0 {
-				text += ", fill: zeros"
-			} else {
-				text += one(l, "", ", align: right", ", align: right, fill: blanks")
-			}
-		}
-		b += "      " + name + ": {" + text + "}\n"
-	}
-	for i, f := range r.release[0].fields {
-		form := ""
-		if f.text == "{do: keep}" {
-			if at := r.schema.Column(f.name); at >= 0 && r.showsDates() {
-				switch r.schema.Fields[at].Class {
-				case extract.Date, extract.BirthDate, extract.DeathDate:
-					form = one(l, "", ", date: YYYYMMDD", ", date: MM/DD/YYYY", ", date: M/D/YYYY", ", date: YYYY", ", date: YYYY-MM-DD")
-				case extract.Code, extract.Sex, extract.Number:
-					form = one(l, "", ", map: {female: F, \"17\": \"0\", final: \"f\"}, else: \"\"", ", map: {female: F, male: M, \"17\": \"a b\"}, else: U", ", map: {final: f, female: F, \"17\": s}")
-				}
-			}
-		}
-		column(fmt.Sprintf("k%d", i), "from: "+f.name+form, one(l, 10, 24, 40, 40), form == "")
-		if l.IntN(6) == 0 {
-			column(fmt.Sprintf("again%d", i), "from: "+f.name, 30, true)
-		}
-	}
-	if l.IntN(2) == 0 {
-		column("fixed", `constant: "C 1"`, 3, false)
-	}
-	if l.IntN(2) == 0 {
-		column("none", "empty: yes", 4, false)
-	}
-	if r.rowKey {
-		column("key", "row_key: yes", 20, false)
-	}
-	if l.IntN(2) == 0 {
-		b += "    trailer: [" + cell("TRL", 3) + ", " + cell("rows", 8)
-		for _, f := range r.release[0].fields {
-			if at := r.schema.Column(f.name); at >= 0 && r.schema.Fields[at].Class == extract.Number && (f.text == "{do: keep}" || strings.HasPrefix(f.text, "{do: round")) && l.IntN(2) == 0 {
-				b += ", " + cell("sum of "+f.name, 40)
-			}
-		}
-		b += "]\n"
-	}
-	return b
 }
 
 func (r *random) showsDates() bool {
