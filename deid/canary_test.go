@@ -35,7 +35,7 @@ func (p *planted) mark(path string) string {
 
 func (p *planted) text(s string, args ...any) { p.json = fmt.Appendf(p.json, s, args...) }
 
-func (p *planted) leaf(primitive, path string) {
+func (p *planted) leaf(primitive, path string, class extract.Class) {
 	switch kindsOf(primitive) {
 	case 1 << extract.Numeral:
 		p.n++
@@ -56,6 +56,12 @@ func (p *planted) leaf(primitive, path string) {
 		} else if strings.HasSuffix(path, ".comparator") {
 			p.text(`"<"`) // any other would be none, so it bears no mark
 			p.compared[strings.TrimSuffix(path, ".comparator")] = true
+		} else if class == extract.State { // the same
+			p.text(`"MA"`)
+		} else if class == extract.WebAddress && strings.HasSuffix(path, ".type") {
+			p.text(`"Practitioner"`)
+		} else if class == extract.WebAddress || class == extract.CodeSystem {
+			p.text(`"http://ehr.example/%s"`, p.mark(path))
 		} else if strings.HasSuffix(path, ".reference") {
 			p.text(`"Practitioner/%s"`, p.mark(path))
 		} else {
@@ -91,7 +97,7 @@ func (p *planted) object(typ, path string, depth int) {
 		case e.Type == "Resource":
 			p.text(`{"resourceType":"Patient","id":"%s","status":"%s","name":[{"family":"%s"}]}`, p.mark(""), p.mark(""), p.mark(""))
 		case primitive:
-			p.leaf(e.Type, path+"."+e.Name)
+			p.leaf(e.Type, path+"."+e.Name, e.Class)
 		default:
 			p.object(e.Type, path+"."+e.Name, depth-1)
 		}

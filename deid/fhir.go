@@ -243,7 +243,7 @@ func (e *Engine) object(b []byte, n *node, at int32) []byte {
 	return b
 }
 
-// unpublished tells of a coding whose system is not published, and of one without
+// unpublished tells of a coding whose system may not leave, and of one without
 // a system unless its code needs none.
 func (e *Engine) unpublished(n *node, at int32) bool {
 	bare := false
@@ -252,7 +252,7 @@ func (e *Engine) unpublished(n *node, at int32) bool {
 		switch {
 		case t.Kind != extract.String || t.Start == t.End:
 		case string(e.raw[name.Start:name.End]) == "system":
-			return !isPublishedSystem(e.text(t))
+			return !n.system(e.text(t))
 		case string(e.raw[name.Start:name.End]) == "code":
 			bare = n.bare(e.text(t))
 		}

@@ -15,26 +15,25 @@ import (
 // formOf gives the form that a kept value of a class has; nil where any may
 // stand. A value of another form is a slip of whoever wrote it. It leaves
 // nothing, and is counted: the gate, which has its own forms, would stop the whole
-// drop for it. closed tells of a value that is one of a list.
-func formOf(p *policies.Policy, class extract.Class, closed bool) func([]byte) bool {
+// drop for it. Where values are listed, they are all that may stand.
+func formOf(p *policies.Policy, class extract.Class, listed []string) func([]byte) bool {
+	if len(listed) > 0 {
+		return isOneOf(listed)
+	}
 	identified := p.Standard == policies.Identified
+	limited := p.Standard == policies.LimitedDataSet
 	switch class {
 	case extract.Code, extract.Unit, extract.Sex:
-		if !closed {
-			return isCode
-		}
-	case extract.RecordKey:
-		if identified && !closed {
-			return isCode
-		}
+		return isCode
 	case extract.Race, extract.Ethnicity, extract.Language:
-		if !closed {
-			return func(v []byte) bool { return len(v) <= longestCode }
-		}
+		return func(v []byte) bool { return len(v) <= longestCode }
 	case extract.CodeSystem, extract.WebAddress:
-		if !identified {
-			return isPublishedSystem
+		if identified {
+			return isSystem
 		}
+		return isPublishedSystem
+	case extract.State:
+		return isPlace
 	case extract.Number:
 		if identified {
 			return between(-1e12, 1e12)
@@ -42,20 +41,41 @@ func formOf(p *policies.Policy, class extract.Class, closed bool) func([]byte) b
 		return between(-9_999_999, 9_999_999)
 	case extract.AgeYears:
 		return between(0, 150)
-	case extract.Date, extract.DeathDate:
-		if identified || p.Standard == policies.LimitedDataSet {
-			return isTime
-		}
+	case extract.Boolean:
+		return isOneOf([]string{"true", "false"})
+	}
+	switch {
+	case identified && class == extract.RecordKey:
+		return isCode
+	case limited && class == extract.Town:
+		return isTown
+	case limited && class == extract.Postcode:
+		return isPostcode
+	case (identified || limited) && class == extract.ProviderKey:
+		return isProviderNumber
+	case (identified || limited) && (class == extract.Date || class == extract.DeathDate):
+		return isTime
 	}
 	return nil
 }
 
-// closed tells whether the release asks for one of listed values at a path.
-func closed(release *policies.Release, path string) bool {
-	return slices.ContainsFunc(release.Only, func(c policies.Condition) bool {
-		codes, single := c.Codes.Single()
-		return c.Path == path && c.Period == "" && single && len(codes) > 0
-	})
+func isOneOf(listed []string) func([]byte) bool {
+	set := map[string]bool{}
+	for _, v := range listed {
+		set[v] = true
+	}
+	return func(v []byte) bool { return set[string(v)] }
+}
+
+// closed lists the values that the release asks for at a path; nil when it does
+// not list any.
+func closed(release *policies.Release, path string) []string {
+	for _, c := range release.Only {
+		if codes, single := c.Codes.Single(); c.Path == path && c.Period == "" && single && len(codes) > 0 {
+			return codes
+		}
+	}
+	return nil
 }
 
 // retold tells whether the layout writes other words for a value of FHIR.
@@ -114,6 +134,49 @@ func isPublishedSystem(v []byte) bool {
 	above := bytes.LastIndexByte(v, '/') + 1
 	return above < len(v) && plainID(v[above:]) && published[string(v[:above])]
 }
+
+// isSystem tells of an OID, or of a web address without query, user and port
+// whose steps are names: any code system, the clinic's own too.
+func isSystem(v []byte) bool {
+	if oid, is := bytes.CutPrefix(v, []byte("urn:oid:")); is {
+		return len(oid) > 0 && len(v) <= longestCode && len(bytes.Trim(oid, "0123456789.")) == 0
+	}
+	rest, web := bytes.CutPrefix(v, []byte("https://"))
+	if !web {
+		rest, web = bytes.CutPrefix(v, []byte("http://"))
+	}
+	host, path, _ := bytes.Cut(rest, []byte{'/'})
+	named := !bytes.ContainsFunc(path, func(c rune) bool { return c != '/' && (c > '~' || !plainID([]byte{byte(c)}) || c == '_' || c == ':') })
+	return isPublishedSystem(v) || web && named && len(v) <= 2*longestCode && plainID(host) && !bytes.ContainsAny(host, "_:") && bytes.IndexByte(host, '.') > 0
+}
+
+// isTown tells of a name without digits, as the Postal Service writes all towns, or
+// of a numbered subdivision of a county: a street is written with one.
+func isTown(v []byte) bool {
+	name, number, _ := bytes.Cut(v, []byte{' '})
+	switch string(bytes.ToLower(name)) {
+	case "township", "district", "precinct":
+		return len(number) <= 2 && allDigits(number) || !bytes.ContainsAny(number, "0123456789")
+	}
+	return !bytes.ContainsAny(v, "0123456789")
+}
+
+// isProviderNumber tells of a National Provider Identifier (45 CFR 162.406): ten
+// digits, the last of which is Luhn's (ISO/IEC 7812-1) over 80840 and the others.
+func isProviderNumber(v []byte) bool {
+	sum := 24 // what 80840 contributes
+	for i, c := range v {
+		n := int(c - '0')
+		if i%2 == 0 {
+			n *= 2
+		}
+		sum += n/10 + n%10
+	}
+	return len(v) == 10 && allDigits(v) && sum%10 == 0
+}
+
+// isPostcode tells of a ZIP code of five digits, or of nine with their hyphen.
+func isPostcode(v []byte) bool { return isZIP(v) && len(v) != 9 }
 
 // between tells of a number between two bounds, both allowed.
 func between(least, most float64) func([]byte) bool {

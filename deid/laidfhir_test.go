@@ -56,7 +56,7 @@ func laidObservation(l policies.Layout, per []string, columns ...policies.Column
 
 const panel = `{"resourceType":"Observation","id":"o1","meta":{"security":[{"code":"PSY"}]},"extension":[{"url":"http://example.org/other","valueCode":"x"},{"url":"http://hl7.org/fhir/us/core/StructureDefinition/us-core-race","extension":[{"url":"detailed","valueCoding":{"code":"2108-9"}},{"url":"ombCategory","valueCoding":{"system":"urn:oid:2.16","code":"2106-3"}}]}],` +
 	`"status":"final","code":{"coding":[{"system":"http://loinc.org","code":"44249-1"}],"text":"a \"b\"\\, c"},"subject":{"reference":"Patient/p1"},"encounter":{"reference":"Encounter/e1"},"effectiveDateTime":"2026-01-02T10:00:00Z",` +
-	`"component":[{"code":{"coding":[{"system":"urn:x","code":"local"},{"system":"http://loinc.org","code":"A"}]},"valueQuantity":{"value":1.50}},{"code":{"coding":[{"code":"B"}]},"valueBoolean":true},{"code":{"coding":[{"code":"C"}]},"valueQuantity":{"value":2}}]}`
+	`"component":[{"code":{"coding":[{"system":"urn:oid:1.2","code":"local"},{"system":"http://loinc.org","code":"A"}]},"valueQuantity":{"value":1.50}},{"code":{"coding":[{"code":"B"}]},"valueBoolean":true},{"code":{"coding":[{"code":"C"}]},"valueQuantity":{"value":2}}]}`
 
 // Cells are read out of the de-identified line, by paths, and by the element in
 // which another path has a value.
@@ -75,7 +75,7 @@ func TestLaidResources(t *testing.T) {
 		{"one row", nil, []policies.Column{leafColumn("id", ""), date, leafColumn("code text", ""), leafColumn("component valueBoolean", ""), leafColumn(usCoreRace+" extension:ombCategory valueCoding code", ""), leafColumn("bodySite text", ""), {Text: "k"}},
 			"o1|20260102|\"a \"\"b\"\"\\, c\"|true|2106-3||k\n"},
 		{"one row by codes", nil, []policies.Column{leafColumn("component valueQuantity value", "component code coding code=A"), leafColumn("component valueQuantity value", "component code coding code=B"),
-			leafColumn("component valueQuantity value", "component code coding code=C"), leafColumn("component code coding code", "component code coding system=urn:x"), leafColumn("id", "code coding code=44249-1"), leafColumn("id", "code coding code=other"), missed},
+			leafColumn("component valueQuantity value", "component code coding code=C"), leafColumn("component code coding code", "component code coding system=urn:oid:1.2"), leafColumn("id", "code coding code=44249-1"), leafColumn("id", "code coding code=other"), missed},
 			"1.50||2|local|o1||none\n"},
 		{"a row for each", []string{"component"}, []policies.Column{leafColumn("id", ""), leafColumn("component valueQuantity value", ""), leafColumn("component code coding code", "component code coding system=http://loinc.org"),
 			leafColumn("id", "component code coding code=B"), leafColumn("component valueBoolean", "code coding code=44249-1"), leafColumn("encounter reference", "")},

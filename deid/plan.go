@@ -22,6 +22,8 @@ type Plan struct {
 	start []byte   // FHIR: the opening of each line, up to the first member
 	paths []string // of the counters, in plan order
 
+	number func([]byte) bool // FHIR: the form of numbers
+
 	cells   []cell // delimited: the columns of the output
 	unnamed int    // delimited: index of the first counter of a column that is not released
 	lookups []LookUp

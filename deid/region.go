@@ -38,27 +38,66 @@ var places = sync.OnceValue(func() map[string][2]string {
 	return all
 })
 
-// appendRegion appends the Census region, or the division, of a state or a ZIP
-// code; nothing of what is in none. Each is larger than a state, so it is none of
-// the subdivisions of 45 CFR 164.514(b)(2)(i)(B).
-func appendRegion(b, text []byte, division bool) []byte {
-	var upper [32]byte
-	if len(text) > len(upper) {
-		return b
+//go:embed places.txt
+var placeLines string
+
+// otherPlaces are what a state may be beside the states.
+var otherPlaces = sync.OnceValue(func() map[string]bool {
+	all := map[string]bool{}
+	for line := range strings.Lines(strings.ToUpper(placeLines)) {
+		words := strings.Fields(line)
+		switch {
+		case line[0] == '#':
+			continue
+		case strings.Contains(line, ";"): // names
+			words = strings.Split(strings.TrimSpace(line), ";")
+		}
+		for _, word := range words {
+			all[word] = true
+		}
+	}
+	return all
+})
+
+// isPlace tells of a state, district or territory by its letters or name, and of
+// a country by its code; in any case.
+func isPlace(v []byte) bool {
+	var room [32]byte
+	upper := inCapitals(room[:], v)
+	if len(upper) == 0 || upper[0] < 'A' {
+		return false
+	}
+	_, state := places()[string(upper)]
+	return state || otherPlaces()[string(upper)]
+}
+
+// inCapitals writes a text in capitals, where there is room for it.
+func inCapitals(room, text []byte) []byte {
+	if len(text) > len(room) {
+		return nil
 	}
 	for i, c := range text {
 		if c >= 'a' && c <= 'z' {
 			c -= 'a' - 'A'
 		}
-		upper[i] = c
+		room[i] = c
 	}
+	return room[:len(text)]
+}
+
+// appendRegion appends the Census region, or the division, of a state or a ZIP
+// code; nothing of what is in none. Each is larger than a state, so it is none of
+// the subdivisions of 45 CFR 164.514(b)(2)(i)(B).
+func appendRegion(b, text []byte, division bool) []byte {
+	var room [32]byte
+	upper := inCapitals(room[:], text)
 	where, known := [2]string{}, false
 	if isZIP(text) {
 		if where, known = places()[string(upper[:5])]; !known {
 			where = places()[string(upper[:3])]
 		}
-	} else if len(text) > 0 && (text[0] < '0' || text[0] > '9') {
-		where = places()[string(upper[:len(text)])]
+	} else if len(upper) > 0 && (upper[0] < '0' || upper[0] > '9') {
+		where = places()[string(upper)]
 	}
 	if division {
 		return append(b, where[1]...)

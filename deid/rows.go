@@ -116,8 +116,11 @@ func (pl *Plan) cellOf(p *policies.Policy, release *policies.Release, f *policie
 		c.field.Do = policies.Map // each of them is one by now
 	}
 	if c.column != nil && c.field.Do == policies.Keep {
-		listed := len(c.column.Enum()) > 0 || closed(release, c.column.Name)
-		c.number, c.fits = class == extract.Number && !listed, formOf(p, class, listed)
+		listed := slices.Concat(closed(release, c.column.Name), c.column.Enum())
+		if c.column.Type == extract.TypeBoolean { // by the words of the schema
+			listed = slices.Concat(listed, c.column.True, c.column.False)
+		}
+		c.number, c.fits = (class == extract.Number || class == extract.AgeYears) && listed == nil, formOf(p, class, listed)
 		c.iso = c.column.Formatted() && (class == extract.Date || class == extract.DeathDate)
 	}
 	var err error

@@ -191,7 +191,7 @@ func TestRowsByAnotherReader(t *testing.T) {
 		}
 		policy := rowPolicy(policies.Identified)
 		for _, at := range rapid.SliceOfNDistinct(rapid.IntRange(0, len(cells)-1), 1, -1, rapid.ID[int]).Draw(t, "released") {
-			if formOf(policy, schema.Fields[at].Class, false) != nil {
+			if formOf(policy, schema.Fields[at].Class, nil) != nil {
 				continue
 			}
 			fields = append(fields, policies.Field{Name: schema.Fields[at].Name, Do: policies.Keep})

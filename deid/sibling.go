@@ -69,8 +69,12 @@ func (pl *Plan) publish(n *node, path string) {
 		c := n.child(name, drop)
 		return c.action == keep && c.class == class
 	}
-	switch {
-	case pl.rules.standard == policies.Identified:
+	bare := func([]byte) bool { return true }
+	n.system = isPublishedSystem
+	switch identified, system := pl.rules.standard == policies.Identified, kept("system", extract.CodeSystem); {
+	case identified && system:
+		n.system, n.bare = isSystem, bare
+	case identified:
 	case kept("code", extract.Code):
 		path = strings.TrimPrefix(path, pl.dataset+".")
 		asked := slices.DeleteFunc(slices.Clone(pl.scope), func(c condition) bool {
@@ -80,8 +84,8 @@ func (pl *Plan) publish(n *node, path string) {
 		n.bare = func(code []byte) bool {
 			return slices.ContainsFunc(asked, func(c condition) bool { return c.codes.Contains(string(code)) })
 		}
-	case kept("system", extract.CodeSystem):
-		n.bare = func([]byte) bool { return true }
+	case system:
+		n.bare = bare
 	}
 }
 

@@ -51,7 +51,8 @@ type node struct {
 	fits     func([]byte) bool // of what is kept: its form; nil where any may stand
 	retold   func([]byte) bool // the same, of what the layout writes other words for: a column that does not asks for it
 	mapped   bool              // the layout does
-	bare     func([]byte) bool // of a Coding of which none leaves without a published system: which codes need none
+	system   func([]byte) bool // of a Coding: its systems
+	bare     func([]byte) bool // of a Coding of which none leaves without such a system: which codes need none
 	codes    map[string][]byte // of mapOf: what each code becomes, as JSON has it
 	step     int               // of roundOf; of shiftOf, by how many days at most
 	unit     string            // of relativeOf
@@ -89,7 +90,7 @@ func (pl *Plan) compileTree(p *policies.Policy, release *policies.Release) error
 	if t := extract.TypeOf(release.Dataset); t == nil || !t.Resource {
 		return compileError(p, release.Dataset, "", errors.New("this is no resource type of FHIR R4, and no schema says that it is delimited"))
 	}
-	pl.root = &node{name: release.Dataset, action: descend}
+	pl.root, pl.number = &node{name: release.Dataset, action: descend}, formOf(p, extract.Number, nil)
 	for _, f := range release.Fields {
 		if f.OfPerson() {
 			if err := pl.compilePerson(p, release, &f); err != nil {
@@ -351,7 +352,7 @@ func (pl *Plan) finish(n *node, path, typ string) error {
 	pl.choose(n, path)
 	n.unknown, n.primitives = pl.count(path+".(unknown)"), pl.count(path+".(primitive extension)")
 	for _, c := range n.list {
-		below, err := c.meet(inside)
+		below, err := c.meet(pl, inside)
 		if err == nil {
 			err = pl.finish(c, path+"."+c.name, below)
 		}
@@ -384,7 +385,7 @@ func (n *node) know(typ *extract.TypeDef) {
 // meet holds a named member against the element table and gives its type. A
 // leaf that the table knows has the table's class, whatever the policy says;
 // only a known extension gives its values a class of its own.
-func (n *node) meet(inside *extract.TypeDef) (typ string, err error) {
+func (n *node) meet(pl *Plan, inside *extract.TypeDef) (typ string, err error) {
 	if inside == nil || n.action < descend || n.action == written {
 		return "", nil
 	}
@@ -396,7 +397,7 @@ func (n *node) meet(inside *extract.TypeDef) (typ string, err error) {
 		return "", fmt.Errorf("%s: the policy takes it for %s, FHIR R4 has it as %s", n.name, n.class, e.Class)
 	case n.action >= keep:
 		n.kinds = kindsOf(e.Type)
-		if n.form(e); n.mapped {
+		if n.form(pl, inside, e); n.mapped {
 			n.retold, n.fits = n.fits, nil
 		}
 	}
@@ -405,17 +406,20 @@ func (n *node) meet(inside *extract.TypeDef) (typ string, err error) {
 }
 
 // form settles what the class alone does not: all of a Timing is of class date,
-// the codes and counts in it, too, and a comparator is of signs that no code has.
-func (n *node) form(e *extract.Element) {
+// the codes and counts in it, too, a comparator is of signs that no code has, and
+// what a reference leads to is no web address.
+func (n *node) form(pl *Plan, inside *extract.TypeDef, e *extract.Element) {
 	switch {
 	case n.fits == nil:
 	case n.name == "comparator":
 		n.fits = isComparator
+	case strings.HasPrefix(inside.Name, "Reference") && n.name == "type":
+		n.fits = isOneOf(extract.ResourceTypes())
 	case e.Class != extract.Date:
 	case e.Type == "code":
 		n.fits = isCode
 	case !slices.Contains([]string{"date", "dateTime", "instant", "time"}, e.Type):
-		n.fits = nil
+		n.fits = pl.number
 	}
 }
 

@@ -223,7 +223,7 @@ func (k *clinic) stopped(t testing.TB, err error, tame bool, text []byte) {
 		}
 	case errors.As(err, &held):
 		for _, hit := range held.Hits {
-			if tame || hit.Rule == gate.RuleUnparseable || hit.Rule == gate.RuleUndeclared || !k.keeps(hit.Position) {
+			if tame || hit.Rule == gate.RuleGrammar || hit.Rule == gate.RuleUnparseable || hit.Rule == gate.RuleUndeclared || !k.keeps(hit.Position) {
 				t.Fatalf("%v\n%q\n%s", err, text, k.written())
 			}
 		}

@@ -277,8 +277,11 @@ func (r *Run) leafGrammar(release *policies.Release, f *policies.Field, leaf *po
 	if values := wanted(release, strings.Join(leaf.Path, ".")); len(values) > 0 {
 		return gate.Closed(values...), nil
 	}
-	if leaf.Path[len(leaf.Path)-1] == "comparator" {
+	switch last := leaf.Path[len(leaf.Path)-1]; {
+	case last == "comparator":
 		return gate.Closed("<", "<=", ">=", ">"), nil
+	case last == "type" && leaf.Class == extract.WebAddress: // what a reference leads to
+		return gate.Closed(extract.ResourceTypes()...), nil
 	}
 	if leaf.Class == extract.Date { // all of a Timing is: the counts and codes in it, too
 		switch primitiveOf(release.Dataset, leaf.Path) {
