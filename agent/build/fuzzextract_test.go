@@ -518,7 +518,7 @@ func typed(f *extract.Field, values []string) []string {
 		case f.Type == extract.TypeInteger:
 			return strings.ContainsAny(v, ".e")
 		case f.Class == extract.Link:
-			return strings.Contains(v, ":/") // which only FHIR makes a link of
+			return strings.Contains(v, ":/") || strings.Contains(v, "p1") || strings.Contains(v, "p2") // an address, or another row's person
 		}
 		return false
 	})
