@@ -15,7 +15,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"filippo.io/age"
 
@@ -532,43 +531,4 @@ func TestCompare(t *testing.T) {
 	if _, err := Compare(sealed.Expect, text, signature, w.signers, w.now); !errors.Is(err, ErrReceiptSignature) {
 		t.Errorf("a receipt that the clinic signed itself: %v", err)
 	}
-}
-
-// Readers of documents that others write: no panic, and one spelling only.
-func FuzzDocuments(f *testing.F) {
-	w := newWorld(f)
-	spec := w.spec(f, 3, sumOf(nil), 2)
-	sealed := seal(f, spec)
-	inbox := copyDrop(f, spec.Dir, sealed)
-	manifest, err := os.ReadFile(filepath.Join(inbox, "cv.x7.000003.manifest.json"))
-	must(f, err)
-	f.Add(manifest)
-	f.Add(decryptFile(f, filepath.Join(inbox, "cv.x7.000003.book.json.age"), w.payer.age))
-	r := w.receiver(f).receipt(Base{"cv", "x7", 3}, sealed.ManifestSHA256, Accepted)
-	receipt, err := encode(r)
-	must(f, err)
-	f.Add(receipt)
-	f.Add([]byte(`{"format":"postern-drop/v1","format":"postern-drop/v1"}` + "\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if m, err := ParseManifest(data); err == nil {
-			if again, err := encode(m); err != nil || !bytes.Equal(again, data) {
-				t.Error("a manifest has two spellings")
-			}
-			for _, f := range m.Files {
-				if f.Name != filepath.Base(f.Name) || strings.HasPrefix(f.Name, ".") {
-					t.Errorf("name %q", f.Name)
-				}
-			}
-		}
-		if b, err := ParseBook(data); err == nil {
-			if _, err := encodePadded(b); err != nil {
-				t.Error(err)
-			}
-		}
-		if r, err := ParseReceipt(data); err == nil {
-			if _, err := time.Parse(time.RFC3339, r.ReceivedAt); err != nil {
-				t.Error(err)
-			}
-		}
-	})
 }
