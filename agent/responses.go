@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -25,6 +27,7 @@ type arrived struct {
 	file     *transfer.ResponseFile
 	name     string
 	stamp    string
+	written  time.Time
 	sequence int64  // of the drop it answers, by its name
 	day      string // where the name has no sequence
 }
@@ -65,7 +68,7 @@ func (a *Agent) awaited(x *exchange, info fs.FileInfo) *arrived {
 		f := &x.recipient.Receipt.Files[i]
 		if sequence, day, ok := f.Answers(info.Name(), a.Config.Organization.Code, x.config.ID); ok {
 			definition, _ := json.Marshal(f) // of strings and numbers
-			return &arrived{file: f, name: info.Name(), sequence: sequence, day: day,
+			return &arrived{file: f, name: info.Name(), written: info.ModTime(), sequence: sequence, day: day,
 				stamp: fmt.Sprintf("%d %d %s", info.Size(), info.ModTime().Unix(), hexSum(definition))}
 		}
 	}
@@ -73,11 +76,12 @@ func (a *Agent) awaited(x *exchange, info fs.FileInfo) *arrived {
 }
 
 // answerWaits tells whether a file is not to be taken now: it was before, or
-// what it answers has not been delivered as far as we know.
+// what it answers has not been delivered as far as we know. Servers tell times
+// in seconds, so what was taken in the second of its writing is looked at again.
 func (a *Agent) answerWaits(ctx context.Context, x *exchange, file *arrived) (waits bool, err error) {
-	err = a.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM receipt WHERE exchange = ? AND name = ? AND stamp = ?)
+	err = a.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM receipt WHERE exchange = ? AND name = ? AND stamp = ? AND taken > ?)
 		OR EXISTS (SELECT 1 FROM delivery WHERE exchange = ? AND number = ? AND state IN (?, ?))`,
-		x.name, file.name, file.stamp, x.name, file.sequence, stateSealed, stateUploading).Scan(&waits)
+		x.name, file.name, file.stamp, file.written.Add(2*time.Second).UnixMilli(), x.name, file.sequence, stateSealed, stateUploading).Scan(&waits)
 	return waits, err
 }
 
@@ -97,7 +101,7 @@ func (a *Agent) keepAnswer(dir string, from io.Reader) (*keptAnswer, error) {
 		return nil, err
 	}
 	arriving := filepath.Join(dir, "arriving")
-	if err := os.Remove(arriving); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := durable.Remove(arriving); err != nil { // of one who died
 		return nil, err
 	}
 	file, err := durable.Create(arriving, 0o600)
@@ -117,10 +121,7 @@ func (a *Agent) keepAnswer(dir string, from io.Reader) (*keptAnswer, error) {
 		return nil, err
 	}
 	kept := &keptAnswer{sha256: hex.EncodeToString(sum.Sum(nil)), identity: identity}
-	kept.path = filepath.Join(dir, kept.sha256+".age")
-	if err := os.Remove(kept.path); err != nil && !errors.Is(err, fs.ErrNotExist) { // the same, as it was fetched before
-		return nil, err
-	}
+	kept.path = filepath.Join(dir, kept.sha256+"."+strings.ToLower(rand.Text()[:8])+".age") // the same may have come before
 	return kept, durable.Rename(arriving, kept.path)
 }
 
@@ -137,9 +138,19 @@ func (k *keptAnswer) read(read func(io.Reader) error) error {
 	return read(plain)
 }
 
+// takenBefore tells whether this very answer was taken.
+func (a *Agent) takenBefore(ctx context.Context, x *exchange, file *arrived, kept *keptAnswer) (before bool, err error) {
+	err = a.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM receipt WHERE exchange = ? AND name = ? AND stamp = ? AND sha256 = ?)`,
+		x.name, file.name, file.stamp, kept.sha256).Scan(&before)
+	return before, err
+}
+
 // takeResponse compares one file; one that cannot be read changes no drop, and
 // is an open difference until a better one of its name comes.
 func (a *Agent) takeResponse(ctx context.Context, x *exchange, file *arrived, kept *keptAnswer) (*Reconciled, error) {
+	if before, err := a.takenBefore(ctx, x, file, kept); err != nil || before {
+		return nil, errors.Join(err, durable.Remove(kept.path))
+	}
 	s := &reply{number: file.sequence, rule: file.file.Match, name: file.name, stamp: file.stamp, sha256: kept.sha256, rows: -1, refused: -1}
 	if file.file.Kind() == transfer.VerdictResponse {
 		s.rule = "verdict" // one of several files says it
