@@ -1,18 +1,17 @@
 package keyring
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"strings"
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
+	"golang.org/x/term"
 )
 
 // What a file of age begins with (C2SP age, "Header"), also in its text form.
@@ -88,8 +87,8 @@ func resolvePassphrase(ref, prompt, base string) (string, error) {
 	return words, nil
 }
 
-// AskPassphrase asks at the terminal, which does not show what is typed. stty
-// (POSIX) turns that off and on again, also when the person interrupts.
+// AskPassphrase asks at the terminal, which does not show what is typed and
+// shows it again afterwards, also when the person interrupts.
 func AskPassphrase(prompt string) (string, error) {
 	terminal, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
@@ -97,24 +96,21 @@ func AskPassphrase(prompt string) (string, error) {
 			"add to postern.yaml keys: {passphrase: file:PATH}, or env:NAME or credential:NAME")
 	}
 	defer terminal.Close()
-	show := func(how string) error {
-		stty := exec.Command("stty", how)
-		stty.Stdin = terminal
-		return stty.Run()
+	before, err := term.GetState(int(terminal.Fd()))
+	if err != nil {
+		return "", fmt.Errorf("the terminal cannot be kept from showing a passphrase: %w", err)
 	}
-	if err := show("-echo"); err != nil {
-		return "", fmt.Errorf("the terminal cannot be kept from showing a passphrase (stty -echo): %w", err)
-	}
-	defer func() { _ = show("echo") }()
+	defer func() { _ = term.Restore(int(terminal.Fd()), before) }()
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt)
+	defer signal.Stop(interrupted)
 	if _, err := io.WriteString(terminal, prompt); err != nil {
 		return "", err
 	}
-	typed, interrupted := make(chan string, 1), make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt)
-	defer signal.Stop(interrupted)
+	typed := make(chan string, 1)
 	go func() {
-		line, _ := bufio.NewReader(terminal).ReadString('\n')
-		typed <- strings.TrimRight(line, "\r\n")
+		words, _ := term.ReadPassword(int(terminal.Fd()))
+		typed <- string(words)
 	}()
 	words := ""
 	select {
