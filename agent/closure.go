@@ -69,7 +69,7 @@ func (a *Agent) closure(x *exchange) *Closure {
 		})
 	}
 	c.classifier(a.Config, x.classifier)
-	c.recipient(x)
+	c.recipient(a.Config, x)
 	c.organizations(a.Config, x.config.Recipient)
 	c.add("folders", []string{a.Config.place()})
 	c.add(approversPart, approverLines(a.Config.Approvers))
@@ -149,7 +149,7 @@ func sourceLines(s SourceConfig) []string {
 }
 
 // recipient adds who receives, by which keys, and where.
-func (c *Closure) recipient(x *exchange) {
+func (c *Closure) recipient(config *Config, x *exchange) {
 	r := x.recipient
 	lines := []string{line("id", x.config.Recipient), line("exchange id", x.config.ID), line("kind", r.Kind), line("name", r.Name)}
 	for _, id := range r.Identifiers {
@@ -157,10 +157,17 @@ func (c *Closure) recipient(x *exchange) {
 	}
 	c.add(recipientPart, lines)
 	c.add(sealToPart, x.sealLines)
-	if f := r.Destination.Folder; f != nil {
-		c.add("destination", []string{line("folder", f.Path)})
-	} else {
-		s := r.Destination.SFTP
+	switch d := r.Destination; {
+	case d.Folder != nil:
+		c.add("destination", []string{line("folder", d.Folder.Path)})
+	case d.HTTPS != nil:
+		c.add("destination", d.HTTPS.lines())
+		c.add("host key", []string{config.vouching(d.HTTPS.CA)})
+	case d.S3 != nil:
+		c.add("destination", []string{line("s3", d.S3.URL), line("region", d.S3.Region)})
+		c.add("host key", []string{config.vouching(d.S3.CA)})
+	default:
+		s := d.SFTP
 		c.add("destination", []string{line("sftp host", s.Host), line("port", fmt.Sprint(cmp.Or(s.Port, 22))), line("user", s.User), line("folder", s.Folder)})
 		c.add("host key", []string{keyFingerprint(s.HostKey)})
 	}

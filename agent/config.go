@@ -124,10 +124,22 @@ type ReceiptConfig struct {
 type DestinationConfig struct {
 	SFTP   *SFTPConfig   `yaml:"sftp"`
 	Folder *FolderConfig `yaml:"folder"`
+	HTTPS  *HTTPSConfig  `yaml:"https"`
+	S3     *S3Config     `yaml:"s3"`
+}
+
+// kinds are how many of them are configured.
+func (d DestinationConfig) kinds() (n int) {
+	for _, is := range []bool{d.SFTP != nil, d.Folder != nil, d.HTTPS != nil, d.S3 != nil} {
+		if is {
+			n++
+		}
+	}
+	return n
 }
 
 func (d DestinationConfig) takesReceipts() bool {
-	return d.SFTP != nil && d.SFTP.Receipts != "" || d.Folder != nil && d.Folder.Receipts != ""
+	return d.SFTP != nil && d.SFTP.Receipts != "" || d.Folder != nil && d.Folder.Receipts != "" || d.S3 != nil && d.S3.Receipts != ""
 }
 
 // SFTPConfig is a recipient's SFTP server. Its host key is pinned.
@@ -284,8 +296,8 @@ func (c *Config) check(errs configErrors) {
 	}
 	for name, r := range c.Recipients {
 		checkRecipient("recipients."+name, r, c.Keys, errs)
-		if s := r.Destination.SFTP; c.Demo && s != nil && s.Host != "127.0.0.1" {
-			errs.add("recipients."+name+".destination.sftp.host", "remove demo: true, which takes sample texts for legal ones", "a demo sends nothing to another machine")
+		if d := r.Destination; c.Demo && (d.SFTP != nil && d.SFTP.Host != "127.0.0.1" || d.HTTPS != nil || d.S3 != nil) {
+			errs.add("recipients."+name+".destination", "remove demo: true, which takes sample texts for legal ones", "a demo sends nothing to another machine")
 		}
 	}
 	checkApprovers(c.Approvers, errs)
@@ -350,9 +362,10 @@ func checkRecipient(path string, r RecipientConfig, own KeyRefs, errs configErro
 	if len(r.Receipt.Files) > 0 && r.Receipt.Mode != receiptFile {
 		errs.add(path+".receipt.files", "write mode: response-file, or leave them out", "only a recipient that answers with files has them")
 	}
-	if (r.Destination.SFTP == nil) == (r.Destination.Folder == nil) {
-		errs.add(path+".destination", "write one of sftp, folder", "a recipient has exactly one destination")
+	if r.Destination.kinds() != 1 {
+		errs.add(path+".destination", "write one of sftp, folder, https, s3", "a recipient has exactly one destination")
 	}
+	checkWeb(path+".destination", r.Destination, errs)
 	if r.Receipt.fetched() && !r.Destination.takesReceipts() {
 		errs.add(path+".destination", "add receipts: FOLDER, where the recipient lays them; or write receipt: {mode: manual} or {mode: none}", "the recipient's answers have no folder")
 	}

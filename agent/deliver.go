@@ -429,6 +429,9 @@ func (a *Agent) destination(ctx context.Context, r RecipientConfig) (transfer.De
 		}
 		return transfer.NewFolder(a.Config.Path(f.Path), receipts)
 	}
+	if r.Destination.SFTP == nil {
+		return a.web(r.Destination)
+	}
 	s := r.Destination.SFTP
 	text, err := keyring.Resolve(s.Key, a.Config.Dir)
 	var login ssh.Signer
