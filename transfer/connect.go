@@ -147,7 +147,7 @@ func handshakeFailure(c SFTPConfig, shown ssh.PublicKey, err error) (kind error,
 	case errors.As(err, &negotiation) && negotiation.What == "host key":
 		return ErrHostKey, "the server has no host key of the pinned type; ask the recipient for its present host key"
 	case shown != nil && strings.Contains(err.Error(), "unable to authenticate"):
-		return ErrAuth, "ask the recipient whether user and public key are entered at its server"
+		return ErrAuth, "ask the recipient whether user and public key are entered at its server, and whether the account or the key has expired"
 	}
 	return ErrDestination, "look at the recipient's server; the delivery will be repeated"
 }

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -194,20 +195,28 @@ func (s *sftpStore) write(name string, from io.Reader, size int64, again bool) e
 // rename uses SFTP's own, which does not overwrite (draft-02 §6.5). Where it
 // fails though nothing has the name, as on file systems without hard links,
 // posix-rename does it, if the server says that it has that. In a mailbox that
-// lets us see nothing it may replace what an earlier attempt of ours left: the
-// name is this drop's alone, and its content never changes.
+// lets us see nothing it replaces what an earlier attempt of ours may have left:
+// the name is this drop's alone, and its content never changes.
 func (s *sftpStore) rename(from, to string) error {
 	err := errRefused
 	if s.use.Allows(canRename) {
-		err = s.client.Rename(s.path(from), s.path(to))
+		if err = s.client.Rename(s.path(from), s.path(to)); err == nil {
+			return nil
+		}
 	}
-	if _, announced := s.client.HasExtension("posix-rename@openssh.com"); err == nil || !announced || !s.use.Allows(canPosixRename) {
+	_, there := s.size(to)
+	blind := errors.Is(there, errRefused)
+	switch {
+	case !blind && !errors.Is(there, fs.ErrNotExist):
 		return err
+	case s.announced("posix-rename@openssh.com") == nil && s.use.Allows(canPosixRename):
+		return s.client.PosixRename(s.path(from), s.path(to))
+	case blind && s.remove(to) == nil:
+		return s.client.Rename(s.path(from), s.path(to))
+	case blind:
+		return fmt.Errorf("%w (an earlier attempt may have delivered it, which this server does not show: ask the recipient to look, and to take it away)", err)
 	}
-	if _, there := s.size(to); !errors.Is(there, fs.ErrNotExist) && !errors.Is(there, errRefused) {
-		return err
-	}
-	return s.client.PosixRename(s.path(from), s.path(to))
+	return err
 }
 
 func (s *sftpStore) remove(name string) error { return s.client.Remove(s.path(name)) }
@@ -293,6 +302,8 @@ func (s *sftpStore) explain(doing string, err error) error {
 	switch {
 	case s.ctx.Err() != nil:
 		e.Cause = s.ctx.Err()
+	case s.alive() != nil:
+		e.Remedy = "the connection was lost; the delivery will be repeated; if that happens again, look at the network"
 	case isRefusal(err):
 		e.Remedy = "the account may not do this; `postern doctor` shows what it may, and what to ask the recipient for"
 	case errors.Is(err, fs.ErrNotExist):
