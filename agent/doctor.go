@@ -108,11 +108,14 @@ func (a *Agent) probe(ctx context.Context, recipient string, d transfer.Destinat
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
 	}
-	if err == nil && !anew {
+	if err == nil {
 		known = new(transfer.Plan)
-		if err := json.Unmarshal(text, known); err != nil {
+		if err := json.Unmarshal(text, known); err != nil && !anew {
 			return nil, fail(Altered, err, "`postern doctor "+recipient+"` learns it anew", "what is known of the server of %s", recipient)
 		}
+	}
+	if anew && known != nil {
+		known.Probed = time.Time{} // only what it left is of use
 	}
 	plan, err := d.Probe(ctx, known)
 	if err != nil || known != nil && plan.Probed.Equal(known.Probed) {
@@ -126,12 +129,12 @@ func (a *Agent) probe(ctx context.Context, recipient string, d transfer.Destinat
 }
 
 // forget lets the next delivery probe again, because this one failed: what the
-// server allows may have changed. Not where each probe leaves a file behind.
+// server allows may have changed. Where each probe leaves a file behind, once a day.
 func (a *Agent) forget(ctx context.Context, recipient string, plan *transfer.Plan) error {
-	if len(plan.Left) > 0 {
+	if len(plan.Left) > 0 && time.Since(plan.Probed) < 24*time.Hour {
 		return nil
 	}
-	_, err := a.db.ExecContext(context.WithoutCancel(ctx), `DELETE FROM probe WHERE recipient = ?`, recipient)
+	_, err := a.db.ExecContext(context.WithoutCancel(ctx), `UPDATE probe SET plan = json_set(plan, '$.probed', '0001-01-01T00:00:00Z') WHERE recipient = ?`, recipient)
 	return err
 }
 

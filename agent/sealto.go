@@ -119,7 +119,9 @@ func (a *Agent) sealTo(x *exchange) error {
 	var err error
 	if len(mistakes) == 0 {
 		if x.envelope, err = transfer.NewEnvelope(keys, a.openPGP, a.Now()); err != nil {
-			mistakes = append(mistakes, fmt.Errorf("%s: recipients.%s.encrypt_to: %w", a.Config.File, x.config.Recipient, err))
+			at := x.recipient.EncryptTo[0].pos
+			mistakes = append(mistakes, strictyaml.Mistake{File: a.Config.File, Line: at.Line, Column: at.Column,
+				Path: "recipients." + x.config.Recipient + ".encrypt_to", Message: err.Error(), Cause: err})
 		}
 	}
 	if len(mistakes) == 0 {

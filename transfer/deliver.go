@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/posternhealth/postern/internal/durable"
 )
@@ -222,15 +223,22 @@ func putUp(s store, f File, as string, again bool) error {
 	return nil
 }
 
-// removeLeftovers removes private names of earlier attempts on these files. A
-// server that does not list or remove keeps them; the recipient ignores them.
+// removeLeftovers removes private names of earlier attempts on these files, and
+// what probes left: a younger one may be another's that is at work. A server
+// that does not list or remove keeps them; the recipient ignores them.
 func removeLeftovers(s store, files []File) (removed []string) {
+	p := s.plan()
+	p.Left = slices.DeleteFunc(p.Left, func(name string) bool {
+		err := s.remove(name)
+		return err == nil || errors.Is(err, fs.ErrNotExist)
+	})
 	entries, err := s.list()
 	if err != nil {
 		return nil
 	}
 	for _, e := range entries {
-		if isLeftover(e.Name(), files) && s.remove(e.Name()) == nil {
+		old := time.Since(e.ModTime())+time.Duration(p.Ahead)*time.Second > time.Hour
+		if (isLeftover(e.Name(), files) || old && strings.HasPrefix(e.Name(), probePrefix)) && s.remove(e.Name()) == nil {
 			removed = append(removed, e.Name())
 		}
 	}

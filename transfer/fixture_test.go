@@ -23,11 +23,17 @@ func peer(t testing.TB, names ...string) {
 		if _, err := exec.LookPath(name); err == nil {
 			continue
 		}
-		if os.Getenv("POSTERN_REQUIRE") == "all" {
-			t.Fatalf("peer %s is missing", name)
-		}
-		t.Skipf("peer %s is missing", name)
+		peerMissing(t, name)
 	}
+}
+
+// peerMissing ends a test that needs what is not here.
+func peerMissing(t testing.TB, name string) {
+	t.Helper()
+	if os.Getenv("POSTERN_REQUIRE") == "all" {
+		t.Fatalf("peer %s is missing", name)
+	}
+	t.Skipf("peer %s is missing", name)
 }
 
 // party is one with a name, a signing key and an encryption key.

@@ -158,12 +158,18 @@ func (p *Plan) is(now Plan) bool {
 	return !p.Probed.IsZero() && p.Where == now.Where && p.Server == now.Server && p.HostKey == now.HostKey
 }
 
+// follow takes a plan that is known, if it is of this server; of another one it
+// takes only what is still to be removed.
 func (p *Plan) follow(known *Plan) bool {
-	if known == nil || !known.is(*p) {
+	if known == nil || known.Where != p.Where {
+		return false
+	}
+	if !known.is(*p) {
+		p.Left = slices.Clone(known.Left)
 		return false
 	}
 	*p = *known
-	p.Abilities = slices.Clone(known.Abilities) // what is refused meanwhile is noted in it
+	p.Abilities, p.Left = slices.Clone(known.Abilities), slices.Clone(known.Left) // both are kept up to date
 	return true
 }
 
@@ -191,18 +197,17 @@ type try struct {
 }
 
 // probe tries on a file of its own what the server allows, and removes it.
-// Nothing else in the folder is touched but what an earlier probe left. After
-// an error nothing is known: the line broke, or not even a file can be made.
+// Nothing else in the folder is touched. After an error nothing is known: the
+// line broke, or not even a file can be made.
 func probe(ctx context.Context, s store) (Plan, error) {
 	p := s.plan()
-	*p = Plan{Where: p.Where, Server: p.Server, HostKey: p.HostKey, PacketSize: p.PacketSize}
+	*p = Plan{Where: p.Where, Server: p.Server, HostKey: p.HostKey, PacketSize: p.PacketSize, Left: p.Left}
 	id := probePrefix + strings.ToLower(rand.Text()[:12])
 	t := &trial{name: id + ".part", other: id + ".renamed.part"}
 	p.note(canWrite, nil)
 	if err := s.write(t.name, strings.NewReader(probeText), int64(len(probeText)), false); err != nil {
 		return *p, s.explain("make a file to learn what is allowed", err)
 	}
-	removeOldProbes(s, t.name)
 	for _, try := range s.tries(t) {
 		p.note(try.ability, try.do())
 	}
@@ -219,21 +224,6 @@ func probe(ctx context.Context, s store) (Plan, error) {
 	}
 	p.Probed = time.Now().UTC()
 	return *p, nil
-}
-
-// removeOldProbes removes what probes left that died, never those of another
-// that may still be at work.
-func removeOldProbes(s store, own string) {
-	entries, err := s.list()
-	if err != nil {
-		return
-	}
-	at := slices.IndexFunc(entries, func(e fs.FileInfo) bool { return e.Name() == own })
-	for _, e := range entries {
-		if at >= 0 && strings.HasPrefix(e.Name(), probePrefix) && entries[at].ModTime().Sub(e.ModTime()) > time.Hour {
-			_ = s.remove(e.Name())
-		}
-	}
 }
 
 // listed finds one name in the folder.

@@ -47,7 +47,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// What a probe left that died is removed by the next; that of one who may
+// What a probe left that died is removed by a delivery; that of one who may
 // still be at work is not, and nothing else is.
 func TestProbeRemovesOldOnes(t *testing.T) {
 	server, c := mailbox(t, sftptest.Options{})
@@ -57,11 +57,11 @@ func TestProbeRemovesOldOnes(t *testing.T) {
 		must(t, os.WriteFile(path, nil, 0o644))
 		must(t, os.Chtimes(path, time.Now().Add(-age), time.Now().Add(-age)))
 	}
-	_, err := dial(t, c).Probe(context.Background(), nil)
+	_, err := dial(t, c).Deliver(context.Background(), bigDrop(t, 1), quiet)
 	must(t, err)
 	entries, err := os.ReadDir(inbox)
 	must(t, err)
-	if len(entries) != 2 || entries[0].Name() != probePrefix+"new.part" {
+	if len(entries) != 4 || entries[0].Name() != probePrefix+"new.part" {
 		t.Errorf("there are %v", entries)
 	}
 }

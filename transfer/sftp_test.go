@@ -427,7 +427,8 @@ func TestKeepalive(t *testing.T) {
 }
 
 // startSSHD runs Debian's sshd as the present user; lines come first in its
-// configuration, where the first of two wins.
+// configuration, where the first of two wins. SHLVL keeps bash from reading the
+// account's own .bashrc, as it does when sshd starts it.
 func startSSHD(t testing.TB, lines ...string) (SFTPConfig, string) {
 	t.Helper()
 	program := "/usr/sbin/sshd"
@@ -451,7 +452,7 @@ func startSSHD(t testing.TB, lines ...string) (SFTPConfig, string) {
 	must(t, err)
 	port := l.Addr().(*net.TCPAddr).Port
 	must(t, l.Close())
-	config := strings.Join(lines, "\n") + fmt.Sprintf("\nPort %d\nListenAddress 127.0.0.1\nHostKey %s/host_key\nAuthorizedKeysFile %s/authorized\nPidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n", port, dir, dir)
+	config := strings.Join(lines, "\n") + fmt.Sprintf("\nPort %d\nListenAddress 127.0.0.1\nHostKey %s/host_key\nAuthorizedKeysFile %s/authorized\nPidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nSetEnv SHLVL=2\n", port, dir, dir)
 	if !strings.Contains(config, "Subsystem") {
 		config += "Subsystem sftp internal-sftp\n"
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -163,11 +164,61 @@ func TestVectors(t *testing.T) {
 			if left := plaintexts(t, r.Dir); !slices.Equal(left, held) {
 				t.Errorf("it left %v", left)
 			}
+			checkRefusal(t, got)
+			if again := receiveOne(t, r, p.inbox(t)); again.Receipt != "" {
+				t.Error("the same refusal was answered twice")
+			}
 		})
 	}
 	for class := range remedies {
 		if classes[string(class)] < 2 {
 			t.Errorf("class %s has %d vectors", class, classes[string(class)])
 		}
+	}
+}
+
+// checkRefusal looks at what a refusal says to people and to the sender. One of
+// a name that was accepted has no receipt: an acceptance is never taken back.
+func checkRefusal(t *testing.T, got Result) {
+	t.Helper()
+	if said := got.Fault.Error(); !strings.Contains(said, got.Fault.File) || strings.Contains(said, "%!") {
+		t.Errorf("the message does not name the file: %s", said)
+	}
+	if got.Receipt == "" {
+		return
+	}
+	text, err := os.ReadFile(got.Receipt)
+	must(t, err)
+	receipt, err := ParseReceipt(text)
+	must(t, err)
+	if receipt.Status != Rejected || receipt.Fault != string(got.Fault.Class) || receipt.File != got.Fault.File {
+		t.Errorf("the receipt says %s, %s of %s", receipt.Status, receipt.Fault, receipt.File)
+	}
+}
+
+// The script for stock tools takes and refuses the same drops, but for what one
+// cannot know who keeps no list of them: what came before, and the event log.
+func TestVectorsWithStockTools(t *testing.T) {
+	script := stockScript(t)
+	all := publishedVectors(t)
+	for name, p := range all {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			keys, out := filepath.Join(vectorFolder, "keys"), filepath.Join(t.TempDir(), "received")
+			said, err := exec.Command("bash", script, p.inbox(t), p.drop, "acme-health-plan",
+				filepath.Join(keys, "allowed_signers"), filepath.Join(keys, "identity.txt"), out).CombinedOutput()
+			switch needsMemory := []Class{SequenceGap, Fork, Voided, NameTaken, LedgerFault}; {
+			case p.result == Accepted, p.result == Repeated, slices.Contains(needsMemory, Class(p.result)):
+				if err != nil {
+					t.Errorf("%v: %s", err, said)
+				}
+				return
+			case err == nil || !strings.Contains(string(said), "verify-drop: "+p.file):
+				t.Errorf("%v: %s; want %s of %s", err, said, p.result, p.file)
+			}
+			if left := plaintexts(t, filepath.Dir(out)); len(left) != 0 {
+				t.Errorf("it left %v", left)
+			}
+		})
 	}
 }
