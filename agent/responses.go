@@ -26,10 +26,12 @@ import (
 type arrived struct {
 	file     *transfer.ResponseFile
 	name     string
-	stamp    string
+	stamp    string // size and time as listed, and the definition
 	written  time.Time
 	sequence int64  // of the drop it answers, by its name
 	day      string // where the name has no sequence
+
+	definition string // hash of how it is read
 }
 
 // takeResponses takes the files by which the recipient answers drops of the
@@ -68,8 +70,9 @@ func (a *Agent) awaited(x *exchange, info fs.FileInfo) *arrived {
 		f := &x.recipient.Receipt.Files[i]
 		if sequence, day, ok := f.Answers(info.Name(), a.Config.Organization.Code, x.config.ID); ok {
 			definition, _ := json.Marshal(f) // of strings and numbers
-			return &arrived{file: f, name: info.Name(), written: info.ModTime(), sequence: sequence, day: day,
-				stamp: fmt.Sprintf("%d %d %s", info.Size(), info.ModTime().Unix(), hexSum(definition))}
+			r := &arrived{file: f, name: info.Name(), written: info.ModTime(), sequence: sequence, day: day, definition: hexSum(definition)}
+			r.stamp = fmt.Sprintf("%d %d %s", info.Size(), info.ModTime().Unix(), r.definition)
+			return r
 		}
 	}
 	return nil
@@ -138,11 +141,16 @@ func (k *keptAnswer) read(read func(io.Reader) error) error {
 	return read(plain)
 }
 
-// takenBefore tells whether this very answer was taken.
+// takenBefore tells whether this is what the newest file of the name said, too:
+// one that was only laid there again says nothing new.
 func (a *Agent) takenBefore(ctx context.Context, x *exchange, file *arrived, kept *keptAnswer) (before bool, err error) {
-	err = a.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM receipt WHERE exchange = ? AND name = ? AND stamp = ? AND sha256 = ?)`,
-		x.name, file.name, file.stamp, kept.sha256).Scan(&before)
-	return before, err
+	result, err := a.db.ExecContext(ctx, `UPDATE receipt SET stamp = ? WHERE rowid = (SELECT rowid FROM receipt WHERE exchange = ? AND name = ? ORDER BY taken DESC, rowid DESC LIMIT 1)
+		AND sha256 = ? AND stamp LIKE '%' || ?`, file.stamp, x.name, file.name, kept.sha256, file.definition)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
 }
 
 // takeResponse compares one file; one that cannot be read changes no drop, and

@@ -1,14 +1,22 @@
 package agent_test
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/internal/synthetic"
+	"github.com/posternhealth/postern/transfer"
 )
 
 // The examples of the page are configurations that can be loaded, and what is
@@ -53,5 +61,165 @@ func TestExamplesOfResponseFiles(t *testing.T) {
 	config = several
 	if err := load(strings.ReplaceAll(first, "{exchange}_", "")); err == nil || !strings.Contains(err.Error(), "files[0].match: 2 exchanges go to acme-health-plan") {
 		t.Errorf("two exchanges: %v", err)
+	}
+}
+
+// answering makes the health plan one that answers with files, once a drop of
+// the clinic was delivered to it, and gives the keys of its rows.
+func (h *house) answering() (keys []string) {
+	h.t.Helper()
+	h.run(scores, agent.RunOptions{AsOf: day(wholeYear)})
+	h.deliver(scores)
+	for _, row := range h.drop(scores, 1).rows() {
+		keys = append(keys, row[strings.LastIndexByte(row, ',')+1:])
+	}
+	r := h.agent.Config.Recipients[synthetic.HealthPlan]
+	r.Receipt = agent.ReceiptConfig{Mode: "response-file", Files: []transfer.ResponseFile{
+		{Match: "{sequence}.rsp", Format: "csv", Key: "1", Code: "2", Codes: map[string]string{"00": "accepted", "20": "rejected"}},
+	}}
+	h.agent.Config.Recipients[synthetic.HealthPlan] = r
+	return keys
+}
+
+// respond lays an answer that refuses so many rows, written at a second of its own.
+func (h *house) respond(keys []string, refused int, second int) {
+	h.t.Helper()
+	var text strings.Builder
+	for i, key := range keys {
+		code := "00"
+		if i < refused {
+			code = "20"
+		}
+		fmt.Fprintf(&text, "%s,%s\n", key, code)
+	}
+	path := filepath.Join(h.world.Recipient(synthetic.HealthPlan).Dir, "receipts", "1.rsp")
+	h.must(os.WriteFile(path, []byte(text.String()), 0o600))
+	at := noon.Add(-time.Hour + time.Duration(second)*time.Second)
+	h.must(os.Chtimes(path, at, at))
+}
+
+// Each durable step of taking an answer, broken in both ways: the next time
+// the answer is taken, once, and nothing of it lies in the clear.
+func TestEveryStepOfAnAnswerBroken(t *testing.T) {
+	h := build(t, synthetic.Options{Patients: 20})
+	keys := h.answering()
+	clock := noon
+	h.agent.Now = func() time.Time { return clock }
+	reconcile := func() error {
+		for range 2 {
+			_, err := h.agent.Reconcile(context.Background(), scores)
+			if agent.ExitCode(err) != int(agent.Locked) {
+				return err
+			}
+			clock = clock.Add(2 * time.Minute)
+		}
+		return errors.New("the lease does not end")
+	}
+	h.respond(keys, 0, -2)
+	h.must(reconcile()) // makes the folder
+	h.respond(keys, 1, -1)
+	var kinds []string
+	commits := 0
+	known := map[string]bool{}
+	hashed := regexp.MustCompile(`[0-9a-f]{64}\.[a-z0-9]{8}`)
+	named := func(step string) string { return hashed.ReplaceAllString(kindOf(step, &commits), "N") }
+	restore := durable.SetFault(func(step string) error {
+		if !strings.HasPrefix(step, "after ") {
+			if kind := named(step); !known[kind] {
+				known[kind] = true
+				kinds = append(kinds, kind)
+			}
+		}
+		return nil
+	})
+	h.must(reconcile())
+	restore()
+	round := 0
+	for _, kind := range kinds {
+		for _, after := range []bool{false, true} {
+			round++ // each lays another answer than the one before
+			refused := round%(len(keys)-2) + 2
+			h.respond(keys, refused, round)
+			commits = 0
+			hit, wait := false, false
+			restore := durable.SetFault(func(step string) error {
+				isAfter := strings.HasPrefix(step, "after ")
+				switch {
+				case hit:
+					return nil
+				case isAfter && wait:
+					hit = true
+					return errFault
+				case isAfter || named(step) != kind:
+					return nil
+				case !after:
+					hit = true
+					return errFault
+				}
+				wait = true
+				return nil
+			})
+			err := reconcile()
+			restore()
+			if !hit || err != nil && !errors.Is(err, errFault) {
+				t.Errorf("%s, after=%v: met=%v, %v", kind, after, hit, err)
+			}
+			if err := reconcile(); err != nil {
+				t.Fatalf("%s, after=%v: the next time: %v", kind, after, err)
+			}
+			if n := h.query(`SELECT count(*) FROM receipt`); n != fmt.Sprint(round+2) {
+				t.Errorf("%s, after=%v: %s answers were taken, %d were laid", kind, after, n, round+2)
+			}
+			differences, err := h.agent.Differences(context.Background(), scores, 0)
+			h.must(err)
+			if len(differences) != 1 || differences[0].Received != fmt.Sprint(refused) || h.query(`SELECT count(*) FROM row_answer`) != fmt.Sprint(refused) {
+				t.Errorf("%s, after=%v: %d were refused, the clinic knows %+v", kind, after, refused, differences)
+			}
+		}
+	}
+	if round < 10 {
+		t.Errorf("only %d rounds", round)
+	}
+	_, err := h.agent.VerifyLedger(context.Background())
+	h.must(err)
+	h.must(filepath.WalkDir(filepath.Join(h.dir, "state"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.Contains(path, "receipts") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if bytes.Contains(text, []byte(keys[0])) {
+			t.Errorf("%s holds a row key in the clear", path)
+		}
+		return err
+	}))
+}
+
+// What was said last counts, also when it was said before; what is only laid
+// there again, or touched, says nothing new, and not more than a person.
+func TestLastWordOfARecipient(t *testing.T) {
+	h := build(t, synthetic.Options{Patients: 20})
+	keys, ctx := h.answering(), context.Background()
+	letter := filepath.Join(t.TempDir(), "letter.txt")
+	h.must(os.WriteFile(letter, []byte("as agreed by telephone"), 0o600))
+	for i, step := range []struct {
+		refused int // rows of the file that is laid; -1: a person says that all was taken
+		taken   int
+		state   string
+	}{
+		{1, 1, "partly-rejected"}, {0, 1, "acknowledged"}, {1, 1, "partly-rejected"}, {1, 0, "partly-rejected"},
+		{-1, 0, "acknowledged"}, {1, 0, "acknowledged"}, {2, 1, "partly-rejected"}, {len(keys), 1, "rejected"},
+	} {
+		h.agent.Now = func() time.Time { return noon.Add(time.Duration(i) * time.Minute) }
+		if step.refused < 0 {
+			_, err := h.agent.Answer(ctx, scores, 1, agent.HandAnswer{By: "Rosa Diaz", Report: letter})
+			h.must(err)
+		} else {
+			h.respond(keys, step.refused, i)
+		}
+		done, err := h.agent.Reconcile(ctx, scores)
+		h.must(err)
+		if state := h.state(scores, 1); len(done) != step.taken || state != step.state {
+			t.Errorf("step %d: %d were taken, the drop is %s; want %d, %s", i, len(done), state, step.taken, step.state)
+		}
 	}
 }
