@@ -10,10 +10,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -26,6 +24,7 @@ import (
 	"github.com/posternhealth/postern/agent/demo"
 	"github.com/posternhealth/postern/internal/sshsig"
 	"github.com/posternhealth/postern/internal/synthetic"
+	"github.com/posternhealth/postern/transfer/sftptest"
 )
 
 const (
@@ -100,55 +99,22 @@ func newKilling(t *testing.T, random *rand.Rand) *killing {
 
 // useSSHD puts OpenSSH's sshd in the place of a recipient's embedded server.
 func (k *killing) useSSHD(r *demo.Recipient) {
-	program := "/usr/sbin/sshd"
-	if _, err := os.Stat(program); err != nil {
+	if !sftptest.HasSSHD() {
 		if os.Getenv("POSTERN_REQUIRE") == "all" {
 			k.t.Fatal("peer sshd is missing")
 		}
 		k.t.Log("peer sshd is missing; the embedded server takes its place")
 		return
 	}
-	dir := k.t.TempDir()
-	private, public, err := sshsig.NewKey("host")
-	k.ok(err)
 	login, err := os.ReadFile(filepath.Join(k.clinic, "keys", "sftp-login"))
 	k.ok(err)
 	signer, err := sshsig.LoadSigner(login)
 	k.ok(err)
-	k.ok(os.WriteFile(filepath.Join(dir, "host_key"), private, 0o600))
-	k.ok(os.WriteFile(filepath.Join(dir, "authorized"), ssh.MarshalAuthorizedKey(signer.PublicKey()), 0o600))
-	me, err := user.Current()
+	server, err := sftptest.StartSSHD(k.t.TempDir(), signer.PublicKey())
 	k.ok(err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	k.t.Cleanup(func() { _ = server.Close() })
+	_, port, err := net.SplitHostPort(server.Address)
 	k.ok(err)
-	port := l.Addr().(*net.TCPAddr).Port
-	k.ok(l.Close())
-	k.ok(os.WriteFile(filepath.Join(dir, "config"), fmt.Appendf(nil, `Port %d
-ListenAddress 127.0.0.1
-HostKey %s/host_key
-AuthorizedKeysFile %s/authorized
-PidFile none
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PermitRootLogin yes
-MaxStartups 100
-Subsystem sftp internal-sftp
-`, port, dir, dir), 0o600))
-	if me.Uid == "0" {
-		_ = os.MkdirAll("/run/sshd", 0o755) // privilege separation of a root sshd
-	}
-	command := exec.Command(program, "-D", "-f", filepath.Join(dir, "config"))
-	k.ok(command.Start())
-	k.t.Cleanup(func() { _ = command.Process.Kill(); _ = command.Wait() })
-	k.wait("sshd listens", func() bool {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	})
 	path := filepath.Join(k.clinic, "postern.yaml")
 	text, err := os.ReadFile(path)
 	k.ok(err)
@@ -156,8 +122,8 @@ Subsystem sftp internal-sftp
 	if len(old.FindAll(text, -1)) != 1 {
 		k.t.Fatal("the configuration does not name the recipient's server once")
 	}
-	text = old.ReplaceAll(text, fmt.Appendf(nil, "sftp: {host: 127.0.0.1, port: %d, user: %s, key: file:keys/sftp-login, host_key: %s, folder: %s, receipts: %s}",
-		port, me.Username, strings.TrimSpace(string(public)), r.Inbox(), filepath.Join(r.Dir, "receipts")))
+	text = old.ReplaceAll(text, fmt.Appendf(nil, "sftp: {host: 127.0.0.1, port: %s, user: %s, key: file:keys/sftp-login, host_key: %s, folder: %s, receipts: %s}",
+		port, server.User, bytes.TrimSpace(ssh.MarshalAuthorizedKey(server.HostKey)), r.Inbox(), filepath.Join(r.Dir, "receipts")))
 	k.ok(os.WriteFile(path, text, 0o600))
 	a, err := agent.Open(k.t.Context(), path, hclog.NewNullLogger())
 	k.ok(err)

@@ -53,7 +53,7 @@ func StartSSHD(dir string, authorized ssh.PublicKey) (*SSHD, error) {
 		_ = os.MkdirAll("/run/sshd", 0o755) // privilege separation of a root sshd
 	}
 	config := fmt.Sprintf("Port %d\nListenAddress 127.0.0.1\nHostKey %s/host_key\nAuthorizedKeysFile %s/authorized\nPidFile none\nStrictModes no\nUsePAM no\n"+
-		"PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\n", l.Addr().(*net.TCPAddr).Port, dir, dir)
+		"PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nMaxStartups 100\nSubsystem sftp internal-sftp\n", l.Addr().(*net.TCPAddr).Port, dir, dir)
 	if err := errors.Join(l.Close(), os.WriteFile(filepath.Join(dir, "host_key"), private, 0o600),
 		os.WriteFile(filepath.Join(dir, "authorized"), ssh.MarshalAuthorizedKey(authorized), 0o600), os.WriteFile(filepath.Join(dir, "config"), []byte(config), 0o600)); err != nil {
 		return nil, err
