@@ -103,6 +103,7 @@ func (c *checking) everything() {
 	c.dimensions()
 	c.ages()
 	c.links()
+	c.changes()
 	c.laidOut()
 	if !c.env.Alone && !slices.ContainsFunc(c.errs.List, wrong) {
 		contradictions(c.Policy, c.env, c.add)

@@ -69,7 +69,7 @@ func (p *Policy) tellsOneYearBesideIntervals(say saying) {
 
 // leavesInFull: a drop that holds only what changed tells when it changed.
 func (p *Policy) leavesInFull(say saying) {
-	if p.Output.Mode == "delta" {
+	if p.Output.Mode == Delta {
 		say("output.mode", "write mode: full", "a drop of changes tells when each record changed (45 CFR 164.514(b)(2)(i)(C))")
 	}
 }
@@ -191,7 +191,7 @@ func (c *checking) coarseSteps(path string, rel *Release) {
 	for _, o := range rel.Only {
 		step = max(step, c.lengthOf(o.Period))
 	}
-	if c.Output.Mode == "delta" {
+	if c.Output.Mode == Delta {
 		step = 0
 	}
 	if step < 2*shift {

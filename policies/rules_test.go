@@ -111,6 +111,28 @@ var broken = []struct {
 		p.Release[0].Fields, p.Totals = []Field{field("patient_id", Token)}, []Total{{"rows-by", "patient_id"}}
 	}, "totals[0]", "list people"},
 
+	{"changes without row keys", Identified, func(p *Policy) { p.Output.Mode = "delta" }, "output.row_key", "names rows by their keys"},
+	{"changes of a cohort", LimitedDataSet, func(p *Policy) {
+		p.Output.Mode, p.Output.RowKey, p.Cohort = "delta", true, &Cohort{"scores", "last-closed", 364}
+	}, "output.mode", "first record of a person"},
+	{"changes of ordinals", LimitedDataSet, func(p *Policy) {
+		p.Output.Mode, p.Output.RowKey = "delta", true
+		p.Release[0].Fields = []Field{field("score_id", Ordinal)}
+	}, "release.scores.fields.score_id.do", "of one drop"},
+	{"changes of references", LimitedDataSet, func(p *Policy) {
+		p.Output.Mode, p.Output.RowKey = "delta", true
+		p.Release = []Release{element("Observation", "encounter.reference", Keep, extract.Link)}
+	}, `release.Observation.fields."encounter.reference"`, "when that is withheld"},
+	{"changes of rows without an id", LimitedDataSet, func(p *Policy) {
+		p.Output.Mode, p.Output.RowKey = "delta", true
+		p.Release = []Release{{Dataset: "wards", Fields: []Field{field("ward", Keep)}}}
+	}, "release.wards", "no id"},
+	{"changes by a period of another date", LimitedDataSet, func(p *Policy) {
+		p.Output.Mode, p.Output.RowKey = "delta", true
+		p.Release = []Release{element("Observation", "subject.reference", Keep, extract.Link)}
+		p.Release[0].Only = []Condition{{Path: "issued", Period: LastClosedYear}}
+	}, "release.Observation.only.issued", "not one of the record's date"},
+
 	{"ids and references in two forms", LimitedDataSet, func(p *Policy) {
 		p.Release = []Release{element("Encounter", "id", Token, extract.RecordKey), element("Observation", "encounter.reference", Ordinal, extract.Link)}
 	}, `release.Observation.fields."encounter.reference".do`, "of records and references"},
@@ -145,7 +167,7 @@ var broken = []struct {
 		p.Release[0].Fields, p.Release[0].Only[0].Period = []Field{field("service_date", ShiftDate), other}, "2024-01-01..2025-12-31"
 	}, "release.scores.fields.again.do", "the year of an event"},
 	{"steps of changes", ExpertDetermination, func(p *Policy) {
-		p.Release[0].Fields, p.Output.Mode = []Field{field("service_date", ShiftDate)}, "delta"
+		p.Release[0].Fields, p.Output.Mode, p.Output.RowKey = []Field{field("service_date", ShiftDate)}, "delta", true
 	}, "release.scores.only", "164.514(b)(1)"},
 	{"a year that runs, with shifted dates", ExpertDetermination, func(p *Policy) {
 		p.Release[0].Fields, p.Release[0].Only[0].Period = []Field{field("service_date", ShiftDate)}, MeasureYear
@@ -250,6 +272,14 @@ func allowed() map[string]*Policy {
 	edit("references that lead to their records", LimitedDataSet, func(p *Policy) {
 		p.Release = []Release{element("Patient", "id", CodePerson, extract.SubjectKey), element("Encounter", "id", Ordinal, extract.RecordKey),
 			element("Observation", "subject.reference", CodePerson, extract.Link), element("Condition", "encounter.reference", Ordinal, extract.Link), element("Procedure", "asserter.reference", CodePerson, extract.Link)}
+	})
+	edit("changes of rows", LimitedDataSet, func(p *Policy) {
+		p.Output.Mode, p.Output.RowKey = "delta", true
+	})
+	edit("changes of resources", LimitedDataSet, func(p *Policy) {
+		p.Output.Mode, p.Output.RowKey = "delta", true
+		p.Release = []Release{element("Observation", "subject.reference", Keep, extract.Link)}
+		p.Release[0].Only = []Condition{{Path: "date", Period: LastClosedYear}}
 	})
 	edit("an identified look-up", Identified, func(p *Policy) {
 		p.People.Roster, p.Inputs = "acme-roster", map[string]Guard{"acme-roster": {}, "consents": {}}

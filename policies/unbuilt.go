@@ -32,7 +32,6 @@ func (p *Policy) Unbuilt() []strictyaml.Mistake {
 	say(p.People.IfAmbiguous == "leave-out", "people.relationship.if_ambiguous", "leaving ambiguous members out uncounted", "use if_ambiguous: withhold")
 	say(p.Output.Layout != "" && p.Layout == nil && !slices.Contains(plainLayouts, p.Output.Layout), "output.layout", "a layout without a file layouts/"+p.Output.Layout+".yaml", "write the file beside the policy, or use layout: csv or layout: ndjson")
 	say(p.Output.Also != "", "output.also", "a second layout", "remove also:")
-	say(p.Output.Mode == "delta", "output.mode", "a drop of changes", "use mode: full")
 	say(p.Output.Part2Rows == "same-file", "output.part2_rows", "Part 2 rows beside others", "use part2_rows: own-file")
 	p.eachField(func(path string, f *Field) {
 		say(f.Do != "" && !slices.Contains(built, f.Do), path+".do", fmt.Sprintf("do: %s", f.Do), "use another transform, or leave the field out")
