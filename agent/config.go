@@ -75,7 +75,13 @@ type SourceConfig struct {
 	Complete CompleteConfig `yaml:"complete,required"`
 	Ignore   []string       `yaml:"ignore"`
 	Files    []FileConfig   `yaml:"files,required"`
+	// ShrinkLimit is how much of what a recipient holds may be gone from an extract
+	// at once, in an exchange that sends changes; 5 % when it is not set.
+	ShrinkLimit strictyaml.Percent `yaml:"shrink_limit"`
 }
+
+// usualShrink is SourceConfig.ShrinkLimit where it is not set.
+const usualShrink = 0.05
 
 // CompleteConfig tells when an extract is whole: exactly one of its rules.
 type CompleteConfig struct {

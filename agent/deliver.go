@@ -217,9 +217,8 @@ func (a *Agent) decisionIndex(drop *pendingDrop) (string, error) {
 }
 
 // void takes a drop back before it was delivered, or once the recipient has
-// rejected it. It undoes nothing that other
-// drops stand on: codes and row keys stay. Later undelivered drops of the
-// exchange were built upon this one and fall with it.
+// rejected it. Later undelivered drops of the exchange were built upon this one and
+// fall with it. What they did to the release memory is undone; codes and row keys stay.
 func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File, judged *judgement, reason, disclosure string) error {
 	note := reason + disclosure
 	err := inTx(ctx, a.db, func(tx *sql.Tx) error {
@@ -231,6 +230,11 @@ func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files 
 		}, `SELECT number FROM delivery WHERE exchange = ? AND (number = ? OR number > ? AND state IN (?, ?)) ORDER BY number`,
 			x.name, drop.number, drop.number, stateSealed, stateUploading); err != nil {
 			return err
+		}
+		for _, n := range slices.Backward(numbers) {
+			if err := forget(ctx, tx, x.name, n); err != nil {
+				return err
+			}
 		}
 		for _, n := range numbers {
 			text := note

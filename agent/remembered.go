@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"crypto/cipher"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -22,6 +23,9 @@ type memory struct {
 	x     *exchange
 	epoch build.Epoch
 	seen  epoch // of the family, when the run began; the commit must find the same
+	moved int64 // exchange.memory, likewise
+
+	heldKeys map[int64]cipher.AEAD // by epoch
 }
 
 // epoch is one secret of a family, as the state holds it; number 0: there is none.
@@ -90,6 +94,9 @@ func (a *Agent) openMemory(ctx context.Context, x *exchange, plan bool) (*memory
 	if m.seen, err = currentEpoch(ctx, a.db, x.family()); err != nil {
 		return nil, err
 	}
+	if m.moved, err = memoryMoved(ctx, a.db, x.name); err != nil {
+		return nil, err
+	}
 	if m.makes() {
 		m.epoch = build.Epoch{Name: epochName(x.family(), m.seen.number+1), Secret: keyring.NewSecret()}
 		return m, nil
@@ -103,6 +110,12 @@ func (a *Agent) openMemory(ctx context.Context, x *exchange, plan bool) (*memory
 		*m.epoch.Before, err = a.epochSecret(ctx, x.family(), m.seen.number-1)
 	}
 	return m, err
+}
+
+// memoryMoved is how often the exchange's memory became another one beside its commits.
+func memoryMoved(ctx context.Context, db query, exchange string) (n int64, err error) {
+	err = db.QueryRowContext(ctx, `SELECT coalesce(max(memory), 0) FROM exchange WHERE name = ?`, exchange).Scan(&n)
+	return n, err
 }
 
 func (a *Agent) epochSecret(ctx context.Context, family string, number int64) (build.Epoch, error) {
@@ -219,6 +232,9 @@ func (m *memory) store(ctx context.Context, tx *sql.Tx, built *build.Run) error 
 	if now != m.seen {
 		return fail(Locked, nil, "nothing was committed; run again", "the keys of %s were changed while the run went on", family)
 	}
+	if moved, err := memoryMoved(ctx, tx, m.x.name); err != nil || moved != m.moved {
+		return fail(Locked, err, "nothing was committed; run again", "a drop of %s was voided, or rows of one rejected, while the run went on", m.x.name)
+	}
 	id := m.seen.id
 	if m.makes() {
 		id, err = m.agent.newEpoch(ctx, tx, family, m.seen.number+1, m.epoch.Secret, m.x.form(), "", "", false)
@@ -237,6 +253,9 @@ func (m *memory) store(ctx context.Context, tx *sql.Tx, built *build.Run) error 
 		return err
 	}
 	if err := m.storeCodes(ctx, tx, built.NewCodes(), id, drop); err != nil {
+		return err
+	}
+	if err := m.storeHeld(ctx, tx, built, id); err != nil {
 		return err
 	}
 	row, err := tx.PrepareContext(ctx, `INSERT INTO row_key (epoch, exchange, record, key) VALUES (?, ?, ?, ?)`)

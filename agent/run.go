@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -158,7 +159,8 @@ func (r *run) prepare(ctx context.Context) error {
 		Exchange: r.x.name, Recipient: r.x.config.Recipient, Policy: r.policy, Schemas: r.x.schemas, Files: files, Numbers: r.agent.Config.Organization.RecordNumbers,
 		Tables: r.tables, LookUps: r.lookUps, Decider: decider, AsOf: r.opt.AsOf, DecidedAt: r.opt.DecidedAt,
 		Epoch: r.memory.epoch, Memory: r.memory, Scratch: r.scratchDir,
-		Account: r.account(), Workers: r.opt.Workers, Stages: r.stages, Progress: r.opt.Progress, Observe: r.observe, Inspect: r.inspect,
+		ShrinkLimit: cmp.Or(float64(r.agent.Config.Sources[r.x.config.Source].ShrinkLimit), usualShrink),
+		Account:     r.account(), Workers: r.opt.Workers, Stages: r.stages, Progress: r.opt.Progress, Observe: r.observe, Inspect: r.inspect,
 	}
 	if !r.opt.DryRun {
 		if err := r.openDrop(ctx, job); err != nil {

@@ -22,7 +22,7 @@ import (
 
 // schema is the durable state beside River's own tables and the ledger's.
 // Nothing in it is derived from a person except keyed hashes (code, row_key,
-// closing, revocation), whose keys are wrapped by the clinic's master key.
+// held, closing, revocation), whose keys are wrapped by the clinic's master key.
 const schema = `
 CREATE TABLE IF NOT EXISTS exchange (
 	name        TEXT PRIMARY KEY,
@@ -32,7 +32,8 @@ CREATE TABLE IF NOT EXISTS exchange (
 	since       TEXT NOT NULL DEFAULT '',    -- civil time from which its schedule counts
 	fence       INTEGER NOT NULL DEFAULT 0,  -- grows with each lease; a commit checks it
 	lease_owner TEXT NOT NULL DEFAULT '',
-	lease_until INTEGER NOT NULL DEFAULT 0   -- Unix milliseconds
+	lease_until INTEGER NOT NULL DEFAULT 0,  -- Unix milliseconds
+	memory      INTEGER NOT NULL DEFAULT 0   -- grows when a drop is voided, or rows were not taken; a commit checks it
 ) STRICT;
 CREATE TABLE IF NOT EXISTS delivery (
 	exchange  TEXT NOT NULL,
@@ -157,7 +158,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	return inTx(ctx, db, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, schema+approvalSchema+quarantineSchema+revocationSchema+receiptSchema); err != nil {
+		if _, err := tx.ExecContext(ctx, schema+heldSchema+approvalSchema+quarantineSchema+revocationSchema+receiptSchema); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, ledger.Schema)

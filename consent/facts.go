@@ -44,8 +44,15 @@ func ReadFacts(b []byte, f *extract.Facts, people *People) (rest []byte, err err
 	f.Subjects = r.list(f.Subjects)
 	births := r.byte() != 0
 	for _, id := range f.Subjects {
+		birth := extract.NoSpan
+		if births {
+			birth = r.span()
+		}
+		if people == nil {
+			continue
+		}
 		if s := people.Intern(id); births {
-			people.NoteBirth(s, r.span())
+			people.NoteBirth(s, birth)
 		}
 	}
 	f.Date = r.span()

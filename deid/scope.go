@@ -137,6 +137,18 @@ func (pl *Plan) InScope(rec *extract.Record) extract.Reason {
 	return first
 }
 
+// Asks tells whether the policy asks for the record as it is, whenever it was
+// made: periods are left aside.
+func (pl *Plan) Asks(rec *extract.Record) bool {
+	return !slices.ContainsFunc(pl.scope, func(c condition) bool { return !c.dated && !c.holds(pl, rec) })
+}
+
+// InPeriod tells whether a record of some date lies in the periods that the plan
+// asks for. A plan without one asks for all time.
+func (pl *Plan) InPeriod(date extract.Span) bool {
+	return !slices.ContainsFunc(pl.scope, func(c condition) bool { return c.dated && !within(date, c.period) })
+}
+
 func (c *condition) holds(pl *Plan, rec *extract.Record) bool {
 	switch {
 	case pl.root == nil:

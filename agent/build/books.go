@@ -145,7 +145,10 @@ func (b *books) row(part int, line int64, r *row, dataset string, subject []byte
 	s := b.scratch[:0]
 	s = strconv.AppendInt(s, int64(part), 10)
 	s = strconv.AppendInt(append(s, ','), line, 10)
-	s = appendCell(append(s, ','), b.job.Files[r.place.File].Name)
+	s = append(s, ',')
+	if r.place.Line > 0 { // of a row that is void, nothing in this extract
+		s = appendCell(s, b.job.Files[r.place.File].Name)
+	}
 	s = strconv.AppendInt(append(s, ','), r.place.Line, 10)
 	s = strconv.AppendInt(append(s, ','), int64(r.place.Entry), 10)
 	s = append(append(s, ','), dataset...)

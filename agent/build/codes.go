@@ -53,6 +53,15 @@ type Memory interface {
 	CodesBefore(ctx context.Context, people [][16]byte, known map[[16]byte][deid.CodeLen]byte) error
 	// RowKeys puts into known the keys that records of the exchange have.
 	RowKeys(ctx context.Context, records [][16]byte, known map[[16]byte]string) error
+	// Held tells of each row of the records that the recipient holds.
+	Held(ctx context.Context, records [][16]byte, take func(Held)) error
+	// HeldAfter gives some of what is held, in the order of Place, that of this
+	// epoch or that of those before it; without Key, Content and Sealed.
+	HeldAfter(ctx context.Context, last Held, older bool) ([]Held, error)
+	// HeldWhole tells of rows by their ids.
+	HeldWhole(ctx context.Context, ids []int64, take func(Held)) error
+	// OpenHeld opens what is sealed of a row.
+	OpenHeld(context.Context, *Held) ([]byte, error)
 }
 
 // KnownCode is a code that a person has.

@@ -57,7 +57,7 @@ func (r *Run) sealOverlap(ctx context.Context) error {
 	spec := gate.Spec{Format: gate.CSV, Positions: []gate.Position{
 		{Path: "old_code", Grammar: gate.OwnCode(deid.CodeLen)}, {Path: "new_code", Grammar: gate.OwnCode(deid.CodeLen)},
 	}}
-	return r.sealBeside(transfer.PartInfo{Dataset: transfer.Overlap, Part2: lines.part2, Format: transfer.CSV}, spec, lines, n, n)
+	return r.sealBeside(transfer.PartInfo{Dataset: transfer.Overlap, Part2: lines.part2, Format: transfer.CSV}, spec, lines, n, n, nil)
 }
 
 // codesBefore are the codes that people had in the epoch before: of several ids

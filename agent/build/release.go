@@ -23,6 +23,11 @@ func (r *Run) releasePass(ctx context.Context) error {
 				return err
 			}
 		}
+		if r.changes != nil {
+			if err := r.changes.lookUp(ctx, b.outcomes); err != nil {
+				return err
+			}
+		}
 		for i := range b.outcomes {
 			if err := r.settle(b, &b.outcomes[i]); err != nil {
 				return err
@@ -40,7 +45,10 @@ func (r *Run) releasePass(ctx context.Context) error {
 			return r.changed(sum.Name)
 		}
 	}
-	return r.settleConditional(ctx)
+	if err := r.settleConditional(ctx); err != nil || r.changes == nil {
+		return err
+	}
+	return r.findVoids(ctx)
 }
 
 // readRelease has several workers make batches of the chunks, and gives them to

@@ -56,9 +56,10 @@ type Job struct {
 	Exceptions Exceptions                // nil: none
 	Review     func() (io.Writer, error) // takes the rows that the gate stops; nil: they are kept nowhere
 
-	Workers  int
-	Stages   *Stages
-	Progress func(stage string, bytes int64) // may be nil
+	ShrinkLimit float64 // share of the held rows that may be gone from the extract at once
+	Workers     int
+	Stages      *Stages
+	Progress    func(stage string, bytes int64) // may be nil
 	// Observe, unless nil, is told in source order of n records at a time with
 	// their counted reason, and of one record whom it is about.
 	Observe func(n int64, about consent.Subject, reason extract.Reason)
@@ -96,6 +97,7 @@ type Outcome struct {
 	Withheld  int64       `json:"withheld"`
 	Rejected  []Rejection `json:"rejected,omitempty"` // the first of them
 	ToMend    int         `json:"to_mend,omitempty"`  // rows of protective inputs that keep records back until somebody has mended them
+	Changes   *Changes    `json:"changes,omitempty"`  // of a drop of changes
 	Manifest  string      `json:"manifest_sha256,omitempty"`
 	Stages    []StageTime `json:"stages"`
 	State     string      `json:"state,omitempty"` // of the delivery, once it was tried
@@ -105,7 +107,7 @@ type Outcome struct {
 type flow struct {
 	dataset string
 	plan    *deid.Plan
-	parts   [2]int // index of the part of general rows, and of Part 2 rows
+	parts   [2]int // index of the part of general rows, and of Part 2 rows; of a drop of changes, of those that are added
 }
 
 func (f *flow) part(part2 bool) int {
@@ -134,6 +136,7 @@ type Run struct {
 	counts    pathCounts
 	crosswalk *crosswalk
 	rowKeys   *rowKeys
+	changes   *changes // nil: the drop is a whole one
 	ranks     *ranks
 	ordinals  ordinals
 	spill     *spill
@@ -231,12 +234,15 @@ func (r *Run) openOutputs(ctx context.Context) error {
 		return err
 	}
 	r.rowKeys = newRowKeys(r.Memory, r.Epoch.stream("row-key", r.Exchange, r.Number), r.spill)
+	if r.Policy.Output.Mode == policies.Delta {
+		r.changes = newChanges(&r.Job, r.spill)
+	}
 	for _, f := range r.ordered {
 		for i, part2 := range []bool{false, true} {
 			f.parts[i] = f.parts[0]
 			if !part2 || r.Policy.ReleasesPart2() { // empty or not, so that its absence says nothing
 				f.parts[i] = len(r.parts)
-				r.parts = append(r.parts, newPartSpool(f.dataset, part2, f.plan, r.spill, r.ranks != nil))
+				r.openParts(f, part2)
 			}
 		}
 	}
@@ -249,6 +255,20 @@ func (r *Run) openOutputs(ctx context.Context) error {
 	return r.books.decision(DecisionPrograms, r.Tables.Programs.Keys())
 }
 
+// openParts opens the spools of one dataset's rows, of a drop of changes one for
+// each action, in the order of actions.
+func (r *Run) openParts(f *flow, part2 bool) {
+	if r.changes == nil {
+		r.parts = append(r.parts, newPartSpool(f.dataset, part2, f.plan, r.spill, r.ranks != nil))
+		return
+	}
+	for _, action := range actions {
+		part := newPartSpool(f.dataset, part2, f.plan, r.spill, r.ranks != nil && action != transfer.Void)
+		part.action = action
+		r.parts = append(r.parts, part)
+	}
+}
+
 func (r *Run) checkBalance(context.Context) error {
 	if err := r.sheet.close(); err != nil {
 		return err
@@ -258,7 +278,7 @@ func (r *Run) checkBalance(context.Context) error {
 
 // Close gives up what the run alone needed. The drop is its maker's to keep.
 func (r *Run) Close() error {
-	err := r.lineage.close()
+	err := errors.Join(r.lineage.close(), r.changes.close())
 	if r.spill != nil {
 		err = errors.Join(err, r.spill.close())
 	}
@@ -295,6 +315,9 @@ func (r *Run) Outcome() *Outcome {
 	}
 	if r.Sealed != nil {
 		o.Manifest = r.Sealed.ManifestSHA256
+	}
+	if r.changes != nil {
+		o.Changes = &r.changes.Changes
 	}
 	for _, f := range r.Files {
 		o.Bytes += f.Size

@@ -83,12 +83,12 @@ func (r *Run) sealScopes() error {
 		spec.Positions = append(spec.Positions, gate.Position{Path: "row_key", Grammar: gate.RowKey(deid.CodeLen)})
 	}
 	info := transfer.PartInfo{Dataset: transfer.ScopeOfConsent, Part2: true, Format: transfer.CSV}
-	return r.sealBeside(info, spec, r.scopes.lines, r.scopes.rows, r.scopes.people.n)
+	return r.sealBeside(info, spec, r.scopes.lines, r.scopes.rows, r.scopes.people.n, nil)
 }
 
 // sealBeside seals a part that the agent makes itself, each line through a gate
-// like all that leaves.
-func (r *Run) sealBeside(info transfer.PartInfo, spec gate.Spec, lines *partSpool, rows, people int64) error {
+// like all that leaves. note, unless nil, is told of each.
+func (r *Run) sealBeside(info transfer.PartInfo, spec gate.Spec, lines *partSpool, rows, people int64, note func(int64, *row) error) error {
 	for _, p := range spec.Positions {
 		info.Columns = append(info.Columns, p.Path)
 	}
@@ -106,12 +106,17 @@ func (r *Run) sealBeside(info transfer.PartInfo, spec gate.Spec, lines *partSpoo
 	}
 	out := bufio.NewWriter(part)
 	out.Write(header)
-	next, batch := lines.reader(), new(rowBatch)
+	n, next, batch := int64(0), lines.reader(), new(rowBatch)
 	for err = next(batch); err == nil; err = next(batch) {
 		for i := range batch.rows {
 			row := &batch.rows[i]
+			if n++; note != nil {
+				if err := note(n, row); err != nil {
+					return err
+				}
+			}
 			if hit := guard.Row(row.bytes, row.about(nil)); hit != nil {
-				return r.quarantined(info.Dataset, int64(i)+1, hit)
+				return r.quarantined(info.Dataset, n, hit)
 			}
 			out.Write(row.bytes)
 		}

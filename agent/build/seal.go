@@ -27,7 +27,11 @@ func (r *Run) seal(ctx context.Context) error {
 		r.Drop = &listing{Drop: r.Drop}
 	}
 	for at, part := range r.parts {
-		if err := r.sealPart(ctx, at, part, totals); err != nil {
+		seal := r.sealPart
+		if part.action == transfer.Void {
+			seal = r.sealVoids
+		}
+		if err := seal(ctx, at, part, totals); err != nil {
 			return err
 		}
 	}
@@ -74,7 +78,7 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 		all = append(all, guard)
 	}
 	header := part.plan.Header()
-	info := transfer.PartInfo{Dataset: part.dataset, Part2: part.part2}
+	info := transfer.PartInfo{Dataset: part.dataset, Part2: part.part2, Action: part.action}
 	if spec.Format != gate.NDJSON {
 		for _, p := range spec.Positions {
 			info.Columns = append(info.Columns, p.Path)

@@ -23,17 +23,17 @@ func (r *Run) settlePlain(p *plainChunk) error {
 // settle takes one outcome in source order: here, and only here, codes, row
 // keys and shuffled ranks are drawn.
 func (r *Run) settle(b *batch, o *outcome) error {
-	reason := o.reasons.First()
-	only := o.part >= 0 && o.only
-	if only {
-		reason = extract.Population // until a released record refers to it
-	}
-	if r.Observe != nil {
-		r.Observe(1, o.subject, reason)
-	}
-	if only {
+	if o.part >= 0 && o.only { // out of scope until a released record refers to it
+		r.observe(o, extract.Population)
 		return r.postpone(b, o)
 	}
+	if o.part >= 0 {
+		if err := r.send(b, o); err != nil {
+			return err
+		}
+	}
+	reason := o.reasons.First()
+	r.observe(o, reason)
 	r.sheet.of(o.dataset).count(reason)
 	if err := r.books.disposition(o.place, o.dataset, o.reasons, o.detail); err != nil {
 		return err
@@ -41,9 +41,18 @@ func (r *Run) settle(b *batch, o *outcome) error {
 	if reason.Disposition() == extract.Rejected && len(r.rejected) < keptRejections {
 		r.rejected = append(r.rejected, Rejection{r.at(o.place), o.dataset, reason.String(), o.detail})
 	}
-	if o.part < 0 {
-		return nil
+	return r.changes.meet(o)
+}
+
+func (r *Run) observe(o *outcome, reason extract.Reason) {
+	if r.Observe != nil {
+		r.Observe(1, o.subject, reason)
 	}
+}
+
+// send spools what a record has become. Of a drop of changes that can be
+// nothing: then the outcome says why.
+func (r *Run) send(b *batch, o *outcome) error {
 	row := row{
 		subject: o.subject, several: b.people[o.several[0]:o.several[1]], place: o.place, self: o.self,
 		bytes: b.arena[o.bytes[0]:o.bytes[1]], holes: b.holes[o.holes[0]:o.holes[1]],
@@ -54,13 +63,19 @@ func (r *Run) settle(b *batch, o *outcome) error {
 			return err
 		}
 	}
-	if err := r.books.decided(b.arena[o.facts[0]:o.facts[1]], o.part2); err != nil {
+	facts := b.arena[o.facts[0]:o.facts[1]]
+	if err := r.spoolLines(o, &row); err != nil {
 		return err
+	}
+	if r.changes != nil {
+		if err := r.spoolChanges(o, facts); err != nil || o.reasons != 0 {
+			return err
+		}
 	}
 	for _, s := range row.people() {
 		r.people.add(s)
 	}
-	return r.spoolLines(o, &row)
+	return r.books.decided(facts, o.part2)
 }
 
 // spoolLines fills and spools each line that a record has become. Of a layout it
@@ -81,6 +96,10 @@ func (r *Run) spoolLines(o *outcome, rec *row) error {
 		line.holes, holes, at = holes[:own], holes[own:], end
 		if err := r.fill(o, &line, n); err != nil {
 			return err
+		}
+		if r.changes != nil {
+			r.changes.compare(o, &line, n)
+			continue
 		}
 		if err := r.spoolRow(o.part, &line); err != nil {
 			return err
@@ -116,7 +135,7 @@ func (r *Run) fill(o *outcome, row *row, n int) error {
 			kept = append(kept, h)
 		}
 	}
-	row.holes = kept
+	row.holes, row.key = kept, key
 	if r.ranks != nil && !row.only {
 		row.rank = r.ranks.of(o.subject)
 	}

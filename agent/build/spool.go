@@ -24,6 +24,7 @@ type row struct {
 	rests   uint32 // on which scope of consent; 0 of a row that tells of none
 	bytes   []byte
 	holes   []deid.Hole
+	key     string // its row key, until it is spooled
 }
 
 // people are all whom the row is about.
@@ -111,10 +112,12 @@ func readRow(b []byte, r *row) (rest []byte) {
 type partSpool struct {
 	dataset string
 	part2   bool
+	action  string // of transfer; empty of a whole drop
 	plan    *deid.Plan
 	spill   *spill
 	buckets []bucket
 	packed  []byte
+	n       int64 // rows
 }
 
 type bucket struct {
@@ -141,6 +144,7 @@ func (p *partSpool) add(r *row) error {
 	if len(p.buckets) > 1 {
 		at, limit = int(r.rank>>(64-shuffleBits)), shuffleFrames
 	}
+	p.n++
 	b := &p.buckets[at]
 	b.rows = appendRow(b.rows, r)
 	if len(b.rows) < limit {

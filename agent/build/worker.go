@@ -30,6 +30,8 @@ type outcome struct {
 	rests   string       // on what it rests, under Part 2
 	tallies deid.Tallies // of a record that goes out only if a released one refers to it
 	facts   [2]int       // in the batch's arena: for the decision index; of the engine alone, the person's id
+	met     meeting      // for a drop of changes
+	date    extract.Day  // likewise
 }
 
 // batch is the work done on one chunk. It is reused for later chunks.
@@ -80,6 +82,9 @@ func (w *releaseWorker) work(chunk *extract.Chunk, old *batch) (*batch, error) {
 		if err := w.one(b, o); err != nil {
 			return nil, fmt.Errorf("%s: %w", w.run.at(w.rec.Place), err)
 		}
+		if w.run.changes != nil {
+			w.meet(o)
+		}
 		if w.run.Inspect != nil {
 			w.run.Inspect(&w.rec, o.reasons, o.part2)
 		}
@@ -116,6 +121,9 @@ func (w *releaseWorker) one(b *batch, o *outcome) error {
 		w.subject.Index = w.seen
 	}
 	o.reasons = o.reasons.With(flow.plan.InScope(rec)).With(flow.plan.InCohort(rec, &w.subject))
+	if w.run.changes != nil {
+		w.followable(o)
+	}
 	if o.reasons |= decision.Reasons; o.reasons != 0 {
 		return nil
 	}

@@ -1,0 +1,334 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+
+	"github.com/posternhealth/postern/consent"
+	"github.com/posternhealth/postern/deid"
+	"github.com/posternhealth/postern/deid/gate"
+	"github.com/posternhealth/postern/extract"
+	"github.com/posternhealth/postern/internal/failure"
+	"github.com/posternhealth/postern/transfer"
+)
+
+// suspect is a held row that may be void.
+type suspect struct {
+	id   int64
+	why  suspicion
+	met  meeting
+	date extract.Day // of its record now
+}
+
+type suspicion uint8
+
+const (
+	isGone     suspicion = iota // its record is not in the extract
+	isOlder                     // its key is of an epoch before, and what is released has a new one
+	isShorter                   // its record has fewer rows now
+	isInError                   // its record was taken back
+	isUnasked                   // its record is no longer what the policy asks for
+	isElsewhen                  // its record lies outside of the period
+)
+
+// suspects are the rows that are void if the law of today lets that be said.
+type suspects struct {
+	gone, older, others frames
+	met                 int64 // held rows of the periods that this run reads, whose records were met
+}
+
+func newSuspects(s *spill) suspects {
+	return suspects{gone: frames{spill: s}, older: frames{spill: s}, others: frames{spill: s}}
+}
+
+// findVoids goes through all that is held, beside all that was met, and voids
+// what the source has taken back. Of a record that something keeps back nothing
+// is said, and every void is judged as a release of today would be.
+func (r *Run) findVoids(ctx context.Context) error {
+	if r.Memory == nil {
+		return nil
+	}
+	w := &weighing{run: r, ctx: ctx}
+	if err := w.besideMet(); err != nil {
+		return err
+	}
+	older := heldCursor{ctx: ctx, memory: r.Memory, older: true}
+	for h := older.peek(); h != nil; h = older.peek() {
+		w.suspect(suspect{id: h.ID, why: isOlder})
+		older.at++
+	}
+	w.weigh()
+	if w.err == nil {
+		w.err = older.err
+	}
+	if w.err != nil {
+		return w.err
+	}
+	return r.judgeVoids()
+}
+
+// weighing looks up suspects, many together.
+type weighing struct {
+	run      *Run
+	ctx      context.Context
+	suspects []suspect
+	facts    extract.Facts
+	err      error
+}
+
+// suspectsTogether is how many are looked up at once.
+const suspectsTogether = 1 << 10
+
+func (w *weighing) suspect(s suspect) {
+	if w.suspects = append(w.suspects, s); len(w.suspects) == suspectsTogether {
+		w.weigh()
+	}
+}
+
+// besideMet goes through what is held and what was met in one order.
+func (w *weighing) besideMet() error {
+	cursor := heldCursor{ctx: w.ctx, memory: w.run.Memory}
+	var open *metRecord
+	err := w.run.changes.met.replay(func(id identity) {
+		if open != nil && open.id == id.id {
+			open.take(id)
+			return
+		}
+		w.pass(&cursor, open)
+		open = &metRecord{id: id.id}
+		open.take(id)
+	})
+	w.pass(&cursor, open)
+	for h := cursor.peek(); h != nil; h = cursor.peek() {
+		w.suspect(suspect{id: h.ID, why: isGone})
+		cursor.at++
+	}
+	if err == nil {
+		err = cursor.err
+	}
+	return err
+}
+
+// metRecord is what was met under one id: a record, and its copies.
+type metRecord struct {
+	id    [2]uint64
+	met   meeting
+	lines uint32
+	date  extract.Day
+}
+
+func (m *metRecord) take(id identity) {
+	m.met |= meeting(id.content)
+	m.lines = max(m.lines, uint32(id.content>>metLineShift))
+	m.date = extract.Day(id.ordinal)
+}
+
+// pass goes past the held rows of a record that was met, and those before it.
+func (w *weighing) pass(cursor *heldCursor, m *metRecord) {
+	if m == nil {
+		return
+	}
+	var record [16]byte
+	binary.BigEndian.PutUint64(record[:], m.id[0])
+	binary.BigEndian.PutUint64(record[8:], m.id[1])
+	for h := cursor.peek(); h != nil; h = cursor.peek() {
+		switch bytes.Compare(h.Record[:], record[:]) {
+		case -1:
+			w.suspect(suspect{id: h.ID, why: isGone})
+		case 0:
+			w.metHeld(h, m)
+		default:
+			return
+		}
+		cursor.at++
+	}
+}
+
+// metHeld weighs a held row whose record was met.
+func (w *weighing) metHeld(h *Held, m *metRecord) {
+	if m.met&metInPeriod != 0 {
+		w.run.changes.suspects.met++
+	}
+	s := suspect{id: h.ID, met: m.met, date: m.date}
+	switch {
+	case m.met&metObstacle != 0:
+		return
+	case m.met&metReleased != 0:
+		if h.Line < m.lines {
+			return
+		}
+		s.why = isShorter
+	case m.met&metInError != 0:
+		s.why = isInError
+	case m.met&metUnasked != 0:
+		s.why = isUnasked
+	default:
+		s.why = isElsewhen
+	}
+	w.suspect(s)
+}
+
+// weigh looks the suspects up and keeps those that are void if the law of today
+// lets that be said.
+func (w *weighing) weigh() {
+	if w.err != nil || len(w.suspects) == 0 {
+		return
+	}
+	whole, ids := make(map[int64]Held, len(w.suspects)), make([]int64, len(w.suspects))
+	for i := range w.suspects {
+		ids[i] = w.suspects[i].id
+	}
+	w.err = w.run.Memory.HeldWhole(w.ctx, ids, func(h Held) { whole[h.ID] = h })
+	for i := 0; i < len(w.suspects) && w.err == nil; i++ {
+		h := whole[w.suspects[i].id]
+		w.err = w.one(&w.suspects[i], &h)
+	}
+	w.suspects = w.suspects[:0]
+}
+
+func (w *weighing) one(s *suspect, h *Held) error {
+	c := w.run.changes
+	plain, err := w.run.Memory.OpenHeld(w.ctx, h)
+	if err != nil {
+		return err
+	}
+	kept, err := readKept(plain, &w.facts, w.run.index.people)
+	if err != nil {
+		return err
+	}
+	flow := w.run.flows[w.facts.Dataset]
+	if flow == nil { // the policy releases none of these any more: what was sent stays
+		return nil
+	}
+	into := &c.suspects.others
+	switch s.why {
+	case isGone, isOlder:
+		if !flow.plan.InPeriod(w.facts.Date) {
+			return nil
+		}
+		if c.unread[w.facts.Dataset] || c.unread[extract.Unreadable] {
+			c.Unsure++
+			return nil
+		}
+		if into = &c.suspects.gone; s.why == isOlder {
+			into = &c.suspects.older
+		}
+	case isUnasked:
+		if kept.only != c.only[w.facts.Dataset] { // it may be the policy that changed, and not the record
+			return nil
+		}
+	case isElsewhen:
+		if s.date == w.facts.Date.From { // the period went on
+			return nil
+		}
+	}
+	if s.met&metPart2 != 0 {
+		plain[0] = 1
+	}
+	return into.add(&Kept{*h, transfer.Void, plain})
+}
+
+// judgeVoids decides about every row that may be void as about one that is to be
+// released, from what was kept of it, and spools those of which that may be said.
+// A run of which more rows are gone than may be is stopped: an extract that was
+// cut short must not void what it left out.
+func (r *Run) judgeVoids() error {
+	s := &r.changes.suspects
+	if s.gone.n+s.older.n+s.others.n > 0 {
+		r.index.people.LinkAlike() // with those whom only held rows name
+	}
+	held := s.met + s.gone.n + s.older.n
+	gone, err := r.judge(&s.gone)
+	if err != nil {
+		return err
+	}
+	older, err := r.judge(&s.older)
+	if err != nil {
+		return err
+	}
+	lost := gone + max(0, older-r.changes.Add)
+	if lost > 1 && float64(lost) > r.ShrinkLimit*float64(held) {
+		return failure.New(failure.Unbalanced, nil, "have the extract written again, whole; if so many records were deleted indeed, raise shrink_limit of its source in postern.yaml for one run",
+			"the records of %d of the %d rows that the recipient holds of this period are gone from the extract, more than the %.4g%% of shrink_limit; nothing was sent", lost, held, r.ShrinkLimit*100)
+	}
+	_, err = r.judge(&s.others)
+	return err
+}
+
+func (r *Run) judge(suspects *frames) (void int64, err error) {
+	c, people := r.changes, r.index.people
+	var facts extract.Facts
+	err = suspects.each(func(k *Kept) error {
+		kept, err := readKept(k.Facts, &facts, people)
+		if err != nil {
+			return err
+		}
+		decision := r.Decider.DecideAgain(&facts, kept.part2, kept.programs != c.programs)
+		if decision.Reasons != 0 {
+			return nil
+		}
+		line := row{subject: consent.NoSubject, bytes: append([]byte(k.Key), '\n')}
+		for _, id := range facts.Subjects {
+			s, _ := people.Find(id)
+			line.several = append(line.several, s)
+		}
+		if len(line.several) == 1 {
+			line.subject, line.several = line.several[0], nil
+		}
+		if err := r.spoolRow(r.flows[facts.Dataset].part(decision.Part2)+partOfVoid, &line); err != nil {
+			return err
+		}
+		if err := r.books.decided(kept.facts, decision.Part2); err != nil {
+			return err
+		}
+		void++
+		return c.keep(transfer.Void, &k.Held, nil)
+	})
+	c.Void += void
+	return void, err
+}
+
+// sealVoids seals a part of keys.
+func (r *Run) sealVoids(_ context.Context, at int, part *partSpool, _ *totals) error {
+	if r.held.stopped { // the drop is discarded
+		return nil
+	}
+	info := transfer.PartInfo{Dataset: part.dataset, Part2: part.part2, Action: part.action, Format: transfer.CSV}
+	spec := gate.Spec{Format: gate.CSV, Positions: []gate.Position{{Path: transfer.RowKeyColumn, Grammar: gate.RowKey(deid.CodeLen)}}}
+	return r.sealBeside(info, spec, part, part.n, 0, func(n int64, row *row) error {
+		for _, one := range row.people() {
+			if err := r.books.row(at+1, n, row, part.dataset, r.index.people.ID(one)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// heldCursor goes through what is held in the order of Place.
+type heldCursor struct {
+	ctx    context.Context
+	memory Memory
+	older  bool
+	page   []Held
+	at     int
+	last   Held
+	ended  bool
+	err    error
+}
+
+// peek gives the row at hand, nil at the end and after an error.
+func (c *heldCursor) peek() *Held {
+	if c.at == len(c.page) && !c.ended {
+		if len(c.page) > 0 {
+			c.last = c.page[len(c.page)-1]
+		}
+		c.page, c.err = c.memory.HeldAfter(c.ctx, c.last, c.older)
+		c.at, c.ended = 0, c.err != nil || len(c.page) == 0
+	}
+	if c.ended {
+		return nil
+	}
+	return &c.page[c.at]
+}

@@ -1,0 +1,305 @@
+package agent
+
+import (
+	"context"
+	"crypto/cipher"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/posternhealth/postern/agent/build"
+	"github.com/posternhealth/postern/internal/keyring"
+	"github.com/posternhealth/postern/transfer"
+)
+
+// heldSchema is the release memory of exchanges that send changes: what their
+// recipients hold or will hold. A drop that changes or voids a row leaves what
+// was held before it, until the recipient has the drop.
+const heldSchema = `
+CREATE TABLE IF NOT EXISTS held (
+	id       INTEGER PRIMARY KEY AUTOINCREMENT, -- no id is used again: held_before names it
+	exchange TEXT NOT NULL,
+	epoch    INTEGER NOT NULL,
+	record   BLOB NOT NULL,                  -- keyed hash of dataset and record id
+	line     INTEGER NOT NULL,               -- which of the record's rows, from 0
+	key      TEXT NOT NULL,                  -- the row key
+	content  BLOB NOT NULL,                  -- keyed hash of what was sent
+	number   INTEGER NOT NULL,               -- the drop that sent it last
+	sealed   BLOB NOT NULL,                  -- what is needed to judge it again
+	UNIQUE (exchange, epoch, record, line)
+) STRICT;
+CREATE TABLE IF NOT EXISTS held_before (
+	by       INTEGER NOT NULL,               -- the drop that changed or voided it
+	id       INTEGER NOT NULL,
+	exchange TEXT NOT NULL,
+	epoch    INTEGER NOT NULL,
+	record   BLOB NOT NULL,
+	line     INTEGER NOT NULL,
+	key      TEXT NOT NULL,
+	content  BLOB NOT NULL,
+	number   INTEGER NOT NULL,
+	sealed   BLOB NOT NULL,
+	PRIMARY KEY (exchange, by, id)
+) STRICT, WITHOUT ROWID;
+`
+
+const heldColumns = `id, exchange, epoch, record, line, key, content, number, sealed`
+
+// Held looks up the rows of records that are held.
+func (m *memory) Held(ctx context.Context, records [][16]byte, take func(build.Held)) error {
+	asked := make([]any, 0, len(records))
+	for i := range records {
+		asked = append(asked, records[i][:])
+	}
+	return m.heldAmong(ctx, `exchange = ? AND epoch = ? AND record`, []any{m.x.name, m.seen.id}, asked, take)
+}
+
+// HeldWhole looks rows up by their ids.
+func (m *memory) HeldWhole(ctx context.Context, ids []int64, take func(build.Held)) error {
+	asked := make([]any, 0, len(ids))
+	for _, id := range ids {
+		asked = append(asked, id)
+	}
+	return m.heldAmong(ctx, `id`, nil, asked, take)
+}
+
+func (m *memory) heldAmong(ctx context.Context, where string, of, among []any, take func(build.Held)) error {
+	for len(among) > 0 {
+		n := min(len(among), askedTogether)
+		some := append(of[:len(of):len(of)], among[:n]...)
+		among = among[n:]
+		text := `SELECT ` + heldColumns + ` FROM held WHERE ` + where + ` IN (?` + strings.Repeat(`,?`, n-1) + `)`
+		if n == askedTogether {
+			text = `SELECT ` + heldColumns + ` FROM held WHERE ` + where + amongAsked
+		}
+		if err := m.readHeld(ctx, take, text, some...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// heldTogether is how many rows HeldAfter gives at once.
+const heldTogether = 4096
+
+// HeldAfter gives the next rows in the order of epoch, record and line.
+func (m *memory) HeldAfter(ctx context.Context, last build.Held, older bool) (some []build.Held, err error) {
+	text, of := `epoch = ? AND (record, line) > (?, ?) ORDER BY record, line`, []any{m.x.name, m.seen.id}
+	if older {
+		text, of = `epoch <> ? AND (epoch, record, line) > (?, ?, ?) ORDER BY epoch, record, line`, append(of, last.Epoch)
+	}
+	record := last.Record[:]
+	if last.ID == 0 {
+		record = []byte{}
+	}
+	err = m.readHeld(ctx, func(h build.Held) { some = append(some, h) },
+		`SELECT id, exchange, epoch, record, line, '', x'', 0, x'' FROM held WHERE exchange = ? AND `+text+` LIMIT ?`, append(of, record, last.Line, heldTogether)...)
+	return some, err
+}
+
+func (m *memory) readHeld(ctx context.Context, take func(build.Held), text string, of ...any) error {
+	var h build.Held
+	var exchange string
+	var number int64
+	var record, content sql.RawBytes
+	var sealed []byte
+	err := each(ctx, m.agent.db, row{&h.ID, &exchange, &h.Epoch, &record, &h.Line, &h.Key, &content, &number, &sealed}, func() error {
+		if len(record) != 16 || len(content) != 16 && len(content) != 0 {
+			return fail(Altered, nil, "restore the state from its backup", "the release memory of %s holds an entry of the wrong length", m.x.name)
+		}
+		copy(h.Record[:], record)
+		copy(h.Content[:], content)
+		h.Sealed = sealed
+		take(h)
+		return nil
+	}, text, of...)
+	if err != nil {
+		return fmt.Errorf("release memory: %w", err)
+	}
+	return nil
+}
+
+// heldKey seals what is kept of rows in one epoch.
+func heldKey(secret keyring.Secret) (cipher.AEAD, error) {
+	key := secret.Key("held facts")
+	return chacha20poly1305.NewX(key[:])
+}
+
+func (m *memory) heldKeyOf(ctx context.Context, epoch int64) (cipher.AEAD, error) {
+	if aead, known := m.heldKeys[epoch]; known {
+		return aead, nil
+	}
+	secret := m.epoch.Secret
+	if epoch != m.seen.id {
+		var number int64
+		if err := m.agent.db.QueryRowContext(ctx, `SELECT number FROM epoch WHERE id = ?`, epoch).Scan(&number); err != nil {
+			return nil, fmt.Errorf("release memory: %w", err)
+		}
+		before, err := m.agent.epochSecret(ctx, m.x.family(), number)
+		if err != nil {
+			return nil, err
+		}
+		secret = before.Secret
+	}
+	aead, err := heldKey(secret)
+	if err == nil {
+		if m.heldKeys == nil {
+			m.heldKeys = map[int64]cipher.AEAD{}
+		}
+		m.heldKeys[epoch] = aead
+	}
+	return aead, err
+}
+
+// OpenHeld opens what is sealed of a row; it belongs to that row alone.
+func (m *memory) OpenHeld(ctx context.Context, h *build.Held) ([]byte, error) {
+	aead, err := m.heldKeyOf(ctx, h.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	err = errors.New("it is cut short")
+	if n := aead.NonceSize(); len(h.Sealed) > n {
+		var plain []byte
+		if plain, err = aead.Open(nil, h.Sealed[:n], h.Sealed[n:], h.Record[:]); err == nil {
+			return plain, nil
+		}
+	}
+	return nil, fail(Altered, err, "restore the state from its backup", "an entry of the release memory of %s cannot be opened", m.x.name)
+}
+
+// storeHeld keeps, within the commit, what the drop makes of the recipient's rows.
+func (m *memory) storeHeld(ctx context.Context, tx *sql.Tx, built *build.Run, epoch int64) error {
+	if m.x.policy.Output.Mode != "delta" {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM held_before WHERE exchange = ? AND by IN (SELECT number FROM delivery WHERE exchange = ? AND state = ?)`,
+		m.x.name, m.x.name, stateAcknowledged); err != nil {
+		return err
+	}
+	aead, err := heldKey(m.epoch.Secret)
+	if err != nil {
+		return err
+	}
+	s := heldStore{ctx: ctx, number: built.Number, exchange: m.x.name, epoch: epoch, aead: aead}
+	for into, text := range map[**sql.Stmt]string{
+		&s.insert: `INSERT INTO held (exchange, epoch, record, line, key, content, number, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		&s.save:   `INSERT INTO held_before (by, ` + heldColumns + `) SELECT ?, ` + heldColumns + ` FROM held WHERE id = ?`,
+		&s.update: `UPDATE held SET content = ?, number = ?, sealed = ? WHERE id = ?`,
+		&s.remove: `DELETE FROM held WHERE id = ?`,
+	} {
+		if *into, err = tx.PrepareContext(ctx, text); err != nil {
+			return err
+		}
+		defer (*into).Close()
+	}
+	if err := built.NewHeld(s.keep); err != nil {
+		return fmt.Errorf("release memory: %w", err)
+	}
+	return nil
+}
+
+type heldStore struct {
+	ctx                          context.Context
+	exchange                     string
+	number, epoch                int64
+	aead                         cipher.AEAD
+	insert, save, update, remove *sql.Stmt
+}
+
+func (s *heldStore) keep(k *build.Kept) error {
+	if k.Action != transfer.Add {
+		if _, err := s.save.ExecContext(s.ctx, s.number, k.ID); err != nil {
+			return err
+		}
+	}
+	var err error
+	switch k.Action {
+	case transfer.Add:
+		_, err = s.insert.ExecContext(s.ctx, s.exchange, s.epoch, k.Record[:], k.Line, k.Key, k.Content[:], s.number, s.seal(k))
+	case transfer.Change:
+		_, err = s.update.ExecContext(s.ctx, k.Content[:], s.number, s.seal(k), k.ID)
+	case transfer.Void:
+		_, err = s.remove.ExecContext(s.ctx, k.ID)
+	}
+	return err
+}
+
+func (s *heldStore) seal(k *build.Kept) []byte {
+	box := make([]byte, s.aead.NonceSize(), s.aead.NonceSize()+len(k.Facts)+s.aead.Overhead())
+	_, _ = rand.Read(box) // never fails (crypto/rand)
+	return s.aead.Seal(box, box, k.Facts, k.Record[:])
+}
+
+// forget undoes what a voided drop did to the release memory; row keys and codes
+// stay. Drops are forgotten from the last. A run that has begun commits nothing.
+func forget(ctx context.Context, tx *sql.Tx, exchange string, number int64) error {
+	for _, q := range []string{
+		`DELETE FROM held WHERE exchange = ? AND number = ?`,
+		`INSERT INTO held (` + heldColumns + `) SELECT ` + heldColumns + ` FROM held_before WHERE exchange = ? AND by = ?`,
+		`DELETE FROM held_before WHERE exchange = ? AND by = ?`,
+	} {
+		if _, err := tx.ExecContext(ctx, q, exchange, number); err != nil {
+			return err
+		}
+	}
+	return moveMemory(ctx, tx, exchange)
+}
+
+// moveMemory tells runs that have begun that the memory is another now.
+func moveMemory(ctx context.Context, tx *sql.Tx, exchange string) error {
+	_, err := tx.ExecContext(ctx, `UPDATE exchange SET memory = memory + 1 WHERE name = ?`, exchange)
+	return err
+}
+
+// unhold notes within a transaction that the recipient did not take rows of a drop
+// as the drop had them: one that the drop added, or that a later one sent since,
+// counts as not held, and the next run adds it again; one that the drop changed or
+// voided is held as it was before, and the next run changes or voids it again.
+// Keys that are not of the exchange, or not held, mean nothing. It serves exchanges
+// that send changes: of any other every run sends every row.
+func unhold(ctx context.Context, tx *sql.Tx, exchange string, number int64, keys []string) (n int64, err error) {
+	asked := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		asked[key] = true
+	}
+	among := func(text string, of ...any) (ids []int64, err error) {
+		var id int64
+		var key string
+		err = each(ctx, tx, row{&id, &key}, func() error {
+			if asked[key] {
+				ids = append(ids, id)
+			}
+			return nil
+		}, text, of...)
+		return ids, err
+	}
+	held, err := among(`SELECT id, key FROM held WHERE exchange = ? AND number >= ?`, exchange, number)
+	if err != nil {
+		return 0, err
+	}
+	before, err := among(`SELECT id, key FROM held_before AS b WHERE exchange = ? AND by = ?
+		AND NOT EXISTS (SELECT 1 FROM held AS h WHERE h.exchange = b.exchange AND h.epoch = b.epoch AND h.record = b.record AND h.line = b.line AND h.number > b.by)`, exchange, number)
+	if err != nil {
+		return 0, err
+	}
+	met := map[int64]bool{}
+	for _, id := range append(held, before...) {
+		met[id] = true
+		if _, err := tx.ExecContext(ctx, `DELETE FROM held WHERE id = ?`, id); err != nil {
+			return 0, err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM held_before WHERE exchange = ? AND by > ? AND id = ?`, exchange, number, id); err != nil {
+			return 0, err
+		}
+	}
+	for _, id := range before {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO held (`+heldColumns+`) SELECT `+heldColumns+` FROM held_before WHERE exchange = ? AND by = ? AND id = ?`, exchange, number, id); err != nil {
+			return 0, err
+		}
+	}
+	return int64(len(met)), moveMemory(ctx, tx, exchange)
+}
