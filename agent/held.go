@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS held (
 	key      TEXT NOT NULL,                  -- the row key
 	content  BLOB NOT NULL,                  -- keyed hash of what was sent
 	number   INTEGER NOT NULL,               -- the drop that sent it last
+	basis    BLOB NOT NULL,                  -- keyed hash of what is sealed
 	sealed   BLOB NOT NULL,                  -- what is needed to judge it again
 	UNIQUE (exchange, epoch, record, line)
 ) STRICT;
@@ -42,12 +43,13 @@ CREATE TABLE IF NOT EXISTS held_before (
 	key      TEXT NOT NULL,
 	content  BLOB NOT NULL,
 	number   INTEGER NOT NULL,
+	basis    BLOB NOT NULL,
 	sealed   BLOB NOT NULL,
 	PRIMARY KEY (exchange, by, id)
 ) STRICT, WITHOUT ROWID;
 `
 
-const heldColumns = `id, exchange, epoch, record, line, key, content, number, sealed`
+const heldColumns = `id, exchange, epoch, record, line, key, content, number, basis, sealed`
 
 // Held looks up the rows of records that are held.
 func (m *memory) Held(ctx context.Context, records [][16]byte, take func(build.Held)) error {
@@ -97,7 +99,7 @@ func (m *memory) HeldAfter(ctx context.Context, last build.Held, older bool) (so
 		record = []byte{}
 	}
 	err = m.readHeld(ctx, func(h build.Held) { some = append(some, h) },
-		`SELECT id, exchange, epoch, record, line, '', x'', 0, x'' FROM held WHERE exchange = ? AND `+text+` LIMIT ?`, append(of, record, last.Line, heldTogether)...)
+		`SELECT id, exchange, epoch, record, line, '', x'', 0, x'', x'' FROM held WHERE exchange = ? AND `+text+` LIMIT ?`, append(of, record, last.Line, heldTogether)...)
 	return some, err
 }
 
@@ -105,14 +107,15 @@ func (m *memory) readHeld(ctx context.Context, take func(build.Held), text strin
 	var h build.Held
 	var exchange string
 	var number int64
-	var record, content sql.RawBytes
+	var record, content, basis sql.RawBytes
 	var sealed []byte
-	err := each(ctx, m.agent.db, row{&h.ID, &exchange, &h.Epoch, &record, &h.Line, &h.Key, &content, &number, &sealed}, func() error {
+	err := each(ctx, m.agent.db, row{&h.ID, &exchange, &h.Epoch, &record, &h.Line, &h.Key, &content, &number, &basis, &sealed}, func() error {
 		if len(record) != 16 || len(content) != 16 && len(content) != 0 {
 			return fail(Altered, nil, "restore the state from its backup", "the release memory of %s holds an entry of the wrong length", m.x.name)
 		}
 		copy(h.Record[:], record)
 		copy(h.Content[:], content)
+		copy(h.Basis[:], basis)
 		h.Sealed = sealed
 		take(h)
 		return nil
@@ -186,10 +189,11 @@ func (m *memory) storeHeld(ctx context.Context, tx *sql.Tx, built *build.Run, ep
 	}
 	s := heldStore{ctx: ctx, number: built.Number, exchange: m.x.name, epoch: epoch, aead: aead}
 	for into, text := range map[**sql.Stmt]string{
-		&s.insert: `INSERT INTO held (exchange, epoch, record, line, key, content, number, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-		&s.save:   `INSERT INTO held_before (by, ` + heldColumns + `) SELECT ?, ` + heldColumns + ` FROM held WHERE id = ?`,
-		&s.update: `UPDATE held SET content = ?, number = ?, sealed = ? WHERE id = ?`,
-		&s.remove: `DELETE FROM held WHERE id = ?`,
+		&s.insert:  `INSERT INTO held (exchange, epoch, record, line, key, content, number, basis, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		&s.save:    `INSERT INTO held_before (by, ` + heldColumns + `) SELECT ?, ` + heldColumns + ` FROM held WHERE id = ?`,
+		&s.update:  `UPDATE held SET content = ?, number = ?, basis = ?, sealed = ? WHERE id = ?`,
+		&s.refresh: `UPDATE held SET basis = ?, sealed = ? WHERE id = ?`,
+		&s.remove:  `DELETE FROM held WHERE id = ?`,
 	} {
 		if *into, err = tx.PrepareContext(ctx, text); err != nil {
 			return err
@@ -203,15 +207,15 @@ func (m *memory) storeHeld(ctx context.Context, tx *sql.Tx, built *build.Run, ep
 }
 
 type heldStore struct {
-	ctx                          context.Context
-	exchange                     string
-	number, epoch                int64
-	aead                         cipher.AEAD
-	insert, save, update, remove *sql.Stmt
+	ctx                                   context.Context
+	exchange                              string
+	number, epoch                         int64
+	aead                                  cipher.AEAD
+	insert, save, update, refresh, remove *sql.Stmt
 }
 
 func (s *heldStore) keep(k *build.Kept) error {
-	if k.Action != transfer.Add {
+	if k.Action == transfer.Change || k.Action == transfer.Void {
 		if _, err := s.save.ExecContext(s.ctx, s.number, k.ID); err != nil {
 			return err
 		}
@@ -219,9 +223,11 @@ func (s *heldStore) keep(k *build.Kept) error {
 	var err error
 	switch k.Action {
 	case transfer.Add:
-		_, err = s.insert.ExecContext(s.ctx, s.exchange, s.epoch, k.Record[:], k.Line, k.Key, k.Content[:], s.number, s.seal(k))
+		_, err = s.insert.ExecContext(s.ctx, s.exchange, s.epoch, k.Record[:], k.Line, k.Key, k.Content[:], s.number, k.Basis[:], s.seal(k))
 	case transfer.Change:
-		_, err = s.update.ExecContext(s.ctx, k.Content[:], s.number, s.seal(k), k.ID)
+		_, err = s.update.ExecContext(s.ctx, k.Content[:], s.number, k.Basis[:], s.seal(k), k.ID)
+	case build.Refresh:
+		_, err = s.refresh.ExecContext(s.ctx, k.Basis[:], s.seal(k), k.ID)
 	case transfer.Void:
 		_, err = s.remove.ExecContext(s.ctx, k.ID)
 	}

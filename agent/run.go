@@ -37,6 +37,7 @@ type (
 	Outcome   = build.Outcome
 	Balance   = build.Balance
 	StageTime = build.StageTime
+	Changes   = build.Changes
 )
 
 // run is one execution of an exchange: what the build of its drop stands on,

@@ -51,11 +51,16 @@ type Held struct {
 	Epoch   int64 // likewise
 	Key     string
 	Content [16]byte // keyed hash of what was sent
+	Basis   [16]byte // keyed hash of what Sealed holds
 	Sealed  []byte   // of what Facts of Kept was
 }
 
+// Refresh is the action of a row that is unchanged and is to be judged by other
+// facts from now on: nothing is sent.
+const Refresh = "refresh"
+
 // Kept is what the commit does to a row of the memory: by Action, it is held,
-// held otherwise, or no longer held.
+// held otherwise, judged otherwise, or no longer held.
 type Kept struct {
 	Held
 	Action string
@@ -66,7 +71,7 @@ type changes struct {
 	Changes
 	ctx      context.Context // of the batch at hand
 	job      *Job
-	content  hash.Hash
+	keyed    hash.Hash
 	programs [8]byte            // of those declared now
 	only     map[string][8]byte // of each dataset's conditions, periods aside
 	asked    [][16]byte
@@ -86,9 +91,9 @@ type changedLine struct {
 }
 
 func newChanges(job *Job, s *spill) *changes {
-	secret := job.Epoch.Secret.Key("held content")
+	secret := job.Epoch.Secret.Key("held rows")
 	c := &changes{
-		job: job, content: hmac.New(sha256.New, secret[:]), held: map[Place]Held{}, met: newSorter(job.Scratch),
+		job: job, keyed: hmac.New(sha256.New, secret[:]), held: map[Place]Held{}, met: newSorter(job.Scratch),
 		unread: map[string]bool{}, only: map[string][8]byte{}, kept: frames{spill: s}, suspects: newSuspects(s),
 	}
 	c.programs = short(job.Tables.Programs.Keys())
@@ -218,22 +223,29 @@ func (c *changes) lookUp(ctx context.Context, outcomes []outcome) error {
 	return c.job.Memory.Held(ctx, c.asked, func(h Held) { c.held[h.Place] = h })
 }
 
+// sum is a keyed hash.
+func (c *changes) sum(texts ...[]byte) (sum [16]byte) {
+	c.keyed.Reset()
+	for _, text := range texts {
+		c.keyed.Write(text)
+	}
+	var room [sha256.Size]byte
+	copy(sum[:], c.keyed.Sum(room[:0]))
+	return sum
+}
+
 // compare holds the nth row of a record against the memory. Which side of Part 2
 // it stands on is part of what the recipient is told.
 func (c *changes) compare(o *outcome, line *row, n int) {
 	l := changedLine{row: *line}
-	c.content.Reset()
-	c.content.Write(line.bytes)
 	side := []byte{0}
 	if o.part2 {
 		side[0] = 1
 	}
-	c.content.Write(side)
-	var sum [sha256.Size]byte
 	at := Place{o.record, uint32(n)}
 	held, is := c.held[at]
 	l.Held, l.Place = held, at
-	copy(l.Content[:], c.content.Sum(sum[:0]))
+	l.Content = c.sum(line.bytes, side)
 	switch {
 	case !is:
 		l.action = transfer.Add
@@ -263,12 +275,20 @@ func (r *Run) spoolChanges(o *outcome, facts []byte) error {
 			return nil
 		}
 	}
+	kept := c.toKeep(o, facts)
 	for i := range c.lines {
 		l := &c.lines[i]
 		part := o.part
+		basis := c.sum(kept)
 		switch l.action {
 		case "":
-			c.Unchanged++
+			if c.Unchanged++; l.Basis == basis {
+				continue
+			}
+			l.Basis = basis
+			if err := c.keep(Refresh, &l.Held, kept); err != nil {
+				return err
+			}
 			continue
 		case transfer.Add:
 			c.Add++
@@ -276,11 +296,11 @@ func (r *Run) spoolChanges(o *outcome, facts []byte) error {
 			c.Change++
 			part += partOfChanged
 		}
-		sent = true
+		sent, l.Basis = true, basis
 		if err := r.spoolRow(part, &l.row); err != nil {
 			return err
 		}
-		if err := c.keep(l.action, &l.Held, c.toKeep(o, facts)); err != nil {
+		if err := c.keep(l.action, &l.Held, kept); err != nil {
 			return err
 		}
 	}
@@ -374,7 +394,7 @@ type frames struct {
 	open  []byte
 }
 
-const keptHeader = 1 + 8 + 8 + 16 + 4 + deid.CodeLen + 16 + 4
+const keptHeader = 1 + 8 + 8 + 16 + 4 + deid.CodeLen + 16 + 16 + 4
 
 func (f *frames) add(k *Kept) error {
 	b := append(f.open, k.Action[0])
@@ -383,7 +403,7 @@ func (f *frames) add(k *Kept) error {
 	b = append(b, k.Record[:]...)
 	b = binary.LittleEndian.AppendUint32(b, k.Line)
 	b = append(b, k.Key...)
-	b = append(b, k.Content[:]...)
+	b = append(append(b, k.Content[:]...), k.Basis[:]...)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(k.Facts)))
 	f.open, f.n = append(b, k.Facts...), f.n+1
 	if len(f.open) < frameSize {
@@ -414,6 +434,7 @@ func (f *frames) each(see func(*Kept) error) error {
 			k.ID, k.Epoch = int64(binary.LittleEndian.Uint64(b[1:])), int64(binary.LittleEndian.Uint64(b[9:]))
 			k.Record, k.Line = [16]byte(b[17:]), binary.LittleEndian.Uint32(b[33:])
 			k.Key, k.Content = string(b[37:37+deid.CodeLen]), [16]byte(b[37+deid.CodeLen:])
+			k.Basis = [16]byte(b[53+deid.CodeLen:])
 			size := int(binary.LittleEndian.Uint32(b[keptHeader-4:]))
 			k.Facts, b = b[keptHeader:keptHeader+size], b[keptHeader+size:]
 			if err := see(&k); err != nil {
@@ -430,5 +451,5 @@ func actionOf(letter byte) string {
 			return action
 		}
 	}
-	return ""
+	return Refresh
 }
