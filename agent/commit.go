@@ -4,9 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"path/filepath"
 	"time"
 
+	"github.com/posternhealth/postern/agent/build"
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/ledger"
@@ -48,6 +50,18 @@ func (a *Agent) chain(ctx context.Context, exchange string) (previous string, vo
 		voids = append([]int64{number}, voids...)
 	}
 	return previous, voids, rows.Err()
+}
+
+// dropBefore is the last drop that is not voided.
+func (a *Agent) dropBefore(ctx context.Context, exchange string) (b build.Before, err error) {
+	var asOf string
+	err = a.db.QueryRowContext(ctx, `SELECT number, as_of FROM delivery WHERE exchange = ? AND state <> ? ORDER BY number DESC LIMIT 1`, exchange, stateVoided).Scan(&b.Number, &asOf)
+	if errors.Is(err, sql.ErrNoRows) {
+		return b, nil
+	}
+	span, _ := extract.ParseSpan([]byte(asOf))
+	b.AsOf = span.From
+	return b, err
 }
 
 // commit is the one commit point. Before it nothing of the drop is visible:

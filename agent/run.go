@@ -210,6 +210,9 @@ func (r *run) openDrop(ctx context.Context, job *build.Job) error {
 	if err != nil {
 		return err
 	}
+	if job.Before, err = r.agent.dropBefore(ctx, r.x.name); err != nil {
+		return err
+	}
 	spec := transfer.DropSpec{
 		Dir: path, Sender: r.agent.Config.Organization.ID, Recipient: r.x.config.Recipient,
 		Exchange: r.x.config.ID, Sequence: job.Number, Previous: previous, Voids: voids,

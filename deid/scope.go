@@ -149,6 +149,12 @@ func (pl *Plan) InPeriod(date extract.Span) bool {
 	return !slices.ContainsFunc(pl.scope, func(c condition) bool { return c.dated && !within(date, c.period) })
 }
 
+// SameTime tells whether two plans ask for the same periods and the same cohort.
+func (pl *Plan) SameTime(other *Plan) bool {
+	same := func(a, b condition) bool { return a.dated == b.dated && a.period == b.period }
+	return slices.EqualFunc(pl.scope, other.scope, same) && (pl.cohort == nil || *pl.cohort == *other.cohort)
+}
+
 func (c *condition) holds(pl *Plan, rec *extract.Record) bool {
 	switch {
 	case pl.root == nil:

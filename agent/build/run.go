@@ -43,6 +43,7 @@ type Job struct {
 	Decider   *consent.Decider
 	AsOf      extract.Day
 	DecidedAt time.Time
+	Before    Before // the last drop that is not void
 
 	Epoch   Epoch
 	Memory  Memory // nil when nothing went before
@@ -67,6 +68,12 @@ type Job struct {
 	// whether it is under Part 2 if that was asked: by several goroutines at
 	// once, unless there is one worker. The record is the run's to use again.
 	Inspect func(rec *extract.Record, reasons extract.ReasonSet, part2 bool)
+}
+
+// Before is an earlier drop; Number 0: there is none.
+type Before struct {
+	Number int64
+	AsOf   extract.Day
 }
 
 // Drop is where parts and books go; transfer.Builder is one.

@@ -261,6 +261,9 @@ func (s *sealer) row(row *row) error {
 // book is the recipient's book: what is in the drop and nothing else.
 func (r *Run) book(ctx context.Context, totals *totals) (*transfer.Book, error) {
 	book := &transfer.Book{Standard: string(r.Policy.Standard), People: r.people.n, Totals: totals.list(r.people.n)}
+	if r.replaces() {
+		book.Replaces = r.Before.Number
+	}
 	if r.Policy.ReleasesPart2() {
 		texts, err := r.notices()
 		if err != nil {
@@ -277,6 +280,21 @@ func (r *Run) book(ctx context.Context, totals *totals) (*transfer.Book, error) 
 	var err error
 	book.Ledger, err = r.Ledger(ctx)
 	return book, err
+}
+
+// replaces tells whether the drop is a whole one, made over the periods of the
+// one before.
+func (r *Run) replaces() bool {
+	if r.Before.Number == 0 || r.changes != nil {
+		return false
+	}
+	for _, f := range r.ordered {
+		before, err := deid.Compile(r.Policy, f.dataset, deid.Options{AsOf: r.Before.AsOf, Schema: r.Schemas[f.dataset]})
+		if err != nil || !f.plan.SameTime(before) {
+			return false
+		}
+	}
+	return true
 }
 
 // notices are the texts that travel with Part 2 rows (42 CFR 2.32). They

@@ -55,6 +55,12 @@ func (k *call) showOutcome(o *agent.Outcome) error {
 			}
 		}
 	}
+	if c := o.Changes; c != nil {
+		fmt.Fprintf(k.out, "\nrows: %d to add, %d to change, %d void, %d unchanged\n", c.Add, c.Change, c.Void, c.Unchanged)
+		if c.Unsure > 0 {
+			fmt.Fprintf(k.out, "%d rows whose records are gone are not void while records that cannot be read may be they\n", c.Unsure)
+		}
+	}
 	if len(o.Rejected) > 0 {
 		fmt.Fprintln(k.out, "\nrejected:")
 	}
