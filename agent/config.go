@@ -132,6 +132,8 @@ type DestinationConfig struct {
 	Folder *FolderConfig `yaml:"folder"`
 	HTTPS  *HTTPSConfig  `yaml:"https"`
 	S3     *S3Config     `yaml:"s3"`
+
+	TestFolder string `yaml:"test_folder"` // for drops about nobody, as the folder or URL of its kind
 }
 
 // kinds are how many of them are configured.
@@ -275,6 +277,9 @@ func (c *Config) check(errs configErrors) {
 	if !codePattern.MatchString(c.Organization.Code) {
 		errs.add("organization.code", "use one to eight small letters and digits", "the code stands in file names")
 	}
+	if strings.HasPrefix(c.Organization.Code, testCode) {
+		errs.add("organization.code", "choose another", "names that begin with %s are those of test drops", testCode)
+	}
 	if !namePattern.MatchString(c.Organization.ID) {
 		errs.add("organization.id", "use small letters, digits and hyphens", "the id stands in manifests and signatures")
 	}
@@ -372,6 +377,9 @@ func checkRecipient(path string, r RecipientConfig, own KeyRefs, errs configErro
 		errs.add(path+".destination", "write one of sftp, folder, https, s3", "a recipient has exactly one destination")
 	}
 	checkWeb(path+".destination", r.Destination, errs)
+	if r.Destination.TestFolder != "" && r.Destination.kinds() == 1 {
+		checkTests(path+".destination.test_folder", r.Destination, errs)
+	}
 	if r.Receipt.fetched() && !r.Destination.takesReceipts() {
 		errs.add(path+".destination", "add receipts: FOLDER, where the recipient lays them; or write receipt: {mode: manual} or {mode: none}", "the recipient's answers have no folder")
 	}

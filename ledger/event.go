@@ -38,6 +38,7 @@ const (
 	Quarantined   Kind = "quarantined" // the gate stopped a drop
 	Excepted      Kind = "excepted"    // two people found a hit of the gate to be a false alarm
 	Discarded     Kind = "quarantine-discarded"
+	TestDrop      Kind = "test-drop"
 )
 
 // Event is what an entry says. Its JSON form has its members in this order;

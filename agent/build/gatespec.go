@@ -297,15 +297,24 @@ func (r *Run) leafGrammar(release *policies.Release, f *policies.Field, leaf *po
 // primitiveOf is the FHIR type of the leaf at a path; "" when it is in an
 // extension.
 func primitiveOf(dataset string, path []string) string {
+	if e := elementAt(dataset, path); e != nil {
+		return e.Type
+	}
+	return ""
+}
+
+// elementAt is the FHIR element at a path; nil when it is in an extension.
+func elementAt(dataset string, path []string) (e *extract.Element) {
 	name := dataset
 	for _, step := range path {
 		typ := extract.TypeOf(name)
 		if typ == nil || typ.Element(step) == nil {
-			return ""
+			return nil
 		}
-		name = typ.Element(step).Type
+		e = typ.Element(step)
+		name = e.Type
 	}
-	return name
+	return e
 }
 
 // isSubject tells whether a reference stands where R4's patient compartment

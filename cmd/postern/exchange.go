@@ -174,15 +174,28 @@ func (k *call) execute(dry bool) error {
 		wanted bool
 		told   *agent.ClinicBook
 	}
+	test := new(bool)
+	var sent *agent.TestSent
+	if !dry {
+		test = k.flags.Bool("test", false, "no run: lay a drop of the same shape, about nobody, into the recipient's test folder")
+	}
 	if dry {
 		k.flags.BoolVar(&book.wanted, "book", false, "tell what would be done, field by field, and by what")
 		book.sheet = k.page()
 	}
 	return dated(k, k.clocks(dry), 1, func(a *agent.Agent, options agent.RunOptions) (*agent.Outcome, error) {
+		if *test {
+			var err error
+			sent, err = a.SendTest(k.ctx, k.arg(0))
+			return nil, err
+		}
 		options.DryRun, options.Workers = dry, *workers
 		options.Book = func(b *agent.ClinicBook) { book.told = b }
 		return a.Run(k.ctx, k.arg(0), options)
 	}, func(a *agent.Agent, outcome *agent.Outcome) error {
+		if sent != nil {
+			return k.showTest(sent)
+		}
 		if dry && (book.wanted || *book.html || *book.out != "") {
 			report := book.told.Report()
 			return book.write(k, book.told, report.Text, report.HTML)
@@ -198,6 +211,14 @@ func (k *call) execute(dry bool) error {
 		}
 		return undelivered
 	})
+}
+
+func (k *call) showTest(sent *agent.TestSent) error {
+	if k.json {
+		return k.answer(sent)
+	}
+	fmt.Fprintf(k.out, "test drop %s lies in %s for %s: %d files, %s\nall values in it are made up: it is about nobody\n", sent.Drop, sent.Folder, sent.Recipient, len(sent.Files), sent.State)
+	return nil
 }
 
 // deliver sends what waits. A drop that could not be delivered stays in the

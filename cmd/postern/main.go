@@ -65,7 +65,7 @@ var commands = []command{
 	{"consent", "test | decide | explain | withheld | mend | revocations", "cases held against the rules; decisions about records; answers to patients; what is withheld; how fast a revocation counts", consentCommand, true},
 	{"subject", "merge", "two ids are one person: what was decided under either holds for both", subject, false},
 	{"plan", "EXCHANGE", "a dry run: every disposition counted, nothing leaves", plan, false},
-	{"run", "EXCHANGE", "one run, now", runOnce, false},
+	{"run", "EXCHANGE [--test]", "one run, now; --test lays a drop about nobody into the recipient's test folder", runOnce, false},
 	{"serve", "", "the daemon: runs exchanges on their schedules", serve, false},
 	{"status", "", "where each exchange stands, and what needs a person", status, false},
 	{"schedule", "[--next N]", "when exchanges come due", schedule, false},
