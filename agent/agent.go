@@ -192,10 +192,14 @@ func (a *Agent) load(name string) (*exchange, error) {
 	case err != nil && !onlyLapsed(err):
 		return nil, x.lapsed
 	}
-	if err := a.sealTo(x); err != nil && x.lapsed != nil {
-		x.lapsed = joinFailures([]error{x.lapsed, err})
-	} else if err != nil {
-		x.lapsed = err
+	obstacles := []error{x.lapsed, a.sealTo(x)}
+	if x.recipient.Bare != nil {
+		obstacles = append(obstacles, a.barable(x))
+	}
+	if obstacles = slices.DeleteFunc(obstacles, func(err error) bool { return err == nil }); len(obstacles) == 1 {
+		x.lapsed = obstacles[0]
+	} else if len(obstacles) > 1 {
+		x.lapsed = joinFailures(obstacles)
 	}
 	return x, nil
 }

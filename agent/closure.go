@@ -40,6 +40,7 @@ const (
 	inputPart     = "input "
 	recipientPart = "recipient"
 	sealToPart    = "recipient's encryption keys"
+	barePart      = "profile bare"
 	approversPart = "approvers"
 )
 
@@ -157,6 +158,9 @@ func (c *Closure) recipient(config *Config, x *exchange) {
 	}
 	c.add(recipientPart, lines)
 	c.add(sealToPart, x.sealLines)
+	if r.Bare != nil {
+		c.add(barePart, r.Bare.lines())
+	}
 	switch d := r.Destination; {
 	case d.Folder != nil:
 		c.add("destination", []string{line("folder", d.Folder.Path)})
@@ -321,5 +325,5 @@ func (c *Closure) files() []Part {
 // shapes tells whether a part decides what a sealed drop holds and who can open it.
 func shapes(part string) bool {
 	return part == policyPart || strings.HasPrefix(part, includePart) || strings.HasPrefix(part, schemaPart) ||
-		part == "source" || part == recipientPart || part == sealToPart
+		part == "source" || part == recipientPart || part == sealToPart || part == barePart
 }

@@ -77,7 +77,7 @@ func (r *run) commit(ctx context.Context) error {
 	}
 	return inTx(ctx, r.agent.db, func(tx *sql.Tx) error {
 		for _, step := range []func(context.Context, *sql.Tx) error{
-			r.lease.holds, r.commitApproved, r.commitDelivery, r.commitJudged, r.commitMemory, r.acceptInputs, r.commitLedger,
+			r.lease.holds, r.commitApproved, r.commitNames, r.commitDelivery, r.commitJudged, r.commitMemory, r.acceptInputs, r.commitLedger,
 		} {
 			if err := step(ctx, tx); err != nil {
 				return err
@@ -133,7 +133,7 @@ func (r *run) commitLedger(ctx context.Context, tx *sql.Tx) error {
 	for _, f := range r.built.Sealed.Private {
 		private[f.Name] = f.SHA256
 	}
-	return r.agent.record(ctx, tx, ledger.DropCommitted, r.x, r.built.Number, map[string]any{
+	event := map[string]any{
 		"as_of":           r.opt.AsOf.String(),
 		"decided_at":      r.opt.DecidedAt.UTC().Format(time.RFC3339),
 		"manifest_sha256": r.built.Sealed.ManifestSHA256,
@@ -144,5 +144,9 @@ func (r *run) commitLedger(ctx context.Context, tx *sql.Tx) error {
 		"kept_until":      extract.DayOf(r.opt.DecidedAt.Add(r.policy.Keep.SealedDrop)).String(),
 		"sealing":         r.x.envelope.Sealing,
 		"gate":            r.built.GateFound(),
-	})
+	}
+	if r.bare != nil { // the names are the recipient's only hold on a file
+		event["files"] = r.built.Sealed.Outward()
+	}
+	return r.agent.record(ctx, tx, ledger.DropCommitted, r.x, r.built.Number, event)
 }

@@ -114,6 +114,7 @@ type RecipientConfig struct {
 	Address     string            `yaml:"address"`
 	Identifiers []string          `yaml:"identifiers"` // how consents may name it
 	EncryptTo   []EncryptionKey   `yaml:"encrypt_to,required"`
+	Bare        *BareConfig       `yaml:"bare"` // nil: it takes drops
 	Receipt     ReceiptConfig     `yaml:"receipt,required"`
 	Destination DestinationConfig `yaml:"destination,required"`
 }
@@ -358,6 +359,9 @@ func checkRecipient(path string, r RecipientConfig, own KeyRefs, errs configErro
 		if line := strings.TrimSpace(key.Line); line != "" && (line == own.Archive || line == own.Review) {
 			errs.add(fmt.Sprintf("%s.encrypt_to[%d]", path, i), "ask the recipient for its own age1… line", "this is the clinic's archive or review key: whoever holds it reads what never leaves")
 		}
+	}
+	if r.Bare != nil {
+		r.Bare.check(path+".bare", r, errs)
 	}
 	switch r.Receipt.Mode {
 	case receiptNone, receiptManual:

@@ -124,7 +124,7 @@ func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) 
 	if reason != "" {
 		disclosure := ""
 		if drop.exposed {
-			if disclosure, err = a.withdraw(ctx, x, drop, files); errors.Is(err, transfer.ErrDelivered) {
+			if disclosure, err = a.withdraw(ctx, x, drop, x.outward(files)); errors.Is(err, transfer.ErrDelivered) {
 				// An earlier attempt delivered all of it and died before it could
 				// say so. It was lawful then; what came since is prospective.
 				result.State = stateStored
@@ -155,7 +155,7 @@ func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) 
 		return result, err
 	}
 	result.State = stateUploading
-	evidence, err := destination.Deliver(ctx, files, func(e transfer.Event) { result.Files = append(result.Files, e) })
+	evidence, err := a.deliver(ctx, x, drop, destination, files, func(e transfer.Event) { result.Files = append(result.Files, e) })
 	if err != nil {
 		return result, errors.Join(deliveryFailure(ctx, err, x, drop), a.forget(ctx, x.config.Recipient, plan))
 	}

@@ -52,6 +52,9 @@ func (c *Config) sending(name string, e ExchangeConfig) explain.Section {
 	} else {
 		say(fmt.Sprintf("Any of %d keys of theirs opens what is sent.", len(r.EncryptTo)), at+".encrypt_to")
 	}
+	if r.Bare != nil {
+		say(fmt.Sprintf("They get one file of each dataset, called %s, and nothing else.", r.Bare.Name), at+".bare.name")
+	}
 	if r.Receipt.Mode == "signed" {
 		say("They answer with a signed receipt.", at+".receipt.mode")
 	} else {

@@ -244,6 +244,9 @@ func (a *Agent) sharing(named []string) ([]*exchange, error) {
 func mayOverlap(together []*exchange) error {
 	codes := false
 	for _, x := range together {
+		if x.recipient.Bare != nil {
+			return fail(PolicyRefused, nil, "rotate without --overlap", "%s takes bare files, and the map of codes is a part of a drop", x.config.Recipient)
+		}
 		codes = codes || build.GivesCodes(x.policy)
 		for _, f := range x.fieldsThat(policies.Token) {
 			return fail(PolicyRefused, nil, "rotate without --overlap", "policy %s gives tokens (%s), and the map holds people's codes only", x.policy.Name, f.Name)

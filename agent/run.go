@@ -56,6 +56,7 @@ type run struct {
 	scratchDir string
 	dropDir    string
 	builder    *transfer.Builder
+	bare       *transfer.Bare // nil: a drop is sent
 	indexKey   *age.X25519Identity
 	memory     *memory
 	built      *build.Run
@@ -213,11 +214,14 @@ func (r *run) openDrop(ctx context.Context, job *build.Job) error {
 	if job.Before, err = r.agent.dropBefore(ctx, r.x.name); err != nil {
 		return err
 	}
+	if r.bare, err = r.nameFiles(ctx, job.Number); err != nil {
+		return err
+	}
 	spec := transfer.DropSpec{
 		Dir: path, Sender: r.agent.Config.Organization.ID, Recipient: r.x.config.Recipient,
 		Exchange: r.x.config.ID, Sequence: job.Number, Previous: previous, Voids: voids,
 		Code: r.agent.Config.Organization.Code, Archive: r.agent.archive.Key, Signer: r.agent.signer,
-		PolicySHA256: r.policy.Digest(), Envelope: r.x.envelope,
+		PolicySHA256: r.policy.Digest(), Envelope: r.x.envelope, Bare: r.bare,
 	}
 	if r.builder, err = transfer.NewDrop(spec); err != nil {
 		return err

@@ -57,8 +57,16 @@ CREATE TABLE IF NOT EXISTS delivery (
 	files     TEXT NOT NULL,                 -- sealed files in the order of upload
 	index_key BLOB,                          -- wrapped key of the decision index; gone when delivery ends
 	explained INTEGER NOT NULL DEFAULT 0,    -- the number of the manifest that lists it as voided
+	arrived   TEXT NOT NULL DEFAULT '[]',    -- files of profile bare that were delivered, so that none is sent twice
 	PRIMARY KEY (exchange, number)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS file_name (
+	recipient TEXT NOT NULL,
+	name      TEXT NOT NULL,                 -- of a file of profile bare
+	exchange  TEXT NOT NULL,
+	number    INTEGER NOT NULL,
+	PRIMARY KEY (recipient, name, exchange, number)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS occurrence (
 	exchange TEXT NOT NULL,
 	civil    TEXT NOT NULL,                  -- local civil time, 2006-01-02T15:04

@@ -157,6 +157,9 @@ func (p *BookPart) around() (n int64) {
 
 // file is the name of the part once it is opened.
 func (p *BookPart) file() string {
+	if p.Compression != compressionZstd {
+		return openedName(p.Name)
+	}
 	clear, _ := cutEnvelope(p.Name)
 	return strings.TrimSuffix(clear, partSuffix) + "." + p.extension()
 }
@@ -207,7 +210,7 @@ func parsePadded[T any, D interface {
 }
 
 func (b *Book) check() error {
-	if b.Format != BookFormat {
+	if b.Format != BookFormat && b.Format != BareBookFormat {
 		return fmt.Errorf("format is not %s", BookFormat)
 	}
 	if b.Replaces < 0 || b.Replaces >= b.Sequence && b.Replaces > 0 {
@@ -224,7 +227,7 @@ func (b *Book) check() error {
 		if hasColumns(p.Format) != (len(p.Columns) > 0) {
 			return fmt.Errorf("part %d has no columns, or is ndjson and has some", i+1)
 		}
-		if p.Compression != compressionZstd {
+		if b.Format == BookFormat && p.Compression != compressionZstd {
 			return fmt.Errorf("part %d is not compressed with zstd", i+1)
 		}
 		if !p.actionFits() {
@@ -242,6 +245,8 @@ func (b *Book) check() error {
 // only the true sender's name stands inside.
 func (b *Book) differsFrom(m *Manifest) string {
 	switch {
+	case b.Format != BookFormat:
+		return "format"
 	case b.Sender != m.Sender:
 		return "sender"
 	case b.Recipient != m.Recipient:

@@ -39,6 +39,7 @@ type DropSpec struct {
 	Voids        []int64
 	Code         string // sender's short code, first in every name
 	Envelope     *Envelope
+	Bare         *Bare // nil: the recipient takes drops
 	Archive      age.Recipient
 	Signer       ssh.Signer // the key kept for drops
 	PolicySHA256 string
@@ -103,6 +104,11 @@ func (s *DropSpec) check() error {
 	if s.Envelope == nil || s.Archive == nil || s.Signer == nil {
 		return errors.New("a recipient's key, the archive key and the signing key are all needed")
 	}
+	if s.Bare != nil {
+		if err := s.Bare.check(); err != nil {
+			return err
+		}
+	}
 	entries, err := os.ReadDir(s.Dir)
 	if err == nil && len(entries) > 0 {
 		err = fmt.Errorf("%s is not empty: discard what an interrupted run left there", s.Dir)
@@ -121,14 +127,29 @@ func (b *Builder) Part(p PartInfo) (*PartWriter, error) {
 	if len(b.parts) == maxParts {
 		return nil, fmt.Errorf("begin part of %s: a drop holds %d parts at most", p.Dataset, maxParts)
 	}
-	name := b.base.part(len(b.parts)+1) + b.spec.Envelope.suffix()
-	t, err := b.newTwin(name)
+	kept := b.base.part(len(b.parts) + 1)
+	name, compression := kept+b.spec.Envelope.suffix(), compressionZstd
+	if b.spec.Bare != nil {
+		var err error
+		if name, err = b.bareName(p); err != nil {
+			return nil, err
+		}
+		compression = b.spec.Bare.Compression
+	}
+	t, err := b.newTwin(name, kept)
 	if err != nil {
 		return nil, err
 	}
-	w := &PartWriter{b: b, twin: t, sum: sha256.New()}
-	w.info = BookPart{Name: name, Dataset: p.Dataset, Format: p.Format, Compression: compressionZstd, Columns: p.Columns, Part2: p.Part2, Action: p.Action}
-	b.encoder.Reset(packedWriter{w})
+	w := &PartWriter{b: b, twin: t, sum: sha256.New(), packed: packedWriter{to: t}}
+	if b.spec.Bare != nil { // padding would be no part of the recipient's file
+		if w.bare, err = b.spec.Bare.packer(name, t.sent); err != nil {
+			t.abort()
+			return nil, fmt.Errorf("begin part of %s: %w", p.Dataset, err)
+		}
+		w.packed.to = t.kept
+	}
+	w.info = BookPart{Name: name, Dataset: p.Dataset, Format: p.Format, Compression: compression, Columns: p.Columns, Part2: p.Part2, Action: p.Action}
+	b.encoder.Reset(&w.packed)
 	b.open = w
 	return w, nil
 }
@@ -186,6 +207,9 @@ func (b *Builder) Seal(book *Book) (*Sealed, error) {
 func (b *Builder) writeBook(book *Book) error {
 	full := *book
 	full.Format = BookFormat
+	if b.spec.Bare != nil {
+		full.Format = BareBookFormat
+	}
 	full.Sender, full.Recipient = b.spec.Sender, b.spec.Recipient
 	full.Exchange, full.Sequence = b.spec.Exchange, b.spec.Sequence
 	full.Previous, full.Voids = b.spec.Previous, b.spec.Voids
@@ -197,7 +221,8 @@ func (b *Builder) writeBook(book *Book) error {
 	if _, err := ParseBook(text); err != nil {
 		return err
 	}
-	t, err := b.newTwin(b.base.String() + bookSuffix + b.spec.Envelope.suffix())
+	name := b.base.String() + bookSuffix
+	t, err := b.newTwin(name+b.spec.Envelope.suffix(), name)
 	if err != nil {
 		return err
 	}
@@ -214,6 +239,9 @@ func (b *Builder) manifest() *Manifest {
 		Exchange: b.spec.Exchange, Sequence: b.spec.Sequence,
 		Previous: b.spec.Previous, Voids: b.spec.Voids, PolicySHA256: b.spec.PolicySHA256,
 		RecipientKeys: b.spec.Envelope.Fingerprints, Files: slices.Clone(b.files),
+	}
+	if b.spec.Bare != nil {
+		m.Format = BareFormat
 	}
 	return m
 }

@@ -98,7 +98,7 @@ func ParseManifest(data []byte) (*Manifest, error) {
 }
 
 func (m *Manifest) check() error {
-	if m.Format != ManifestFormat {
+	if m.Format != ManifestFormat && m.Format != BareFormat {
 		return fmt.Errorf("format is not %s", ManifestFormat)
 	}
 	if err := checkParties(m.Sender, m.Recipient, m.Exchange); err != nil {
@@ -122,7 +122,7 @@ func (m *Manifest) checkFiles() error {
 	if len(m.Files) < 1 || len(m.Files) > maxParts+1 {
 		return fmt.Errorf("files has no entry, or more than %d", maxParts+1)
 	}
-	code, _, _ := strings.Cut(m.Files[0].Name, ".")
+	code, _, _ := strings.Cut(m.book().Name, ".")
 	base := Base{Code: code, Exchange: m.Exchange, Sequence: m.Sequence}
 	if !codePattern.MatchString(code) {
 		return errors.New("files has a name that is not one of a drop's")
@@ -133,7 +133,11 @@ func (m *Manifest) checkFiles() error {
 		if i == len(m.Files)-1 {
 			want = base.String() + bookSuffix + suffix
 		}
-		if suffix == "" || f.Name != want {
+		if m.Format == BareFormat && i < len(m.Files)-1 {
+			if err := checkBareName(f.Name, base); err != nil {
+				return fmt.Errorf("files: entry %d: %w", i+1, err)
+			}
+		} else if suffix == "" || f.Name != want {
 			return fmt.Errorf("files has another name where %s is due", want)
 		}
 		if !hashPattern.MatchString(f.SHA256) || f.Size < 1 {
@@ -145,7 +149,7 @@ func (m *Manifest) checkFiles() error {
 
 // Base is what the names of the drop's files begin with.
 func (m *Manifest) Base() Base {
-	code, _, _ := strings.Cut(m.Files[0].Name, ".")
+	code, _, _ := strings.Cut(m.book().Name, ".")
 	return Base{Code: code, Exchange: m.Exchange, Sequence: m.Sequence}
 }
 

@@ -68,18 +68,17 @@ func (c *cipherFile) finish() (SealedFile, error) {
 // twin writes one plaintext to the recipients' file and to the archive's.
 type twin struct{ sent, kept *cipherFile }
 
-func (b *Builder) newTwin(name string) (*twin, error) {
+func (b *Builder) newTwin(name, kept string) (*twin, error) {
 	sent, err := newCipherFile(filepath.Join(b.spec.Dir, name), b.spec.Envelope.encrypt)
 	if err != nil {
 		return nil, err
 	}
-	clear, _ := cutEnvelope(name)
-	kept, err := newCipherFile(filepath.Join(b.spec.Dir, ArchiveFolder, clear+ageEnd), toAge(b.spec.Archive))
+	archived, err := newCipherFile(filepath.Join(b.spec.Dir, ArchiveFolder, kept+ageEnd), toAge(b.spec.Archive))
 	if err != nil {
 		sent.file.Abort()
 		return nil, err
 	}
-	return &twin{sent, kept}, nil
+	return &twin{sent, archived}, nil
 }
 
 func (t *twin) Write(p []byte) (int, error) {
@@ -137,7 +136,8 @@ type PartWriter struct {
 	info    BookPart
 	twin    *twin
 	sum     hash.Hash
-	packed  int64 // length of the compressed stream
+	packed  packedWriter
+	bare    io.WriteCloser // packs the recipient's file, of profile bare; else nil
 	lines   int64
 	last    byte
 	closed  bool
@@ -147,11 +147,15 @@ type PartWriter struct {
 // File is the name that the recipient's file of the part will have.
 func (w *PartWriter) File() string { return w.info.file() }
 
-type packedWriter struct{ w *PartWriter }
+// packedWriter takes the zstd stream, and counts it.
+type packedWriter struct {
+	to   io.Writer
+	size int64
+}
 
-func (p packedWriter) Write(data []byte) (int, error) {
-	p.w.packed += int64(len(data))
-	return p.w.twin.Write(data)
+func (p *packedWriter) Write(data []byte) (int, error) {
+	p.size += int64(len(data))
+	return p.to.Write(data)
 }
 
 // Write takes plaintext. After an error the part, and so the drop, can only be
@@ -168,6 +172,9 @@ func (w *PartWriter) Write(p []byte) (int, error) {
 	w.last = p[len(p)-1]
 	w.info.PlaintextBytes += int64(len(p))
 	n, err := w.b.encoder.Write(p)
+	if err == nil && w.bare != nil {
+		n, err = w.bare.Write(p)
+	}
 	if err != nil {
 		w.failure = fmt.Errorf("write part %s: %w", w.info.Name, err)
 	}
@@ -193,8 +200,13 @@ func (w *PartWriter) Close(rows, people int64) error {
 	if err := w.b.encoder.Close(); err != nil {
 		return fmt.Errorf("compress part %s: %w", w.info.Name, err)
 	}
-	if err := writeSkippable(w.twin, w.packed); err != nil {
+	if err := writeSkippable(w.packed.to, w.packed.size); err != nil {
 		return fmt.Errorf("pad part %s: %w", w.info.Name, err)
+	}
+	if w.bare != nil {
+		if err := w.bare.Close(); err != nil {
+			return fmt.Errorf("compress part %s: %w", w.info.Name, err)
+		}
 	}
 	if err := w.b.finishTwin(w.twin); err != nil {
 		return err

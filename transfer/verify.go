@@ -96,6 +96,9 @@ func (s *statement) verify(signers *sshsig.AllowedSigners, at time.Time) (*Manif
 	if err != nil {
 		return nil, fault(FormatFault, s.base.String()+manifestSuffix, "%v", err)
 	}
+	if m.Format != ManifestFormat {
+		return nil, fault(FormatFault, s.base.String()+manifestSuffix, "it states files that were sent without a drop, by profile bare")
+	}
 	if m.Base() != s.base {
 		return nil, fault(FormatFault, s.base.String()+manifestSuffix, "it is the manifest of %s", m.Base())
 	}

@@ -1,0 +1,244 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"maps"
+
+	"slices"
+
+	"github.com/posternhealth/postern/transfer"
+)
+
+// BareConfig is profile bare: the recipient gets one file of each dataset, by a
+// name that was agreed on, and nothing else. docs/bare.md says what for.
+type BareConfig struct {
+	Name        string            `yaml:"name,required"` // see transfer.NameTemplate
+	Sender      string            `yaml:"sender"`        // in names; the organization's code unless written
+	Datasets    map[string]string `yaml:"datasets"`      // what names call them
+	Environment string            `yaml:"environment"`
+	Reuse       string            `yaml:"reuse,required" words:"never|after-rejection"`
+	Compression string            `yaml:"compression,required" words:"none|gzip|zip"`
+	SideFolder  string            `yaml:"side_folder"` // where manifest, sums, signature and book go; "": they stay
+}
+
+// check says what is wrong with the definition itself.
+func (c *BareConfig) check(path string, r RecipientConfig, errs configErrors) {
+	template, err := transfer.ParseNameTemplate(c.Name)
+	switch {
+	case err != nil:
+		errs.add(path+".name", "write a name such as {sender}_{dataset}_{date}_{version}.csv.pgp", "%v", err)
+	case !template.Has("sequence", "version", "date", "month", "day"):
+		errs.add(path+".name", "add {sequence}, {version} or {date}", "each drop would have the name of the one before")
+	case template.Has("environment") != (c.Environment != ""):
+		errs.add(path+".environment", "write environment: WORD and {environment} in the name, or neither", "the word of the environment stands in names, or there is none")
+	}
+	if c.SideFolder != "" && r.Destination.SFTP == nil && r.Destination.Folder == nil {
+		errs.add(path+".side_folder", "remove it: all stays at the clinic", "only a destination of kind sftp or folder can have a side folder")
+	}
+	if r.Receipt.Mode == "signed" && c.SideFolder == "" {
+		errs.add(path+".side_folder", "add side_folder: FOLDER, or write receipt: {mode: none}", "a signed receipt answers a manifest, and the recipient gets none")
+	}
+}
+
+// bareNames gives the name of each dataset's file, by the values that the drop
+// has; the datasets are those of the policy, and its control file.
+func (a *Agent) bareNames(x *exchange, v transfer.NameValues) (map[string]string, error) {
+	c := x.recipient.Bare
+	template, err := transfer.ParseNameTemplate(c.Name)
+	if err != nil {
+		return nil, err
+	}
+	v.Sender, v.Environment = cmp.Or(c.Sender, a.Config.Organization.Code), c.Environment
+	var datasets []string
+	for _, release := range x.policy.Release {
+		datasets = append(datasets, release.Dataset)
+	}
+	if x.policy.Layout != nil && x.policy.Layout.Control != nil {
+		datasets = append(datasets, transfer.ControlFile)
+	}
+	names, taken := map[string]string{}, map[string]string{}
+	for _, dataset := range datasets {
+		v.Dataset = cmp.Or(c.Datasets[dataset], dataset)
+		name, err := template.Name(v)
+		if err != nil {
+			return nil, err
+		}
+		if other := taken[name]; other != "" {
+			return nil, fmt.Errorf("%s and %s would both be called %s; add {dataset}", other, dataset, name)
+		}
+		names[dataset], taken[name] = name, dataset
+	}
+	return names, nil
+}
+
+// barable refuses what profile bare cannot keep: rows under 42 CFR Part 2, whose
+// notice and scope of consent lie in the book, and whose number would show in
+// the size of a file of their own; and parts that no dataset's file holds.
+func (a *Agent) barable(x *exchange) error {
+	why, remedy := "", ""
+	switch _, err := a.bareNames(x, transfer.NameValues{Date: a.Now(), Sequence: 1, Version: 1}); {
+	case x.policy.ReleasesPart2():
+		why = "can release rows under 42 CFR Part 2, whose notice (2.32) would stay behind"
+		remedy = "write output.part2_rows: leave-out, or remove bare:, so that they go in a drop"
+	case x.policy.Output.Mode == "delta":
+		why, remedy = "sends changes, which lie in several files of one dataset", "use mode: full, or remove bare:"
+	case err != nil:
+		return fail(Configuration, nil, "", "%s: recipients.%s.bare.name: %v", a.Config.File, x.config.Recipient, err)
+	default:
+		return nil
+	}
+	return fail(PolicyRefused, nil, remedy, "policy %s %s, and %s takes bare files", x.policy.Name, why, x.config.Recipient)
+}
+
+// nameFiles finds the names of the next drop's files: those of the lowest version
+// that were not used before, if the template has versions.
+func (r *run) nameFiles(ctx context.Context, number int64) (*transfer.Bare, error) {
+	c := r.x.recipient.Bare
+	if c == nil {
+		return nil, nil
+	}
+	template, err := transfer.ParseNameTemplate(c.Name)
+	if err != nil {
+		return nil, err
+	}
+	for version := int64(1); ; version++ {
+		names, err := r.agent.bareNames(r.x, transfer.NameValues{Date: r.opt.DecidedAt, Sequence: number, Version: version})
+		if err != nil {
+			return nil, fail(Configuration, err, "", "names of files for %s", r.x.config.Recipient)
+		}
+		used, err := r.agent.usedName(ctx, r.agent.db, r.x, names)
+		switch {
+		case err != nil:
+			return nil, err
+		case used == "":
+			return &transfer.Bare{Compression: c.Compression, Names: names}, nil
+		case !template.Has("version"):
+			return nil, fail(Configuration, nil, "add {version} or {sequence} to recipients."+r.x.config.Recipient+".bare.name, or run on another day", "a file called %s was sent to %s before, and its rule is reuse: %s", used, r.x.config.Recipient, c.Reuse)
+		}
+	}
+}
+
+// usedName is one of the names that the recipient was, or may have been, sent
+// before; "" when it was sent none. What a voided drop never sent is free, and so,
+// by the rule after-rejection, is what the recipient has rejected.
+func (a *Agent) usedName(ctx context.Context, q query, x *exchange, names map[string]string) (string, error) {
+	for _, name := range names {
+		var n int
+		err := q.QueryRowContext(ctx, `SELECT count(*) FROM file_name JOIN delivery USING (exchange, number)
+			WHERE recipient = ? AND name = ? AND NOT (state = ? AND exposed = 0) AND NOT (? AND state = ?)`,
+			x.config.Recipient, name, stateVoided, x.recipient.Bare.Reuse == "after-rejection", stateRejected).Scan(&n)
+		if err != nil || n > 0 {
+			return name, err
+		}
+	}
+	return "", nil
+}
+
+// commitNames takes the names for this drop.
+func (r *run) commitNames(ctx context.Context, tx *sql.Tx) error {
+	if r.bare == nil {
+		return nil
+	}
+	if used, err := r.agent.usedName(ctx, tx, r.x, r.bare.Names); err != nil || used != "" {
+		return cmp.Or(err, fail(Locked, nil, "run again", "another drop to %s took the name %s while this run was under way; nothing was committed", r.x.config.Recipient, used))
+	}
+	for _, name := range r.bare.Names {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO file_name (recipient, name, exchange, number) VALUES (?, ?, ?, ?)`, r.x.config.Recipient, name, r.x.name, r.built.Number); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deliver sends the files of a drop; of a bare one first those that the recipient
+// takes, then the others to the side folder, if it has one. A recipient may take a
+// bare file away at once, so each that has arrived is noted, and not sent again.
+func (a *Agent) deliver(ctx context.Context, x *exchange, drop *pendingDrop, destination transfer.Destination, files []transfer.File, log func(transfer.Event)) (transfer.Evidence, error) {
+	if x.recipient.Bare == nil {
+		return destination.Deliver(ctx, files, log)
+	}
+	var before []transfer.Event
+	var text string
+	err := a.db.QueryRowContext(ctx, `SELECT arrived FROM delivery WHERE exchange = ? AND number = ?`, x.name, drop.number).Scan(&text)
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &before)
+	}
+	if err != nil {
+		return transfer.Evidence{}, err
+	}
+	sent, side := transfer.SplitBare(files)
+	sent = slices.DeleteFunc(slices.Clone(sent), func(f transfer.File) bool {
+		return slices.ContainsFunc(before, func(e transfer.Event) bool { return e.File == f.Name })
+	})
+	evidence := transfer.Evidence{State: transfer.HashVerified}
+	var noted error
+	if len(sent) > 0 {
+		arrived := slices.Clone(before)
+		if evidence, err = destination.Deliver(ctx, sent, func(e transfer.Event) {
+			log(e)
+			if e.State > transfer.Uploading {
+				arrived = append(arrived, e)
+				noted = cmp.Or(noted, a.noteArrived(ctx, x, drop, arrived))
+			}
+		}); cmp.Or(err, noted) != nil {
+			return evidence, cmp.Or(err, noted)
+		}
+	}
+	for _, e := range before {
+		evidence.State = min(evidence.State, e.State)
+	}
+	evidence.Files = append(before, evidence.Files...)
+	if x.recipient.Bare.SideFolder == "" {
+		return evidence, nil
+	}
+	beside, err := a.destination(ctx, x.recipient.beside())
+	if err != nil {
+		return evidence, err
+	}
+	defer beside.Close()
+	more, err := beside.Deliver(ctx, side, log)
+	evidence.Files, evidence.State = append(evidence.Files, more.Files...), min(evidence.State, more.State)
+	return evidence, err
+}
+
+func (a *Agent) noteArrived(ctx context.Context, x *exchange, drop *pendingDrop, arrived []transfer.Event) error {
+	text, err := json.Marshal(arrived)
+	if err != nil {
+		return err
+	}
+	_, err = a.db.ExecContext(context.WithoutCancel(ctx), `UPDATE delivery SET arrived = ? WHERE exchange = ? AND number = ?`, string(text), x.name, drop.number)
+	return err
+}
+
+// outward are the files of a drop that lie in the recipient's folder.
+func (x *exchange) outward(files []transfer.File) []transfer.File {
+	if x.recipient.Bare != nil {
+		files, _ = transfer.SplitBare(files)
+	}
+	return files
+}
+
+// beside is the recipient with its side folder as the folder of drops; check lets
+// no other destination have one.
+func (r RecipientConfig) beside() RecipientConfig {
+	if s := r.Destination.SFTP; s != nil {
+		other := *s
+		other.Folder, r.Destination.SFTP = r.Bare.SideFolder, &other
+		return r
+	}
+	r.Destination.Folder = &FolderConfig{Path: r.Bare.SideFolder}
+	return r
+}
+
+// lines are what approvers sign of it.
+func (c *BareConfig) lines() []string {
+	lines := []string{line("name", c.Name), line("sender", c.Sender), line("environment", c.Environment), line("reuse", c.Reuse), line("compression", c.Compression), line("side folder", c.SideFolder)}
+	for _, dataset := range slices.Sorted(maps.Keys(c.Datasets)) {
+		lines = append(lines, line("dataset", dataset)+line(", called", c.Datasets[dataset]))
+	}
+	return lines
+}

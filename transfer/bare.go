@@ -1,0 +1,200 @@
+package transfer
+
+import (
+	"archive/zip"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// Formats of what profile bare keeps at the clinic, in their first member. A
+// receiver of drops refuses them: it was given no drop.
+const (
+	BareFormat     = "postern-bare/v1"
+	BareBookFormat = "bare-book/v1"
+)
+
+// Ways in which profile bare compresses.
+const (
+	Uncompressed = "none"
+	Gzip         = "gzip"
+	Zip          = "zip"
+)
+
+// Bare is how a drop is made for a recipient that takes one file of each dataset
+// and nothing else (docs/bare.md).
+type Bare struct {
+	Compression string
+	Names       map[string]string // of the files, by dataset
+}
+
+// sideFiles of a bare drop come after those of the datasets: book, SHA256SUMS,
+// manifest, signature, .done.
+const sideFiles = 5
+
+// SplitBare parts the files of a bare drop: what is sent, and what the recipient
+// gets at most elsewhere.
+func SplitBare(files []File) (sent, side []File) {
+	at := len(files) - sideFiles
+	return files[:at], files[at:]
+}
+
+// Outward are the files of a bare drop that are sent: SHA-256 by name.
+func (s *Sealed) Outward() map[string]string {
+	sums := map[string]string{}
+	for _, f := range s.Files[:len(s.Files)-sideFiles] {
+		sums[f.Name] = f.SHA256
+	}
+	return sums
+}
+
+var barePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@+,=-]{0,199}$`)
+
+func (s *Bare) check() error {
+	if !slices.Contains([]string{Uncompressed, Gzip, Zip}, s.Compression) {
+		return errors.New("profile bare compresses by none, gzip or zip")
+	}
+	return nil
+}
+
+// bareName is that of a dataset's file, which no other part may have.
+func (b *Builder) bareName(p PartInfo) (string, error) {
+	name, named := b.spec.Bare.Names[p.Dataset]
+	if !named || p.Part2 || slices.ContainsFunc(b.parts, func(other BookPart) bool { return other.Name == name }) {
+		return "", fmt.Errorf("begin part of %s: profile bare sends one file of each dataset that has a name, and no rows under 42 CFR Part 2", p.Dataset)
+	}
+	return name, checkBareName(name, b.base)
+}
+
+// checkBareName keeps a name in its folder, and apart from those of the side files.
+func checkBareName(name string, base Base) error {
+	if !barePattern.MatchString(name) || strings.HasPrefix(name, base.String()+".") {
+		return errors.New("it is not a name of 1 to 200 letters, digits and . _ @ + , = -, beginning with a letter or digit and not as side files do")
+	}
+	return nil
+}
+
+// openedName is what a bare file is called once it is decrypted and unpacked.
+func openedName(name string) string {
+	for _, ends := range [][]string{{ageEnd, pgpEnd, ".gpg", ".asc"}, {".gz", ".zip"}} {
+		for _, end := range ends {
+			if stem, found := strings.CutSuffix(name, end); found && stem != "" {
+				name = stem
+				break
+			}
+		}
+	}
+	return name
+}
+
+// packer compresses one bare file. Nothing in what it makes but the rows differs
+// from run to run.
+func (s *Bare) packer(name string, out io.Writer) (io.WriteCloser, error) {
+	switch s.Compression {
+	case Gzip:
+		return gzip.NewWriter(out), nil
+	case Zip:
+		archive := zip.NewWriter(out)
+		file, err := archive.Create(openedName(name))
+		return inZip{file, archive}, err
+	}
+	return unpacked{out}, nil
+}
+
+type inZip struct {
+	io.Writer
+	io.Closer
+}
+
+type unpacked struct{ io.Writer }
+
+func (unpacked) Close() error { return nil }
+
+// NameTemplate is how a recipient wants files named: text, and tokens in braces.
+type NameTemplate struct{ parts []namePart }
+
+// namePart is a text before a token; the last has none.
+type namePart struct {
+	text, token string
+	width       int
+}
+
+// NameValues fill in a NameTemplate.
+type NameValues struct {
+	Sender, Dataset, Environment string
+	Date                         time.Time
+	Sequence, Version            int64
+}
+
+var bareToken = regexp.MustCompile(`\{([a-z]+)(?::([1-9]))?\}`)
+
+// bareTokens are the tokens, and which of them are numbers that have a width.
+var bareTokens = map[string]bool{"sender": false, "dataset": false, "environment": false, "date": false, "year": false, "month": false, "day": false, "sequence": true, "version": true}
+
+// ParseNameTemplate reads a template such as {sender}_{dataset}_{date}_{version:2}.txt.pgp.
+func ParseNameTemplate(text string) (NameTemplate, error) {
+	var t NameTemplate
+	at := 0
+	for _, m := range bareToken.FindAllStringSubmatchIndex(text, -1) {
+		p := namePart{text: text[at:m[0]], token: text[m[2]:m[3]]}
+		number, known := bareTokens[p.token]
+		if !known || m[4] >= 0 && !number {
+			return t, fmt.Errorf("{%s} is no token; there are sender, dataset, environment, date, year, month, day, and sequence and version, which may have a width, as in {sequence:4}", p.token)
+		}
+		if m[4] >= 0 {
+			p.width, _ = strconv.Atoi(text[m[4]:m[5]])
+		}
+		t.parts, at = append(t.parts, p), m[1]
+	}
+	t.parts = append(t.parts, namePart{text: text[at:]})
+	for _, p := range t.parts {
+		if strings.ContainsAny(p.text, "{}") {
+			return t, errors.New("a brace begins no token; tokens are written as in {dataset} or {sequence:4}")
+		}
+	}
+	return t, nil
+}
+
+// Has tells whether the template has one of the tokens.
+func (t NameTemplate) Has(tokens ...string) bool {
+	return slices.ContainsFunc(t.parts, func(p namePart) bool { return slices.Contains(tokens, p.token) })
+}
+
+// Name fills the template in. The error says what a name may not have.
+func (t NameTemplate) Name(v NameValues) (string, error) {
+	var b strings.Builder
+	for _, p := range t.parts {
+		b.WriteString(p.text)
+		switch p.token {
+		case "sender":
+			b.WriteString(v.Sender)
+		case "dataset":
+			b.WriteString(v.Dataset)
+		case "environment":
+			b.WriteString(v.Environment)
+		case "date":
+			b.WriteString(v.Date.Format("20060102"))
+		case "year":
+			b.WriteString(v.Date.Format("2006"))
+		case "month":
+			b.WriteString(v.Date.Format("01"))
+		case "day":
+			b.WriteString(v.Date.Format("02"))
+		case "sequence":
+			fmt.Fprintf(&b, "%0*d", p.width, v.Sequence)
+		case "version":
+			fmt.Fprintf(&b, "%0*d", p.width, v.Version)
+		}
+	}
+	if !barePattern.MatchString(b.String()) {
+		return "", fmt.Errorf("%q is not a name of 1 to 200 letters, digits and . _ @ + , = -, beginning with a letter or digit", b.String())
+	}
+	return b.String(), nil
+}

@@ -1,0 +1,148 @@
+package transfer
+
+import (
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func readAll(t *testing.T, from io.Reader, err error) string {
+	t.Helper()
+	must(t, err)
+	text, err := io.ReadAll(from)
+	must(t, err)
+	return string(text)
+}
+
+// The recipient's file holds the rows by the agreed name and compression; archive
+// and statement are as of a drop, and a receiver of drops refuses the statement.
+func TestBareFiles(t *testing.T) {
+	w := newWorld(t)
+	for compression, open := range map[string]func(text []byte) string{
+		Uncompressed: func(text []byte) string { return string(text) },
+		Gzip: func(text []byte) string {
+			r, err := gzip.NewReader(bytes.NewReader(text))
+			return readAll(t, r, err)
+		},
+		Zip: func(text []byte) string {
+			r, err := zip.NewReader(bytes.NewReader(text), int64(len(text)))
+			must(t, err)
+			if len(r.File) != 1 || r.File[0].Name != "CV_scores.csv" || r.File[0].Modified.Year() > 1980 {
+				t.Errorf("the archive holds %+v", r.File)
+			}
+			inner, err := r.File[0].Open()
+			return readAll(t, inner, err)
+		},
+	} {
+		spec := w.spec(t, 3, sumOf(nil))
+		spec.Bare = &Bare{Compression: compression, Names: map[string]string{"scores": "CV_scores.csv.zip.age", ControlFile: "CV_control.txt"}}
+		b, err := NewDrop(spec)
+		must(t, err)
+		for _, refused := range []PartInfo{{Dataset: "Observation", Format: NDJSON}, {Dataset: "scores", Format: CSV, Columns: columns, Part2: true}} {
+			if _, err := b.Part(refused); err == nil {
+				t.Errorf("%+v was begun", refused)
+			}
+		}
+		for _, p := range []PartInfo{{Dataset: "scores", Format: CSV, Columns: columns}, {Dataset: ControlFile, Format: CSV, Columns: columns}} {
+			part, err := b.Part(p)
+			must(t, err)
+			if want := openedName(spec.Bare.Names[p.Dataset]); part.File() != want {
+				t.Errorf("a control file would call it %s, not %s", part.File(), want)
+			}
+			_, err = part.Write([]byte(scoresCSV))
+			must(t, err)
+			must(t, part.Close(3, 3))
+		}
+		if _, err := b.Part(PartInfo{Dataset: "scores", Format: CSV, Columns: columns}); err == nil {
+			t.Error("a second file of one dataset was begun")
+		}
+		sealed, err := b.Seal(usualBook())
+		must(t, err)
+		sent, side := SplitBare(Deliverables(spec.Dir, sealed.Files))
+		var names []string
+		for _, f := range append(slices.Clone(sent), side...) {
+			names = append(names, f.Name)
+		}
+		if want := "CV_scores.csv.zip.age CV_control.txt cv.x7.000003.book.json.age cv.x7.000003.SHA256SUMS cv.x7.000003.manifest.json cv.x7.000003.manifest.json.sig cv.x7.000003.done"; strings.Join(names, " ") != want {
+			t.Errorf("files are %v", names)
+		}
+		if got := slices.Sorted(maps.Keys(sealed.Outward())); !slices.Equal(got, []string{"CV_control.txt", "CV_scores.csv.zip.age"}) {
+			t.Errorf("what is sent is %v", got)
+		}
+		if got := open(decryptFile(t, sent[0].Path, w.payer.age)); got != scoresCSV {
+			t.Errorf("%s: the recipient reads %q", compression, got)
+		}
+		kept := filepath.Join(spec.Dir, ArchiveFolder, "cv.x7.000003.001.zst.age")
+		if got := unpack(t, decryptFile(t, kept, w.archive.age)); string(got) != scoresCSV {
+			t.Errorf("%s: the archive holds %q", compression, got)
+		}
+		text, err := os.ReadFile(filepath.Join(spec.Dir, "cv.x7.000003.manifest.json"))
+		must(t, err)
+		m, err := ParseManifest(text)
+		must(t, err)
+		if m.Files[0].Name != sent[0].Name || m.Files[0].SHA256 != sent[0].SHA256 || m.Format != BareFormat {
+			t.Errorf("the manifest states %+v", m)
+		}
+		inbox := copyDrop(t, spec.Dir, sealed)
+		if got := receiveOne(t, w.receiver(t), inbox); got.Fault == nil || got.Fault.Class != FormatFault {
+			t.Errorf("the receiver of drops: %s %v", got.Status, got.Fault)
+		}
+	}
+}
+
+// A name can neither leave its folder nor be one of the side files.
+func TestBareNamesInManifests(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"../scores.pgp", ".scores.pgp", "a/b", "cv.x7.000001.001.zst.age", "", "a b"} {
+		spec := w.spec(t, 1, "")
+		spec.Bare = &Bare{Compression: Uncompressed, Names: map[string]string{"scores": name}}
+		b, err := NewDrop(spec)
+		must(t, err)
+		if part, err := b.Part(PartInfo{Dataset: "scores", Format: CSV, Columns: columns}); err == nil {
+			_, err = part.Write([]byte(emptyCSV))
+			must(t, err)
+			if err := part.Close(0, 0); err == nil {
+				if _, err := b.Seal(usualBook()); err == nil {
+					t.Errorf("sealed as %q", name)
+				}
+			}
+		}
+	}
+}
+
+func TestNameTemplates(t *testing.T) {
+	values := NameValues{Sender: "CV01", Dataset: "PHQ", Environment: "T", Date: time.Date(2026, 7, 5, 23, 0, 0, 0, time.UTC), Sequence: 42, Version: 3}
+	for template, want := range map[string]string{
+		"{sender}_{dataset}_{date}.txt.pgp":                         "CV01_PHQ_20260705.txt.pgp",
+		"{dataset}.{environment}.{year}-{month}-{day}.v{version:2}": "PHQ.T.2026-07-05.v03",
+		"BH{sequence:6}.pgp":                                        "BH000042.pgp",
+		"BH{sequence:1}":                                            "BH42",
+		"plain":                                                     "plain",
+	} {
+		form, err := ParseNameTemplate(template)
+		must(t, err)
+		if got, err := form.Name(values); err != nil || got != want {
+			t.Errorf("%s gives %q, %v", template, got, err)
+		}
+	}
+	for _, template := range []string{"{measure}", "{date:8}", "{sequence:12}", "{sequence", "a}b", "{}", "{Sender}"} {
+		if _, err := ParseNameTemplate(template); err == nil {
+			t.Errorf("%s was taken", template)
+		}
+	}
+	for _, template := range []string{"{environment}/{dataset}", ".{dataset}", strings.Repeat("x", 201), "a b"} {
+		form, err := ParseNameTemplate(template)
+		must(t, err)
+		if got, err := form.Name(values); err == nil {
+			t.Errorf("%s gives %q", template, got)
+		}
+	}
+}
