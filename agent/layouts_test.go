@@ -241,20 +241,33 @@ func TestTablesAreGuarded(t *testing.T) {
 	}
 }
 
-// The engine alone lays out, too, with header and trailer; what it would look
-// up stays empty.
+// The engine alone lays out, too, with header and trailer, rows and resources; what
+// it would look up stays empty, and a reference that a run cuts, because what it
+// leads to is not in the drop, stands.
 func TestFilterLaysOut(t *testing.T) {
 	t.Parallel()
 	h := layoutHouse(t)
-	want, err := os.ReadFile(filepath.Join("..", "testdata", "layouts", "hedis-supplemental.csv"))
-	h.must(err)
-	text := strings.NewReplacer("\nAC0000417,", "\n,", "\nAC0000988,", "\n,", "\nAC0012345678,", "\n,", "\nAC77,", "\n,", ",061234567,", ",,", ",987654321,", ",,").Replace(string(want))
-	var got strings.Builder
-	f := agent.Filter{Policy: filepath.Join(h.dir, "typed/policies/hedis-supplemental.yaml"), Dataset: "scores", Schema: filepath.Join(h.dir, "typed/schemas/scores.json"),
-		In: filepath.Join(h.dir, "typed/extract/scores.csv"), AsOf: demo.AsOf(), Workers: 2}
-	_, err = f.Run(context.Background(), &got)
-	h.must(err)
-	if got.String() != text {
-		t.Errorf("got\n%s\nwant\n%s", got.String(), text)
+	for _, c := range []struct {
+		policy, dataset, schema, in, want string
+		instead                           []string
+	}{
+		{"hedis-supplemental", "scores", "typed/schemas/scores.json", "typed/extract/scores.csv", "hedis-supplemental.csv",
+			[]string{"\nAC0000417,", "\n,", "\nAC0000988,", "\n,", "\nAC0012345678,", "\n,", "\nAC77,", "\n,", ",061234567,", ",,", ",987654321,", ",,"}},
+		{"fhir-items", "Observation", "", "typed/fhir/Observation.ndjson", "fhir-items.txt", []string{"Patient/p2                ", "Patient/p2  Encounter/e98 "}},
+		{"fhir-panel", "Observation", "", "typed/fhir/Observation.ndjson", "fhir-panel.txt", nil},
+		{"fhir-members", "Observation", "", "typed/fhir/Observation.ndjson", "fhir-members.csv", []string{"AC0000417,40-44,", ",,", "AC0000988,90+,", ",,", "AC0012345678,25-29,", ",,", "AC77,", ","}},
+	} {
+		want, err := os.ReadFile(filepath.Join("..", "testdata", "layouts", c.want))
+		h.must(err)
+		f := agent.Filter{Policy: filepath.Join(h.dir, "typed/policies", c.policy+".yaml"), Dataset: c.dataset, In: filepath.Join(h.dir, c.in), AsOf: demo.AsOf(), Workers: 2}
+		if c.schema != "" {
+			f.Schema = filepath.Join(h.dir, c.schema)
+		}
+		var got strings.Builder
+		_, err = f.Run(context.Background(), &got)
+		h.must(err)
+		if text := strings.NewReplacer(c.instead...).Replace(string(want)); got.String() != text {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.policy, got.String(), text)
+		}
 	}
 }
