@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -82,11 +83,17 @@ func (p *Policy) keepsNoOrder(say saying) {
 	}
 }
 
+// months are the names by which a text tells a month or a quarter.
+const months = `\b(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?|dec(ember)?|q[1-4])\b`
+
+// finerThanAYear are texts that tell a month, a quarter or a day of a year.
+var finerThanAYear = regexp.MustCompile(`(?i)\d.*` + months + `|` + months + `.*\d|` +
+	`\b(19|20)\d\d[-./]?(0[1-9]|1[0-2])([-./]?(0[1-9]|[12]\d|3[01]))?\b|\b\d\d?[-./](\d\d?[-./])?(19|20)\d\d\b`)
+
 // namesNoDay: a constant is the same in every row, and may still be a month.
 func (p *Policy) namesNoDay(say saying) {
 	p.eachField(func(path string, f *Field) {
-		span, dated := extract.ParseSpan([]byte(f.To))
-		if f.Do == Constant && dated && !(strings.HasSuffix(span.From.String(), "-01-01") && strings.HasSuffix(span.To.String(), "-12-31")) {
+		if f.Do == Constant && finerThanAYear.MatchString(f.To) {
 			say(path+".value", "write the year alone", "the constant tells a date finer than its year (45 CFR 164.514(b)(2)(i)(C))")
 		}
 	})

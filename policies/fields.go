@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -140,6 +141,8 @@ func (r *reading) fhirField(path, resource string, f *Field) {
 		switch {
 		case why == "" && f.Do == CodePerson && !pointsToPatient(resource, l):
 			why, instead = "do: code stands for the patient, and this does not name the patient", "name one of "+strings.Join(patientElements(resource), ", ")
+		case why == "" && f.Do == Keep && ofNobody(resource, l):
+			why, instead = fmt.Sprintf("%s of %s is nobody's of whom the rows are, and the gate lets such a value out only as the own one of the patient: each drop would be stopped", strings.Join(l.Path, "."), resource), leaveOut
 		case why == "":
 			f.Leaves = append(f.Leaves, l)
 		}
@@ -173,6 +176,23 @@ func (f *Field) OfPerson() bool {
 // whole that holds any other identifier is refused instead.
 var staysBehind = map[extract.Class]bool{
 	extract.Date: true, extract.AgeYears: true, extract.Link: true, extract.WebAddress: true,
+}
+
+// ofNobody tells of an identifier that no Patient of an extract can have: of a
+// practitioner, an organization, a plan, or the number of the record itself. What a
+// reference to the patient or the resources about the patient's own person say may
+// be the patient's.
+func ofNobody(resource string, l Leaf) bool {
+	own := slices.Contains([]string{"Patient", "Person", "RelatedPerson", "Coverage"}, resource)
+	return !own && slices.Contains(vouched, l.Class) && !slices.ContainsFunc(extract.Compartment(resource), func(element string) bool {
+		return strings.HasPrefix(strings.Join(l.Path, "."), element+".")
+	})
+}
+
+// vouched are the classes of which the gate lets a value out as the row's own only.
+var vouched = []extract.Class{
+	extract.Name, extract.BirthDate, extract.Phone, extract.Fax, extract.Email, extract.SSN, extract.RecordNumber, extract.MemberNumber,
+	extract.Account, extract.Licence, extract.OtherUnique, extract.Postcode, extract.Geography, extract.Town,
 }
 
 // pointsToPatient tells whether a leaf names the patient of the record.

@@ -134,12 +134,30 @@ files:
       k: {row_key: yes, width: 20}
 `
 
+// wrongLayout is a layout in which one text stands instead of another, under a
+// policy with replacements, and what is said of it; "" when it is right.
+type wrongLayout struct {
+	name, layout, old, new, want string
+	policy                       []string
+}
+
+func (c *wrongLayout) check(t *testing.T, lay func(testing.TB, string, ...string) (*Policy, error)) {
+	t.Helper()
+	if !strings.Contains(c.layout, c.old) {
+		t.Fatalf("%s: no %q", c.name, c.old)
+	}
+	_, err := lay(t, strings.Replace(c.layout, c.old, c.new, 1), c.policy...)
+	switch {
+	case c.want == "" && err != nil:
+		t.Errorf("%s: %v", c.name, err)
+	case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+		t.Errorf("%s: got %v\nwant %s", c.name, err, c.want)
+	}
+}
+
 // Each mistake is told with the line and column of the file where it stands.
 func TestWrongLayouts(t *testing.T) {
-	for _, c := range []struct {
-		name, layout, old, new, want string
-		policy                       []string
-	}{
+	for _, c := range []wrongLayout{
 		{"an unknown key", plainLayout, "title: t", "title: t\ntilte: x", `supplemental.yaml:3:1: tilte: `, nil},
 		{"another version", plainLayout, "layout/v1", "layout/v2", "this version of Postern reads layout/v1", nil},
 		{"a field that is not released", plainLayout, "b: {from: birth_date}", "b: {from: birthdate}", `supplemental.yaml:12:17: files.scores.columns.b.from: "birthdate" is not among the released fields of scores (did you mean "birth_date"?)`, nil},
@@ -189,21 +207,7 @@ func TestWrongLayouts(t *testing.T) {
 		{"a file that is still a draft", plainLayout, "title: t", "title: FILL IN the edition", "supplemental.yaml:2:8: title: the value is still to be filled in", nil},
 		{"a file that is no YAML", "a: [", "", "", "not readable as YAML", nil},
 	} {
-		layout := c.layout
-		if c.old != "" {
-			if !strings.Contains(layout, c.old) {
-				t.Fatalf("%s: no %q", c.name, c.old)
-			}
-			layout = strings.Replace(layout, c.old, c.new, 1)
-		}
-		_, err := laid(t, layout, c.policy...)
-		if c.want == "" {
-			if err != nil {
-				t.Errorf("%s: %v", c.name, err)
-			}
-		} else if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got %v\nwant %s", c.name, err, c.want)
-		}
+		c.check(t, laid)
 	}
 }
 

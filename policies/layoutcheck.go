@@ -84,6 +84,8 @@ func (c *checking) laidOut() {
 			}
 		}
 		c.whens(&in, path+".columns", rel, file)
+		c.undated(&in, path+".columns", slices.Concat(file.Header, file.Columns))
+		c.undated(&in, path+".trailer", file.Trailer)
 		for k, cell := range file.Trailer {
 			c.addable(&in, fmt.Sprintf("%s.trailer[%d]", path, k), rel, file, cell.Total)
 		}
@@ -94,12 +96,22 @@ func (c *checking) laidOut() {
 		}
 	}
 	if c.Layout.Control != nil {
+		c.undated(&in, "control", slices.Concat(c.Layout.Control.Header, c.Layout.Control.Columns))
 		for _, cell := range c.Layout.Control.Columns {
 			in.must(cell.Date == "" || cell.Date == "YYYY" || c.Standard == Identified || c.Standard == LimitedDataSet,
 				strictyaml.Join("control.columns", cell.Name), "write as of YYYY", "under %s no day leaves, not even that of the release", c.Standard)
 		}
 	}
 	c.errs.Join(in.errs)
+}
+
+// undated refuses a text of the layout that tells when, where no date finer than a
+// year may leave: it stands beside every row.
+func (c *checking) undated(in *mistakes, path string, cells []Column) {
+	for _, cell := range cells {
+		in.must(c.Standard == Identified || c.Standard == LimitedDataSet || !finerThanAYear.MatchString(cell.Text),
+			path, "write the year alone, or nothing", "the text %q tells a date finer than its year (45 CFR 164.514(b)(2)(i)(C))", cell.Text)
+	}
 }
 
 func (c *checking) laidColumn(in *mistakes, path string, rel *Release, col *Column) {

@@ -141,3 +141,45 @@ func TestLookUpByAnIdentifier(t *testing.T) {
 		}
 	}
 }
+
+// A text of the policy's own stands beside every row, so it tells when as a date does.
+func TestTextsThatTellWhen(t *testing.T) {
+	for text, dated := range map[string]bool{"March 2026": true, "2026 Q3": true, "sept. 26": true, "2026-03": true, "202603": true, "20260302": true, "3/2026": true, "03/02/2026": true, "2.3.2026": true, "measured 2026-03-02T08:00Z": true,
+		"2026": false, "44261-6": false, "PHQ-9": false, "CLV001": false, "2025-26": false, "v2.1": false, "May": false, "marching 2": false, "123-45": false} {
+		if finerThanAYear.MatchString(text) != dated {
+			t.Errorf("%q: %v", text, !dated)
+		}
+	}
+	p, err := laidFHIR(t, strings.NewReplacer("as of YYYYMMDD", "as of YYYY", "t: CLV", "t: March 2026").Replace(fhirLayout))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Standard = ExpertDetermination
+	if _, err := Check(p, layoutEnv(t)); err == nil || !strings.Contains(err.Error(), `control: the text "March 2026" tells a date finer than its year`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The gate lets an identifier out only as the row's own patient's. What is
+// nobody's in an extract would stop each drop.
+func TestIdentifiersOfNobody(t *testing.T) {
+	for _, c := range []struct {
+		resource, path string
+		class          extract.Class
+		nobodys        bool
+	}{
+		{"InsurancePlan", "plan.identifier.value", extract.OtherUnique, true}, {"Practitioner", "name.family", extract.Name, true}, {"Organization", "address.city", extract.Town, true},
+		{"Encounter", "identifier.value", extract.OtherUnique, true}, {"Encounter", "subject.identifier.value", extract.OtherUnique, false}, {"Patient", "name.family", extract.Name, false},
+		{"Coverage", "subscriberId", extract.MemberNumber, false}, {"RelatedPerson", "name.family", extract.Name, false}, {"Practitioner", "gender", extract.Sex, false}, {"Observation", "subjectOf.identifier.value", extract.OtherUnique, true},
+	} {
+		if got := ofNobody(c.resource, Leaf{strings.Split(c.path, "."), c.class}); got != c.nobodys {
+			t.Errorf("%s.%s: %v", c.resource, c.path, got)
+		}
+	}
+	text := readFile(t, "testdata/layout/fhir.yaml")
+	text = strings.Replace(text, "release:\n", "release:\n  Practitioner:\n    because: x\n    fields:\n      name: {do: keep}\n", 1)
+	_, err := parse("testdata/layout/fhir.yaml", []byte(strings.Replace(text, "layout: fhir", "layout: ndjson", 1)), layoutEnv(t), func(string) ([]byte, error) { return nil, os.ErrNotExist })
+	if err == nil || !strings.Contains(err.Error(), "of Practitioner is nobody's of whom the rows are, and the gate lets such a value out only as the own one of the patient: each drop would be stopped (name the leaves that may leave instead of the whole)") {
+		t.Errorf("got %v", err)
+	}
+}
