@@ -74,10 +74,12 @@ func vectorReceiver(t testing.TB) *Receiver {
 	must(t, err)
 	identities, err := ParseIdentities(key("identity.txt"))
 	must(t, err)
+	ring, err := ParseKeyring(key("openpgp_identity.asc"), nil)
+	must(t, err)
 	ledgerKey := strings.TrimSpace(string(key("ledger_key")))
 	return &Receiver{
-		Name: "acme-health-plan", Signers: signers, Identities: identities, Dir: t.TempDir(),
-		ReceiptSigner: vectorSigner("acme"), Now: func() time.Time { return time.Date(2026, 7, 5, 2, 0, 0, 0, time.UTC) },
+		Name: "acme-health-plan", Signers: signers, Identities: identities, OpenPGP: ring, Dir: t.TempDir(),
+		ReceiptSigner: vectorSigner("acme"), Now: func() time.Time { return vectorTime },
 		CheckLedger: func(seen string, now Ledger) error { return continues(ledgerKey, seen, now) },
 	}
 }
@@ -199,14 +201,30 @@ func checkRefusal(t *testing.T, got Result) {
 // The script for stock tools takes and refuses the same drops, but for what one
 // cannot know who keeps no list of them: what came before, and the event log.
 func TestVectorsWithStockTools(t *testing.T) {
-	script := stockScript(t)
-	all := publishedVectors(t)
-	for name, p := range all {
+	peer(t, "gpg")
+	script, keys := stockScript(t), filepath.Join(vectorFolder, "keys")
+	home, err := os.MkdirTemp("", "gpg") // short: it holds sockets
+	must(t, err)
+	t.Cleanup(func() {
+		_ = exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run()
+		_ = os.RemoveAll(home)
+	})
+	for _, name := range []string{"openpgp_identity.asc", "openpgp_sender.asc"} {
+		run(t, "gpg", "--homedir", home, "--batch", "--quiet", "--import", filepath.Join(keys, name))
+	}
+	for name, p := range publishedVectors(t) {
+		if strings.HasPrefix(name, "recall") { // they are no drops
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			keys, out := filepath.Join(vectorFolder, "keys"), filepath.Join(t.TempDir(), "received")
-			said, err := exec.Command("bash", script, p.inbox(t), p.drop, "acme-health-plan",
-				filepath.Join(keys, "allowed_signers"), filepath.Join(keys, "identity.txt"), out).CombinedOutput()
+			out, identity := filepath.Join(t.TempDir(), "received"), filepath.Join(keys, "identity.txt")
+			if strings.Contains(p.name, "openpgp") {
+				identity = "gpg"
+			}
+			verify := exec.Command("bash", script, p.inbox(t), p.drop, "acme-health-plan", filepath.Join(keys, "allowed_signers"), identity, out)
+			verify.Env = append(os.Environ(), "GNUPGHOME="+home)
+			said, err := verify.CombinedOutput()
 			switch needsMemory := []Class{SequenceGap, Fork, Voided, NameTaken, LedgerFault}; {
 			case p.result == Accepted, p.result == Repeated, slices.Contains(needsMemory, Class(p.result)):
 				if err != nil {

@@ -5,12 +5,14 @@ import (
 	"compress/gzip"
 	"encoding/base64"
 	"encoding/binary"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -27,7 +29,7 @@ const (
 // badVectors have one fault each.
 func (m *vectorMaker) badVectors() []vector {
 	return slices.Concat(m.badManifests(), m.badBooks(), m.badClearFiles(), m.badSignatures(), m.badParties(), m.badFiles(),
-		m.badEncryption(), m.badContents(), m.badOrder(), m.badLedgers())
+		m.badEncryption(), m.badOpenPGP(), m.badContents(), m.badOrder(), m.badLedgers(), m.badRecalls())
 }
 
 // swap replaces the one place where old stands.
@@ -329,7 +331,7 @@ func (m *vectorMaker) badEncryption() []vector {
 	flipped := func(at func(file []byte) int) func([]byte) []byte {
 		return func(file []byte) []byte { file[at(file)] ^= 1; return file }
 	}
-	other := []age.Recipient{ageKey(m.t, otherKey).Key}
+	other := []Recipient{ageKey(m.t, otherKey)}
 	inside := func(name, about string, edit func(packed []byte) []byte) vector {
 		return bad(name, about, func(d *draft) { d.packed[1] = edit })
 	}
@@ -353,7 +355,7 @@ func (m *vectorMaker) badEncryption() []vector {
 				to, err := age.NewScryptRecipient("postern")
 				must(m.t, err)
 				to.SetWorkFactor(4)
-				return m.seal("passphrase", pad(m.t, pack(m.t, vectorScores)), []age.Recipient{to})
+				return m.seal("passphrase", pad(m.t, pack(m.t, vectorScores)), []Recipient{{Key: to, kind: ageClassic}})
 			}),
 			part("age-other-key", "a part is encrypted to a key of another", func([]byte) []byte {
 				return m.seal("other", pad(m.t, pack(m.t, vectorScores)), other)
@@ -376,6 +378,58 @@ func (m *vectorMaker) badEncryption() []vector {
 			}),
 			inside("zstd-nothing", "what is encrypted has no bytes", func([]byte) []byte { return nil }),
 			inside("zstd-padding-cut", "the padding ends too early", func(packed []byte) []byte { return packed[:len(packed)-1] })))
+}
+
+// badOpenPGP has what a message of OpenPGP may not be.
+func (m *vectorMaker) badOpenPGP() []vector {
+	part := func(name, about string, edit func([]byte) []byte) vector {
+		return bad(name, about, func(d *draft) { d.sealed["001.zst.pgp"] = edit })
+	}
+	plain := pad(m.t, pack(m.t, vectorScores))
+	return of(DecryptFailed, "001.zst.pgp", "openpgp", "",
+		part("openpgp-changed", "a bit of the message is another", func(file []byte) []byte { file[len(file)-100] ^= 1; return file }),
+		part("openpgp-cut", "the last byte is missing", func(file []byte) []byte { return file[:len(file)-1] }),
+		part("openpgp-armor", "it is armored", func(file []byte) []byte {
+			text, err := armored("PGP MESSAGE", func(w io.Writer) error { _, err := w.Write(file); return err })
+			must(m.t, err)
+			return text
+		}),
+		part("openpgp-literal", "it is a message that is not encrypted", func([]byte) []byte {
+			var out bytes.Buffer
+			w, err := packet.SerializeLiteral(unclosed{&out}, true, "", 0)
+			must(m.t, err)
+			_, err = w.Write(plain)
+			must(m.t, err)
+			must(m.t, w.Close())
+			return out.Bytes()
+		}),
+		part("openpgp-age", "it is an age file", func([]byte) []byte { return m.seal("age", plain, []Recipient{ageKey(m.t, payerKey)}) }))
+}
+
+type unclosed struct{ io.Writer }
+
+func (unclosed) Close() error { return nil }
+
+// badRecalls are recalls that are not to be believed.
+func (m *vectorMaker) badRecalls() []vector {
+	const document, signature = "recall-1.json.age", "recall-1.json.sig"
+	by := func(name, about, signer, namespace string) vector {
+		return bad(name, about, func(d *draft) {
+			d.signature = func(text []byte) []byte { return signedBy(m.t, vectorSigner(signer), namespace, text) }
+		})
+	}
+	return slices.Concat(
+		of(MissingFile, document, "recall", "first", bad("recall-missing", "its document is not there", func(d *draft) {
+			d.lies = func(files map[string][]byte) { delete(files, x7+document) }
+		})),
+		of(SignatureInvalid, signature, "recall", "first", by("recall-namespace", "signed in the namespace of drops", "clearview", DropNamespace)),
+		of(SignerUnknown, signature, "recall", "first", by("recall-stranger", "signed by a key that is not allowed", "stranger", RecallNamespace)),
+		of(SignerNotSender, signature, "recall", "first", by("recall-other-signer", "signed by another sender", "lakeside", RecallNamespace)),
+		of(Fork, document, "recall", "other-first", bad("recall-other-manifest", "it recalls another manifest than the one accepted", nil)),
+		of(NameTaken, document, "recall", "other-sender", bad("recall-other-code", "the short code is another sender's", nil)),
+		of(FormatFault, document, "recall", "first", bad("recall-rows", "its rows are not in order", func(d *draft) {
+			d.recall.Rows = []string{"k3vq8w1m6z0t4n7x2r5d", "b9f2h6j1p8s4c7m3y0wq"}
+		})))
 }
 
 func zipped(t testing.TB, text string) []byte {

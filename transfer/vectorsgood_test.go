@@ -1,7 +1,10 @@
 package transfer
 
 import (
-	"filippo.io/age"
+	"os"
+	"path/filepath"
+
+	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 )
 
 const (
@@ -52,14 +55,19 @@ func (m *vectorMaker) goodVectors() []vector {
 			}
 		}},
 		{"layouts", Accepted, "", "", "", "the recipient's own layouts: lines with and without header and trailer, some ending in CR LF, one beginning with a byte order mark; and the control files. Encrypted to two keys of the recipient", m.layouts},
+		{"openpgp", Accepted, "", "", "", "encrypted to a key of OpenPGP", m.openPGP},
 		{"part2", Accepted, "", "", "", "rows under 42 CFR Part 2, notice, overlap of codes and scope of consent", m.part2},
+		{"recall", Recalled, "", "", "first", "not a drop, but a recall of the first one, whole", func(d *draft) {
+			m.first(d)
+			d.recall = &Recall{ManifestSHA256: m.manifestSum("first"), Number: 1}
+		}},
 		{"changes", Accepted, "", "first", "first", "a drop of changes: rows to add, to change and to void, for both sides", m.changes},
 	}
 }
 
 func (m *vectorMaker) first(d *draft) {
 	key := ageKey(m.t, payerKey)
-	d.code, d.signer, d.keys = "cv", vectorSigner("clearview"), []age.Recipient{key.Key}
+	d.code, d.signer, d.keys = "cv", vectorSigner("clearview"), []Recipient{key}
 	d.head = Manifest{Format: ManifestFormat, Sender: "clearview", Recipient: "acme-health-plan", Exchange: "x7", Sequence: 1,
 		PolicySHA256: sumOf([]byte("policy")), RecipientKeys: []string{key.Fingerprint}}
 	d.book = Book{Standard: "identified", People: 4, Totals: []Total{{"rows", "5"}, {"sum of total_score", "37"}},
@@ -88,7 +96,7 @@ func (m *vectorMaker) later(d *draft, number int64, voids ...int64) {
 func (m *vectorMaker) layouts(d *draft) {
 	m.first(d)
 	second := ageKey(m.t, otherKey)
-	d.keys, d.head.RecipientKeys = append(d.keys, second.Key), append(d.head.RecipientKeys, second.Fingerprint)
+	d.keys, d.head.RecipientKeys = append(d.keys, second), append(d.head.RecipientKeys, second.Fingerprint)
 	d.head.Exchange = "l4"
 	part := func(dataset string, part2, header, trailer bool, text string, people int64) draftPart {
 		return draftPart{PartInfo{Dataset: dataset, Format: Lines(header, trailer), Columns: []string{"member", "score"}, Part2: part2}, text, people}
@@ -102,6 +110,21 @@ func (m *vectorMaker) layouts(d *draft) {
 		part(ControlFile, true, true, false, "file,rows\ncv.l4.000001.004.txt,0\n", 0),
 	}
 	d.book.People, d.book.Totals = 2, nil
+}
+
+func (m *vectorMaker) openPGP(d *draft) {
+	m.first(d)
+	d.head.Exchange, d.parts, d.book.People = "g1", d.parts[:1], 3
+	d.book.Totals = nil
+	secret, err := os.ReadFile(filepath.Join(vectorFolder, "keys", "openpgp_identity.asc"))
+	must(m.t, err)
+	ring, err := ParseKeyring(secret, nil)
+	must(m.t, err)
+	public, err := armored(openpgp.PublicKeyType, ring.keys[0].Serialize)
+	must(m.t, err)
+	key, err := ParseOpenPGP(public, vectorTime)
+	must(m.t, err)
+	d.keys, d.head.RecipientKeys = []Recipient{key}, []string{key.Fingerprint}
 }
 
 func (m *vectorMaker) part2(d *draft) {

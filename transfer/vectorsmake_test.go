@@ -16,8 +16,8 @@ import (
 	"strings"
 	"testing"
 	"testing/cryptotest"
+	"time"
 
-	"filippo.io/age"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -48,8 +48,8 @@ type draft struct {
 	head     Manifest // what the book says, too
 	book     Book
 	parts    []draftPart
-	keys     []age.Recipient
-	bookKeys []age.Recipient // instead of keys
+	keys     []Recipient
+	bookKeys []Recipient // instead of keys
 	signer   ssh.Signer
 
 	partName  func(base Base, n int) string
@@ -63,6 +63,8 @@ type draft struct {
 	sums      func([]byte) []byte
 	done      func([]byte) []byte
 	lies      func(files map[string][]byte)
+
+	recall *Recall // then it is made, and no drop
 }
 
 type draftPart struct {
@@ -156,11 +158,28 @@ func pad(t testing.TB, packed []byte) []byte {
 	return out.Bytes()
 }
 
-func (m *vectorMaker) seal(name string, plain []byte, to []age.Recipient) []byte {
+// envelope of the vectors; the sender's OpenPGP key is always the same.
+func (m *vectorMaker) envelope(to []Recipient) *Envelope {
 	m.t.Helper()
+	seeded(m.t, []byte("OpenPGP key of clearview"))
+	text, err := NewOpenPGPKey("clearview", vectorTime)
+	must(m.t, err)
+	signer, err := LoadOpenPGPKey(text)
+	must(m.t, err)
+	e, err := NewEnvelope(to, signer, vectorTime)
+	must(m.t, err)
+	return e
+}
+
+// vectorTime is when the vectors were made, and when they are received.
+var vectorTime = time.Date(2026, 7, 5, 2, 0, 0, 0, time.UTC)
+
+func (m *vectorMaker) seal(name string, plain []byte, to []Recipient) []byte {
+	m.t.Helper()
+	e := m.envelope(to)
 	seeded(m.t, []byte(name), plain)
 	var out bytes.Buffer
-	w, err := age.Encrypt(&out, to...)
+	w, err := e.encrypt(&out)
 	must(m.t, err)
 	_, err = w.Write(plain)
 	must(m.t, err)
@@ -182,12 +201,16 @@ func (m *vectorMaker) files(d *draft) map[string][]byte {
 	base := Base{d.code, d.head.Exchange, d.head.Sequence}
 	files := map[string][]byte{}
 	manifest, book := d.head, d.book
-	add := func(name string, plain []byte, to []age.Recipient) {
+	if d.recall != nil {
+		return m.recallFiles(d, base)
+	}
+	end := m.envelope(d.keys).suffix()
+	add := func(name string, plain []byte, to []Recipient) {
 		files[name] = then(d.sealed[strings.TrimPrefix(name, base.String()+".")], m.seal(name, plain, to))
 		manifest.Files = append(manifest.Files, SealedFile{name, sumOf(files[name]), int64(len(files[name]))})
 	}
 	for i, p := range d.parts {
-		name := base.part(i+1) + ageEnd
+		name := base.part(i+1) + end
 		if d.partName != nil {
 			name = d.partName(base, i+1)
 		}
@@ -198,7 +221,11 @@ func (m *vectorMaker) files(d *draft) map[string][]byte {
 		part.Rows = int64(strings.Count(p.text, "\n")) - part.around()
 		book.Parts = append(book.Parts, part)
 	}
-	add(base.String()+bookSuffix+ageEnd, m.bookText(d, book), cmpOr(d.bookKeys, d.keys))
+	bookKeys := d.keys
+	if d.bookKeys != nil {
+		bookKeys = d.bookKeys
+	}
+	add(base.String()+bookSuffix+end, m.bookText(d, book), bookKeys)
 	if d.manifest != nil {
 		d.manifest(&manifest)
 	}
@@ -209,11 +236,22 @@ func (m *vectorMaker) files(d *draft) map[string][]byte {
 	return files
 }
 
-func cmpOr(a, b []age.Recipient) []age.Recipient {
-	if a != nil {
-		return a
+func (m *vectorMaker) recallFiles(d *draft, base Base) map[string][]byte {
+	m.t.Helper()
+	d.recall.Format, d.recall.RecalledAt = RecallFormat, vectorTime.Format(time.RFC3339)
+	d.recall.Sender, d.recall.Recipient, d.recall.Exchange, d.recall.Sequence = d.head.Sender, d.head.Recipient, d.head.Exchange, d.head.Sequence
+	text, err := encodePadded(d.recall)
+	must(m.t, err)
+	sign := d.signature
+	if sign == nil {
+		sign = func(text []byte) []byte { return signedBy(m.t, d.signer, RecallNamespace, text) }
 	}
-	return b
+	name := base.RecallBase(1)
+	files := map[string][]byte{name + recallSuffix + ageEnd: m.seal(name, text, d.keys), name + recallSignature: sign(text)}
+	if d.lies != nil {
+		d.lies(files)
+	}
+	return files
 }
 
 func (m *vectorMaker) bookText(d *draft, book Book) []byte {
@@ -369,20 +407,26 @@ func ageKey(t testing.TB, text string) Recipient {
 func (m *vectorMaker) keys() map[string][]byte {
 	var allowed bytes.Buffer
 	for _, s := range []struct{ principal, options, key string }{
-		{"clearview", `namespaces="postern-drop"`, "clearview"},
-		{"lakeside", `namespaces="postern-drop"`, "lakeside"},
+		{"clearview", `namespaces="postern-drop,postern-recall"`, "clearview"},
+		{"lakeside", `namespaces="postern-drop,postern-recall"`, "lakeside"},
 		{"clearview", `namespaces="postern-receipt"`, "clearview receipts"},
 		{"clearview", `namespaces="postern-drop",valid-before="20200101"`, "clearview 2019"},
 		{"clearview", `namespaces="postern-drop",valid-after="20991231"`, "clearview 2100"},
 	} {
 		fmt.Fprintf(&allowed, "%s %s %s", s.principal, s.options, ssh.MarshalAuthorizedKey(vectorSigner(s.key).PublicKey()))
 	}
+	sender, err := m.envelope([]Recipient{ageKey(m.t, payerKey)}).signer.Public()
+	must(m.t, err)
 	return map[string][]byte{
-		"keys/allowed_signers": allowed.Bytes(),
-		"keys/identity.txt":    []byte("# for the drops of this folder alone\n# public key: " + payerKey + "\n" + payersOwn + "\n"),
-		"keys/ledger_key":      []byte(newVectorLedger(m.t, "clearview", "entry").key + "\n"),
+		"keys/openpgp_sender.asc": []byte(sender),
+		"keys/allowed_signers":    allowed.Bytes(),
+		"keys/identity.txt":       []byte("# for the drops of this folder alone\n# public key: " + payerKey + "\n" + payersOwn + "\n"),
+		"keys/ledger_key":         []byte(newVectorLedger(m.t, "clearview", "entry").key + "\n"),
 	}
 }
+
+// byHand is what is not made here.
+var byHand = []string{"README.md", ".gitattributes", "keys/openpgp_identity.asc"}
 
 // The published drops are those that are made here: whoever changes the format
 // makes them anew, and sees in the difference what that means to others.
@@ -393,7 +437,7 @@ func TestVectorsAreMade(t *testing.T) {
 	got := map[string][]byte{}
 	must(t, filepath.WalkDir(vectorFolder, func(path string, e fs.DirEntry, err error) error {
 		name, _ := filepath.Rel(vectorFolder, path)
-		if err != nil || e.IsDir() || name == "README.md" || name == ".gitattributes" {
+		if err != nil || e.IsDir() || slices.Contains(byHand, filepath.ToSlash(name)) {
 			return err
 		}
 		got[filepath.ToSlash(name)], err = os.ReadFile(path)
