@@ -19,7 +19,7 @@ import (
 type line struct {
 	net.Listener
 	to    string
-	piece int            // bytes passed on at a time; 0: as they come
+	piece int             // bytes passed on at a time; 0: as they come
 	left  [2]atomic.Int64 // bytes to the server, from it; negative: without end
 	count [2]atomic.Int64
 	how   string // closed, reset, dead: it takes all and passes nothing
