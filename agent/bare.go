@@ -16,13 +16,19 @@ import (
 // BareConfig is profile bare: the recipient gets one file of each dataset, by a
 // name that was agreed on, and nothing else. docs/bare.md says what for.
 type BareConfig struct {
-	Name        string            `yaml:"name,required"` // see transfer.NameTemplate
-	Sender      string            `yaml:"sender"`        // in names; the organization's code unless written
-	Datasets    map[string]string `yaml:"datasets"`      // what names call them
-	Environment string            `yaml:"environment"`
-	Reuse       string            `yaml:"reuse,required" words:"never|after-rejection"`
-	Compression string            `yaml:"compression,required" words:"none|gzip|zip"`
-	SideFolder  string            `yaml:"side_folder"` // where manifest, sums, signature and book go; "": they stay
+	Name        string             `yaml:"name,required"` // see transfer.NameTemplate
+	Sender      string             `yaml:"sender"`        // in names; the organization's code unless written
+	Datasets    map[string]string  `yaml:"datasets"`      // what names call them
+	Environment *EnvironmentConfig `yaml:"environment"`
+	Reuse       string             `yaml:"reuse,required" words:"never|after-rejection"`
+	Compression string             `yaml:"compression,required" words:"none|gzip|zip"`
+	SideFolder  string             `yaml:"side_folder"` // where manifest, sums, signature and book go; "": they stay
+}
+
+// EnvironmentConfig is what names call the two environments.
+type EnvironmentConfig struct {
+	Production string `yaml:"production,required"`
+	Test       string `yaml:"test,required"`
 }
 
 // check says what is wrong with the definition itself.
@@ -33,8 +39,10 @@ func (c *BareConfig) check(path string, r RecipientConfig, errs configErrors) {
 		errs.add(path+".name", "write a name such as {sender}_{dataset}_{date}_{version}.csv.pgp", "%v", err)
 	case !template.Has("sequence", "version", "date", "month", "day"):
 		errs.add(path+".name", "add {sequence}, {version} or {date}", "each drop would have the name of the one before")
-	case template.Has("environment") != (c.Environment != ""):
-		errs.add(path+".environment", "write environment: WORD and {environment} in the name, or neither", "the word of the environment stands in names, or there is none")
+	case template.Has("environment") != (c.Environment != nil):
+		errs.add(path+".environment", "write environment: {production: WORD, test: WORD} and {environment} in the name, or neither", "the word of the environment stands in names, or there is none")
+	case c.Environment != nil && c.Environment.Production == c.Environment.Test:
+		errs.add(path+".environment", "ask the recipient for two words", "test and production have the same name")
 	}
 	if c.SideFolder != "" && r.Destination.SFTP == nil && r.Destination.Folder == nil {
 		errs.add(path+".side_folder", "remove it: all stays at the clinic", "only a destination of kind sftp or folder can have a side folder")
@@ -45,14 +53,24 @@ func (c *BareConfig) check(path string, r RecipientConfig, errs configErrors) {
 }
 
 // bareNames gives the name of each dataset's file, by the values that the drop
-// has; the datasets are those of the policy, and its control file.
-func (a *Agent) bareNames(x *exchange, v transfer.NameValues) (map[string]string, error) {
+// has; the datasets are those of the policy, and its control file. Where names do
+// not tell the environment, those of a test begin with TEST-.
+func (a *Agent) bareNames(x *exchange, v transfer.NameValues, test bool) (map[string]string, error) {
 	c := x.recipient.Bare
 	template, err := transfer.ParseNameTemplate(c.Name)
 	if err != nil {
 		return nil, err
 	}
-	v.Sender, v.Environment = cmp.Or(c.Sender, a.Config.Organization.Code), c.Environment
+	v.Sender = cmp.Or(c.Sender, a.Config.Organization.Code)
+	prefix := ""
+	switch {
+	case c.Environment != nil && test:
+		v.Environment = c.Environment.Test
+	case c.Environment != nil:
+		v.Environment = c.Environment.Production
+	case test:
+		prefix = "TEST-"
+	}
 	var datasets []string
 	for _, release := range x.policy.Release {
 		datasets = append(datasets, release.Dataset)
@@ -70,7 +88,7 @@ func (a *Agent) bareNames(x *exchange, v transfer.NameValues) (map[string]string
 		if other := taken[name]; other != "" {
 			return nil, fmt.Errorf("%s and %s would both be called %s; add {dataset}", other, dataset, name)
 		}
-		names[dataset], taken[name] = name, dataset
+		names[dataset], taken[name] = prefix+name, dataset
 	}
 	return names, nil
 }
@@ -80,7 +98,7 @@ func (a *Agent) bareNames(x *exchange, v transfer.NameValues) (map[string]string
 // the size of a file of their own; and parts that no dataset's file holds.
 func (a *Agent) barable(x *exchange) error {
 	why, remedy := "", ""
-	switch _, err := a.bareNames(x, transfer.NameValues{Date: a.Now(), Sequence: 1, Version: 1}); {
+	switch _, err := a.bareNames(x, transfer.NameValues{Date: a.Now(), Sequence: 1, Version: 1}, false); {
 	case x.policy.ReleasesPart2():
 		why = "can release rows under 42 CFR Part 2, whose notice (2.32) would stay behind"
 		remedy = "write output.part2_rows: leave-out, or remove bare:, so that they go in a drop"
@@ -106,7 +124,7 @@ func (r *run) nameFiles(ctx context.Context, number int64) (*transfer.Bare, erro
 		return nil, err
 	}
 	for version := int64(1); ; version++ {
-		names, err := r.agent.bareNames(r.x, transfer.NameValues{Date: r.opt.DecidedAt, Sequence: number, Version: version})
+		names, err := r.agent.bareNames(r.x, transfer.NameValues{Date: r.opt.DecidedAt, Sequence: number, Version: version}, false)
 		if err != nil {
 			return nil, fail(Configuration, err, "", "names of files for %s", r.x.config.Recipient)
 		}
@@ -120,6 +138,15 @@ func (r *run) nameFiles(ctx context.Context, number int64) (*transfer.Bare, erro
 			return nil, fail(Configuration, nil, "add {version} or {sequence} to recipients."+r.x.config.Recipient+".bare.name, or run on another day", "a file called %s was sent to %s before, and its rule is reuse: %s", used, r.x.config.Recipient, c.Reuse)
 		}
 	}
+}
+
+// testFiles names the files of a test drop; a version stands for its number.
+func (a *Agent) testFiles(x *exchange, number int64) (*transfer.Bare, error) {
+	if x.recipient.Bare == nil {
+		return nil, nil
+	}
+	names, err := a.bareNames(x, transfer.NameValues{Date: a.Now().In(a.Config.Zone), Sequence: number, Version: number}, true)
+	return &transfer.Bare{Compression: x.recipient.Bare.Compression, Names: names}, err
 }
 
 // usedName is one of the names that the recipient was, or may have been, sent
@@ -225,18 +252,16 @@ func (x *exchange) outward(files []transfer.File) []transfer.File {
 // beside is the recipient with its side folder as the folder of drops; check lets
 // no other destination have one.
 func (r RecipientConfig) beside() RecipientConfig {
-	if s := r.Destination.SFTP; s != nil {
-		other := *s
-		other.Folder, r.Destination.SFTP = r.Bare.SideFolder, &other
-		return r
-	}
-	r.Destination.Folder = &FolderConfig{Path: r.Bare.SideFolder}
+	r.Destination, _ = r.Destination.elsewhere(r.Bare.SideFolder)
 	return r
 }
 
 // lines are what approvers sign of it.
 func (c *BareConfig) lines() []string {
-	lines := []string{line("name", c.Name), line("sender", c.Sender), line("environment", c.Environment), line("reuse", c.Reuse), line("compression", c.Compression), line("side folder", c.SideFolder)}
+	lines := []string{line("name", c.Name), line("sender", c.Sender), line("reuse", c.Reuse), line("compression", c.Compression), line("side folder", c.SideFolder)}
+	if e := c.Environment; e != nil {
+		lines = append(lines, line("production", e.Production)+line(", test", e.Test))
+	}
 	for _, dataset := range slices.Sorted(maps.Keys(c.Datasets)) {
 		lines = append(lines, line("dataset", dataset)+line(", called", c.Datasets[dataset]))
 	}

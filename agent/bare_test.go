@@ -150,7 +150,7 @@ func TestPageOfBare(t *testing.T) {
 	block = strings.NewReplacer("mft.acme.example", "127.0.0.1", "ssh-ed25519 AAAA…", h.recipient(scores).HostKey).Replace(block)
 	h.write("postern.yaml", text[:from]+block+text[to:])
 	config, err := agent.LoadConfig(filepath.Join(h.dir, "postern.yaml"))
-	if err != nil || config.Recipients[synthetic.HealthPlan].Bare.Environment != "PROD" {
+	if err != nil || config.Recipients[synthetic.HealthPlan].Bare.Environment.Production != "PROD" {
 		t.Error(err)
 	}
 }

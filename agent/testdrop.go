@@ -48,6 +48,9 @@ func (a *Agent) SendTest(ctx context.Context, name string) (*TestSent, error) {
 		return nil, fail(Configuration, nil, "ask the recipient for a folder for tests, and add test_folder: FOLDER there",
 			"recipients.%s.destination has no folder for test drops", x.config.Recipient)
 	}
+	if x.envelope == nil || x.recipient.Bare != nil && x.lapsed != nil { // a policy that has lapsed may be tested otherwise
+		return nil, x.lapsed
+	}
 	lease, err := takeLease(ctx, a.db, name+"/test", leaseOwner(), a.Now)
 	if err != nil {
 		return nil, err
@@ -71,6 +74,9 @@ func (a *Agent) sendTest(ctx context.Context, x *exchange, dir string, sent *Tes
 	}
 	for n := int64(1); n < number; n++ { // it stands alone, whatever became of those before
 		spec.Voids = append(spec.Voids, n)
+	}
+	if spec.Bare, err = a.testFiles(x, number); err != nil {
+		return err
 	}
 	if err := durable.MkdirAll(spec.Dir, 0o700); err != nil {
 		return err
@@ -96,7 +102,7 @@ func (a *Agent) sendTest(ctx context.Context, x *exchange, dir string, sent *Tes
 		return err
 	}
 	to := x.recipient
-	to.Destination, _ = to.Destination.forTests()
+	to.Destination, _ = to.Destination.elsewhere(to.Destination.TestFolder)
 	destination, err := a.destination(ctx, to)
 	if err != nil {
 		return deliveryFailure(ctx, err, x, &pendingDrop{number: number})
@@ -105,7 +111,7 @@ func (a *Agent) sendTest(ctx context.Context, x *exchange, dir string, sent *Tes
 	if _, err := destination.Probe(ctx, nil); err != nil { // what is known is of another folder
 		return deliveryFailure(ctx, err, x, &pendingDrop{number: number})
 	}
-	evidence, err := destination.Deliver(ctx, transfer.Deliverables(spec.Dir, sealed.Files), func(e transfer.Event) {})
+	evidence, err := destination.Deliver(ctx, x.outward(transfer.Deliverables(spec.Dir, sealed.Files)), func(e transfer.Event) {})
 	if err != nil {
 		return deliveryFailure(ctx, err, x, &pendingDrop{number: number})
 	}
@@ -127,32 +133,32 @@ func (a *Agent) nextTest(ctx context.Context, x *exchange) (number int64, err er
 	return number + 1, nil
 }
 
-// forTests is the destination with the folder for tests in place of its own, and
+// elsewhere is the destination with another folder in place of its own, and
 // where that is.
-func (d DestinationConfig) forTests() (tests DestinationConfig, instead string) {
+func (d DestinationConfig) elsewhere(folder string) (other DestinationConfig, instead string) {
 	switch {
 	case d.Folder != nil:
-		instead, tests.Folder = d.Folder.Path, &FolderConfig{Path: d.TestFolder}
+		instead, other.Folder = d.Folder.Path, &FolderConfig{Path: folder}
 	case d.SFTP != nil:
-		tests.SFTP = new(SFTPConfig)
-		*tests.SFTP = *d.SFTP
-		instead, tests.SFTP.Folder, tests.SFTP.Receipts = d.SFTP.Folder, d.TestFolder, ""
+		other.SFTP = new(SFTPConfig)
+		*other.SFTP = *d.SFTP
+		instead, other.SFTP.Folder, other.SFTP.Receipts = d.SFTP.Folder, folder, ""
 	case d.HTTPS != nil:
-		tests.HTTPS = new(HTTPSConfig)
-		*tests.HTTPS = *d.HTTPS
-		instead, tests.HTTPS.URL = d.HTTPS.URL, d.TestFolder
+		other.HTTPS = new(HTTPSConfig)
+		*other.HTTPS = *d.HTTPS
+		instead, other.HTTPS.URL = d.HTTPS.URL, folder
 	default:
-		tests.S3 = new(S3Config)
-		*tests.S3 = *d.S3
-		instead, tests.S3.URL, tests.S3.Receipts = d.S3.URL, d.TestFolder, ""
+		other.S3 = new(S3Config)
+		*other.S3 = *d.S3
+		instead, other.S3.URL, other.S3.Receipts = d.S3.URL, folder, ""
 	}
-	return tests, instead
+	return other, instead
 }
 
 // checkTests holds the folder for tests apart from the one for drops, and at the
 // same server: nobody approves it, and logging in there shows our secrets.
 func checkTests(path string, d DestinationConfig, errs configErrors) {
-	tests, instead := d.forTests()
+	tests, instead := d.elsewhere(d.TestFolder)
 	if d.TestFolder == instead {
 		errs.add(path, "name another folder", "test drops would lie among the others")
 	}
