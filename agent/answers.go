@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -155,14 +154,15 @@ func answeredState(ctx context.Context, tx *sql.Tx, exchange string, number int6
 // hand does so for all rules.
 func (a *Agent) compareDifferences(ctx context.Context, tx *sql.Tx, x *exchange, s *reply) error {
 	open := map[string]int64{}
-	var id int64
+	var id, number int64
 	var rule, place, what string
-	if err := each(ctx, tx, row{&id, &rule, &place, &what}, func() error {
-		if rule == s.rule || s.rule == ruleByHand || rule == ruleUnreadable+s.name || rule == ruleSilence && s.outcome != answerUnreadable {
+	if err := each(ctx, tx, row{&id, &number, &rule, &place, &what}, func() error {
+		answered := s.outcome != answerUnreadable && s.outcome != answerNoted
+		if rule == s.rule || rule == ruleUnreadable+s.name || number != 0 && (s.rule == ruleByHand || rule == ruleSilence && answered) {
 			open[place+"\n"+what] = id
 		}
 		return nil
-	}, `SELECT id, rule, place, what FROM difference WHERE exchange = ? AND number IN (0, ?) AND settled = 0`, x.name, s.number); err != nil {
+	}, `SELECT id, number, rule, place, what FROM difference WHERE exchange = ? AND number IN (0, ?) AND settled = 0`, x.name, s.number); err != nil {
 		return err
 	}
 	for _, d := range s.differences {
@@ -194,6 +194,7 @@ func (a *Agent) compareDifferences(ctx context.Context, tx *sql.Tx, x *exchange,
 }
 
 // noteSilence opens a difference for each drop that should have been answered.
+// Once a person has settled it, the drop is no longer overdue.
 func (a *Agent) noteSilence(ctx context.Context, x *exchange) error {
 	drops, err := a.Drops(ctx, x.name)
 	if err != nil {
@@ -307,8 +308,3 @@ func (a *Agent) settleDifference(ctx context.Context, tx *sql.Tx, x *exchange, n
 	e.Did = "settled"
 	return a.record(ctx, tx, ledger.Difference, x, number, e)
 }
-
-// answerFailure is an answer from which nothing can be concluded.
-func answerFailure(err error, remedy string) error { return fail(AnsweredNo, err, remedy, "") }
-
-var errNotAnswered = fmt.Errorf("it has not been delivered, so nobody can have answered it")

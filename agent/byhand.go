@@ -32,7 +32,7 @@ func (a *Agent) Answer(ctx context.Context, name string, number int64, h HandAns
 		return nil, noSuchDrop(name, number)
 	}
 	if state == stateSealed || state == stateUploading {
-		return nil, fail(AnsweredNo, errNotAnswered, "`postern drops show` tells where it stands", "drop %d of %s", number, name)
+		return nil, fail(AnsweredNo, nil, "`postern drops show` tells where it stands", "drop %d of %s has not been delivered, so nobody can have answered it", number, name)
 	}
 	dir, release, err := a.openReceipts(ctx, x)
 	if err != nil {

@@ -38,20 +38,22 @@ func (a *Agent) Drops(ctx context.Context, name string) ([]DropStatus, error) {
 	var list []DropStatus
 	var d DropStatus
 	var committed, delivered int64
-	err := each(ctx, a.db, row{&d.Exchange, &d.Number, &d.State, &d.Released, &d.People, &d.AsOf, &committed, &d.Attempts, &d.Note, &d.Manifest, &delivered, &d.Explained, &d.Problem, &d.Source, &d.Open}, func() error {
+	var settled bool
+	err := each(ctx, a.db, row{&d.Exchange, &d.Number, &d.State, &d.Released, &d.People, &d.AsOf, &committed, &d.Attempts, &d.Note, &d.Manifest, &delivered, &d.Explained, &d.Problem, &d.Source, &d.Open, &settled}, func() error {
 		d.Committed = time.UnixMilli(committed).UTC()
 		d.Recipient = ""
 		if config, err := a.Config.Exchange(d.Exchange); err == nil {
 			d.Recipient = config.Recipient
-			if a.silent(config.Recipient, d.State, delivered) {
+			if !settled && a.silent(config.Recipient, d.State, delivered) {
 				d.State = stateOverdue
 			}
 		}
 		list = append(list, d)
 		return nil
 	}, `SELECT exchange, number, state, released, people, as_of, committed, attempts, note, manifest, delivered, explained,
-		CASE WHEN state IN (?, ?) THEN problem ELSE '' END, source, (SELECT count(*) FROM difference AS f WHERE f.exchange = delivery.exchange AND f.number = delivery.number AND settled = 0) FROM delivery
-		WHERE ? IN ('', exchange) ORDER BY exchange, number`, stateSealed, stateUploading, name)
+		CASE WHEN state IN (?, ?) THEN problem ELSE '' END, source, (SELECT count(*) FROM difference AS f WHERE f.exchange = delivery.exchange AND f.number = delivery.number AND settled = 0),
+		EXISTS (SELECT 1 FROM difference AS f WHERE f.exchange = delivery.exchange AND f.number = delivery.number AND rule = ? AND settled > 0) FROM delivery
+		WHERE ? IN ('', exchange) ORDER BY exchange, number`, stateSealed, stateUploading, ruleSilence, name)
 	return list, err
 }
 

@@ -30,6 +30,7 @@ type arrived struct {
 	written  time.Time
 	sequence int64  // of the drop it answers, by its name
 	day      string // where the name has no sequence
+	that     int    // how many drops were made on that day
 
 	definition string // hash of how it is read
 }
@@ -82,6 +83,11 @@ func (a *Agent) awaited(x *exchange, info fs.FileInfo) *arrived {
 // what it answers has not been delivered as far as we know. Servers tell times
 // in seconds, so what was taken in the second of its writing is looked at again.
 func (a *Agent) answerWaits(ctx context.Context, x *exchange, file *arrived) (waits bool, err error) {
+	if file.day != "" {
+		if err := a.madeOn(ctx, x, file); err != nil {
+			return false, err
+		}
+	}
 	err = a.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM receipt WHERE exchange = ? AND name = ? AND stamp = ? AND taken > ?)
 		OR EXISTS (SELECT 1 FROM delivery WHERE exchange = ? AND number = ? AND state IN (?, ?))`,
 		x.name, file.name, file.stamp, file.written.Add(2*time.Second).UnixMilli(), x.name, file.sequence, stateSealed, stateUploading).Scan(&waits)
@@ -174,22 +180,17 @@ func (a *Agent) takeResponse(ctx context.Context, x *exchange, file *arrived, ke
 	s.rule, s.outcome, s.rows, s.refused, s.differences = ruleUnreadable+file.name, answerUnreadable, -1, -1, nil
 	s.differ(file.name, "cannot be read", "as the configuration says", wrong.Error())
 	err = inTx(ctx, a.db, func(tx *sql.Tx) error { return a.takeReply(ctx, tx, x, s) })
-	return nil, errors.Join(err, answerFailure(wrong, "it changed nothing; ask the recipient for a right one, mend recipients."+x.config.Recipient+".receipt.files, or attach it by hand with `postern drops answer`"))
+	return nil, errors.Join(err, fail(AnsweredNo, wrong,
+		"it changed nothing; ask the recipient for a right one, mend recipients."+x.config.Recipient+".receipt.files, or attach it by hand with `postern drops answer`", ""))
 }
 
 func (a *Agent) readResponse(ctx context.Context, x *exchange, file *arrived, kept *keptAnswer, s *reply) error {
-	if file.day != "" {
-		var err error
-		if s.number, err = a.madeOn(ctx, x, file); err != nil {
-			return err
-		}
+	if file.day != "" && s.number == 0 {
+		return &transfer.ResponseError{File: file.name, Why: fmt.Sprintf("%d drops were made on the day of its name, so it does not tell which it answers", file.that)}
 	}
-	expect, state, err := a.expectation(ctx, x.name, s.number)
+	expect, _, err := a.expectation(ctx, x.name, s.number)
 	if err != nil {
 		return &transfer.ResponseError{File: file.name, Why: err.Error()}
-	}
-	if state == stateSealed || state == stateUploading { // of a day; see answerWaits
-		return &transfer.ResponseError{File: file.name, Why: errNotAnswered.Error()}
 	}
 	return inTx(ctx, a.db, func(tx *sql.Tx) error {
 		rows, err := newAnswered(ctx, tx)
@@ -228,20 +229,22 @@ func mostTelling(files []transfer.ResponseFile) (kind int) {
 	return kind
 }
 
-// madeOn is the one drop that was made on the day of a file's name.
-func (a *Agent) madeOn(ctx context.Context, x *exchange, file *arrived) (number int64, err error) {
-	found := 0
-	var n, committed int64
-	err = each(ctx, a.db, row{&n, &committed}, func() error {
+// madeOn finds the one drop that was made on the day of a file's name.
+func (a *Agent) madeOn(ctx context.Context, x *exchange, file *arrived) error {
+	var number, committed int64
+	if err := each(ctx, a.db, row{&number, &committed}, func() error {
 		if time.UnixMilli(committed).In(a.Config.Zone).Format("20060102") == file.day {
-			number, found = n, found+1
+			file.sequence = number
+			file.that++
 		}
 		return nil
-	}, `SELECT number, committed FROM delivery WHERE exchange = ? AND state != ?`, x.name, stateVoided)
-	if err == nil && found != 1 {
-		err = &transfer.ResponseError{File: file.name, Why: fmt.Sprintf("%d drops were made on the day of its name, so it does not tell which it answers", found)}
+	}, `SELECT number, committed FROM delivery WHERE exchange = ? AND state != ?`, x.name, stateVoided); err != nil {
+		return err
 	}
-	return number, err
+	if file.that != 1 {
+		file.sequence = 0
+	}
+	return nil
 }
 
 // judgeVerdict takes what a file says of the drop as a whole.
