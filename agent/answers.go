@@ -85,6 +85,7 @@ type reply struct {
 	by            string
 	outcome       string
 	rows, refused int64 // -1: not told
+	whole         bool  // the drop was rejected, not row by row
 	differences   []transfer.Difference
 }
 
@@ -117,6 +118,9 @@ func (a *Agent) takeReply(ctx context.Context, tx *sql.Tx, x *exchange, s *reply
 			return err
 		}
 	}
+	if err := notTaken(ctx, tx, x.name, s.number, s.whole); err != nil {
+		return err
+	}
 	data := map[string]any{"outcome": s.outcome, "receipt_sha256": s.sha256}
 	if s.by != "" {
 		data["by"] = s.by
@@ -125,6 +129,36 @@ func (a *Agent) takeReply(ctx context.Context, tx *sql.Tx, x *exchange, s *reply
 		return err
 	}
 	return a.compareDifferences(ctx, tx, x, s)
+}
+
+// notTaken notes of an exchange that sends changes that the recipient does not
+// hold the rows it has rejected, or the whole drop: the next run sends them
+// again, if they still may leave. A signed rejection of a drop is no such: the
+// drop is delivered again, or given up.
+func notTaken(ctx context.Context, tx *sql.Tx, exchange string, number int64, whole bool) error {
+	if whole {
+		var changes bool
+		err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM held WHERE exchange = ?1 AND number = ?2) OR EXISTS (SELECT 1 FROM held_before WHERE exchange = ?1 AND (by = ?2 OR number = ?2))`,
+			exchange, number).Scan(&changes)
+		if err != nil || !changes {
+			return err
+		}
+		return forget(ctx, tx, exchange, number)
+	}
+	keys, err := rejectedRows(ctx, tx, exchange, number)
+	if err == nil && len(keys) > 0 {
+		_, err = unhold(ctx, tx, exchange, number, keys)
+	}
+	return err
+}
+
+func rejectedRows(ctx context.Context, db query, exchange string, number int64) (keys []string, err error) {
+	var key string
+	err = each(ctx, db, row{&key}, func() error {
+		keys = append(keys, key)
+		return nil
+	}, `SELECT DISTINCT key FROM row_answer WHERE exchange = ? AND number = ? AND verdict = ?`, exchange, number, transfer.Refused.String())
+	return keys, err
 }
 
 // answeredState is what the answers to a drop lead to: the worst of what each

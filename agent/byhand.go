@@ -141,42 +141,43 @@ func (a *Agent) mayVoid(ctx context.Context, page *DropPage) error {
 
 // Resend has rows of a drop decided anew by the next run, and sent anew where
 // they may: those of the given keys, or without any all that the recipient has
-// rejected. It gives how many there are.
+// rejected. It gives how many there are. In `full` mode every run does so.
 func (a *Agent) Resend(ctx context.Context, name string, number int64, keys []string, by, because string) (rows int64, err error) {
-	x, err := a.load(name)
+	x, err := a.answering(name)
 	if err != nil {
 		return 0, err
 	}
-	if _, _, err := a.expectation(ctx, name, number); err != nil {
+	expect, state, err := a.expectation(ctx, name, number)
+	if err != nil {
 		return 0, noSuchDrop(name, number)
 	}
-	if len(keys) == 0 {
-		if keys, err = a.rejectedRows(ctx, name, number); err != nil {
+	whole := false
+	if rows = int64(len(keys)); rows == 0 {
+		if keys, err = rejectedRows(ctx, a.db, name, number); err != nil {
 			return 0, err
 		}
-		if len(keys) == 0 {
-			return 0, fail(AnsweredNo, nil, "name rows with --rows; `postern drops show` tells what was answered", "no row of drop %d of %s was rejected by its key", number, name)
+		if rows = int64(len(keys)); rows == 0 && state == stateRejected {
+			rows, whole = expect.Rows, true
 		}
 	}
-	return int64(len(keys)), inTx(ctx, a.db, func(tx *sql.Tx) error {
+	if rows == 0 {
+		return 0, fail(AnsweredNo, nil, "name rows with --rows; `postern drops show` tells what was answered", "no row of drop %d of %s was rejected by its key", number, name)
+	}
+	return rows, inTx(ctx, a.db, func(tx *sql.Tx) error {
 		asked, err := newAnswered(ctx, tx)
 		if err == nil {
 			err = asked.addSent(name, keys)
 		}
+		if err == nil && whole {
+			err = notTaken(ctx, tx, name, number, true)
+		} else if err == nil {
+			_, err = unhold(ctx, tx, name, number, keys)
+		}
 		if err != nil {
 			return err
 		}
-		return a.record(ctx, tx, ledger.Resend, x, number, map[string]any{"rows": len(keys), "by": by, "because": because})
+		return a.record(ctx, tx, ledger.Resend, x, number, map[string]any{"rows": rows, "by": by, "because": because})
 	})
-}
-
-func (a *Agent) rejectedRows(ctx context.Context, exchange string, number int64) (keys []string, err error) {
-	var key string
-	err = each(ctx, a.db, row{&key}, func() error {
-		keys = append(keys, key)
-		return nil
-	}, `SELECT DISTINCT key FROM row_answer WHERE exchange = ? AND number = ? AND verdict = ?`, exchange, number, transfer.Refused.String())
-	return keys, err
 }
 
 // addSent notes rows that a person names, each of which must have been sent.

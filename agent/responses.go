@@ -257,7 +257,7 @@ func (s *reply) judgeVerdict(name string, v transfer.Verdict, rows int64) {
 }
 
 func (s *reply) rejectAll(name string, rows int64) {
-	s.outcome, s.rows, s.refused = stateRejected, 0, rows
+	s.outcome, s.rows, s.refused, s.whole = stateRejected, 0, rows, true
 	s.differ(name, "the drop", transfer.Accepted, transfer.Rejected)
 }
 

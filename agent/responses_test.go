@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +85,11 @@ func (h *house) answering() (keys []string) {
 // respond lays an answer that refuses so many rows, written at a second of its own.
 func (h *house) respond(keys []string, refused int, second int) {
 	h.t.Helper()
+	h.respondTo(1, keys, refused, second)
+}
+
+func (h *house) respondTo(number int, keys []string, refused, second int) {
+	h.t.Helper()
 	var text strings.Builder
 	for i, key := range keys {
 		code := "00"
@@ -92,7 +98,7 @@ func (h *house) respond(keys []string, refused int, second int) {
 		}
 		fmt.Fprintf(&text, "%s,%s\n", key, code)
 	}
-	path := filepath.Join(h.world.Recipient(synthetic.HealthPlan).Dir, "receipts", "1.rsp")
+	path := filepath.Join(h.world.Recipient(synthetic.HealthPlan).Dir, "receipts", fmt.Sprintf("%d.rsp", number))
 	h.must(os.WriteFile(path, []byte(text.String()), 0o600))
 	at := noon.Add(-time.Hour + time.Duration(second)*time.Second)
 	h.must(os.Chtimes(path, at, at))
@@ -222,4 +228,54 @@ func TestLastWordOfARecipient(t *testing.T) {
 			t.Errorf("step %d: %d were taken, the drop is %s; want %d, %s", i, len(done), state, step.taken, step.state)
 		}
 	}
+}
+
+// Where drops tell changes, a row that the recipient has rejected is not held,
+// and the next drop adds it again: once, however often the answer is laid. So
+// does a drop that was rejected as a whole, and a row that a person names.
+func TestRejectedRowsAreSentAgain(t *testing.T) {
+	h := build(t, synthetic.Options{Patients: 20})
+	const policy = "policies/acme-scores.yaml"
+	h.write(policy, strings.Replace(h.read(policy), "mode: full", "mode: delta", 1))
+	keys, ctx := h.answering(), context.Background()
+	added := func(want ...string) {
+		t.Helper()
+		outcome := h.run(scores, agent.RunOptions{AsOf: day(wholeYear)})
+		h.deliver(scores)
+		var got []string
+		for _, row := range h.drop(scores, outcome.Number).rows() {
+			if at := strings.LastIndexByte(row, ','); at > 0 {
+				got = append(got, row[at+1:])
+			}
+		}
+		slices.Sort(got)
+		want = slices.Sorted(slices.Values(want))
+		if !slices.Equal(got, want) || outcome.Changes.Add != int64(len(want)) {
+			t.Errorf("drop %d has %d rows, want %d: %+v", outcome.Number, len(got), len(want), outcome.Changes)
+		}
+	}
+	take := func(number, refused int, rows []string) {
+		t.Helper()
+		h.respondTo(number, rows, refused, number)
+		_, err := h.agent.Reconcile(ctx, scores)
+		h.must(err)
+	}
+	take(1, 2, keys)
+	added(keys[:2]...) // drop 2
+	added()            // drop 3: drop 2 may still be taken
+	take(2, 0, keys[:2])
+	h.respondTo(1, keys, 2, 9) // the old answer again
+	_, err := h.agent.Reconcile(ctx, scores)
+	h.must(err)
+	added() // drop 4
+	if _, err := h.agent.Resend(ctx, scores, 1, keys[4:5], "Rosa Diaz", "lost at the plan"); err != nil {
+		t.Error(err)
+	}
+	added(keys[4]) // drop 5
+	letter := filepath.Join(t.TempDir(), "letter.txt")
+	h.must(os.WriteFile(letter, []byte("not one of them"), 0o600))
+	if _, err := h.agent.Answer(ctx, scores, 5, agent.HandAnswer{All: true, By: "Rosa Diaz", Report: letter}); err != nil {
+		t.Error(err)
+	}
+	added(keys[4]) // drop 6
 }
