@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -240,72 +241,58 @@ func (s *heldStore) seal(k *build.Kept) []byte {
 	return s.aead.Seal(box, box, k.Facts, k.Record[:])
 }
 
-// forget undoes what a voided drop did to the release memory; row keys and codes
-// stay. Drops are forgotten from the last. A run that has begun commits nothing.
+// forget undoes what a drop did to the release memory: the recipient never had it.
+// Row keys and codes stay. A run that has begun commits nothing.
 func forget(ctx context.Context, tx *sql.Tx, exchange string, number int64) error {
-	for _, q := range []string{
-		`DELETE FROM held WHERE exchange = ? AND number = ?`,
-		`INSERT INTO held (` + heldColumns + `) SELECT ` + heldColumns + ` FROM held_before WHERE exchange = ? AND by = ?`,
-		`DELETE FROM held_before WHERE exchange = ? AND by = ?`,
-	} {
-		if _, err := tx.ExecContext(ctx, q, exchange, number); err != nil {
-			return err
-		}
-	}
-	return moveMemory(ctx, tx, exchange)
+	return forgetRows(ctx, tx, exchange, number, ``)
 }
 
-// moveMemory tells runs that have begun that the memory is another now.
-func moveMemory(ctx context.Context, tx *sql.Tx, exchange string) error {
-	_, err := tx.ExecContext(ctx, `UPDATE exchange SET memory = memory + 1 WHERE name = ?`, exchange)
-	return err
-}
-
-// unhold notes within a transaction that the recipient did not take rows of a drop
-// as the drop had them: one that the drop added, or that a later one sent since,
-// counts as not held, and the next run adds it again; one that the drop changed or
-// voided is held as it was before, and the next run changes or voids it again.
-// Keys that are not of the exchange, or not held, mean nothing. It serves exchanges
-// that send changes: of any other every run sends every row.
+// unhold notes within a transaction that the recipient did not take rows of a drop,
+// by their keys: what the drop added is not held, and the next run adds it again;
+// what it changed or voided is held as before, and the next run changes or voids it
+// again. A key that the drop does not have means nothing. It tells how many it
+// had. It is for exchanges that send changes: any other sends every row in every drop.
 func unhold(ctx context.Context, tx *sql.Tx, exchange string, number int64, keys []string) (n int64, err error) {
 	asked := make(map[string]bool, len(keys))
 	for _, key := range keys {
 		asked[key] = true
 	}
-	among := func(text string, of ...any) (ids []int64, err error) {
-		var id int64
-		var key string
-		err = each(ctx, tx, row{&id, &key}, func() error {
-			if asked[key] {
-				ids = append(ids, id)
-			}
-			return nil
-		}, text, of...)
-		return ids, err
-	}
-	held, err := among(`SELECT id, key FROM held WHERE exchange = ? AND number >= ?`, exchange, number)
-	if err != nil {
+	var ids []int64
+	var id int64
+	var key string
+	if err := each(ctx, tx, row{&id, &key}, func() error {
+		if asked[key] {
+			ids = append(ids, id)
+		}
+		return nil
+	}, `SELECT id, key FROM held WHERE exchange = ?1 AND number = ?2 UNION
+		SELECT id, key FROM held_before WHERE exchange = ?1 AND (by = ?2 OR number = ?2)`, exchange, number); err != nil {
 		return 0, err
 	}
-	before, err := among(`SELECT id, key FROM held_before AS b WHERE exchange = ? AND by = ?
-		AND NOT EXISTS (SELECT 1 FROM held AS h WHERE h.exchange = b.exchange AND h.epoch = b.epoch AND h.record = b.record AND h.line = b.line AND h.number > b.by)`, exchange, number)
-	if err != nil {
+	text, err := json.Marshal(ids)
+	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
-	met := map[int64]bool{}
-	for _, id := range append(held, before...) {
-		met[id] = true
-		if _, err := tx.ExecContext(ctx, `DELETE FROM held WHERE id = ?`, id); err != nil {
-			return 0, err
-		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM held_before WHERE exchange = ? AND by > ? AND id = ?`, exchange, number, id); err != nil {
-			return 0, err
+	return int64(len(ids)), forgetRows(ctx, tx, exchange, number, ` AND id IN (SELECT value FROM json_each('`+string(text)+`'))`)
+}
+
+// forgetRows takes a drop out of the history of rows. What a later drop keeps as
+// having stood before it becomes what stood before this one, or nothing.
+func forgetRows(ctx context.Context, tx *sql.Tx, exchange string, number int64, which string) error {
+	const columns = `key, content, number, basis, sealed`
+	for _, q := range []string{
+		`UPDATE held_before AS later SET (` + columns + `) = (SELECT ` + columns + ` FROM held_before AS b WHERE b.exchange = ?1 AND b.by = ?2 AND b.id = later.id)
+			WHERE exchange = ?1 AND number = ?2 AND EXISTS (SELECT 1 FROM held_before AS b WHERE b.exchange = ?1 AND b.by = ?2 AND b.id = later.id)` + which,
+		`DELETE FROM held_before WHERE exchange = ?1 AND number = ?2` + which,
+		`DELETE FROM held WHERE exchange = ?1 AND number = ?2` + which,
+		`INSERT OR IGNORE INTO held (` + heldColumns + `) SELECT ` + heldColumns + ` FROM held_before AS b WHERE exchange = ?1 AND by = ?2
+			AND NOT EXISTS (SELECT 1 FROM held_before AS later WHERE later.exchange = ?1 AND later.by > ?2 AND later.id = b.id)` + which,
+		`DELETE FROM held_before WHERE exchange = ?1 AND by = ?2` + which,
+	} {
+		if _, err := tx.ExecContext(ctx, q, exchange, number); err != nil {
+			return fmt.Errorf("release memory: %w", err)
 		}
 	}
-	for _, id := range before {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO held (`+heldColumns+`) SELECT `+heldColumns+` FROM held_before WHERE exchange = ? AND by = ? AND id = ?`, exchange, number, id); err != nil {
-			return 0, err
-		}
-	}
-	return int64(len(met)), moveMemory(ctx, tx, exchange)
+	_, err := tx.ExecContext(ctx, `UPDATE exchange SET memory = memory + 1 WHERE name = ?`, exchange)
+	return err
 }
