@@ -189,6 +189,26 @@ func (m *memory) storeHeld(ctx context.Context, tx *sql.Tx, built *build.Run, ep
 		return err
 	}
 	s := heldStore{ctx: ctx, number: built.Number, exchange: m.x.name, epoch: epoch, aead: aead}
+	defer s.close()
+	if err = s.prepare(tx); err == nil {
+		err = built.NewHeld(s.keep)
+	}
+	if err != nil {
+		return fmt.Errorf("release memory: %w", err)
+	}
+	return nil
+}
+
+// heldStore carries out what a drop does to the release memory.
+type heldStore struct {
+	ctx                                   context.Context
+	exchange                              string
+	number, epoch                         int64
+	aead                                  cipher.AEAD
+	insert, save, update, refresh, remove *sql.Stmt
+}
+
+func (s *heldStore) prepare(tx *sql.Tx) (err error) {
 	for into, text := range map[**sql.Stmt]string{
 		&s.insert:  `INSERT INTO held (exchange, epoch, record, line, key, content, number, basis, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		&s.save:    `INSERT INTO held_before (by, ` + heldColumns + `) SELECT ?, ` + heldColumns + ` FROM held WHERE id = ?`,
@@ -196,23 +216,19 @@ func (m *memory) storeHeld(ctx context.Context, tx *sql.Tx, built *build.Run, ep
 		&s.refresh: `UPDATE held SET basis = ?, sealed = ? WHERE id = ?`,
 		&s.remove:  `DELETE FROM held WHERE id = ?`,
 	} {
-		if *into, err = tx.PrepareContext(ctx, text); err != nil {
+		if *into, err = tx.PrepareContext(s.ctx, text); err != nil {
 			return err
 		}
-		defer (*into).Close()
-	}
-	if err := built.NewHeld(s.keep); err != nil {
-		return fmt.Errorf("release memory: %w", err)
 	}
 	return nil
 }
 
-type heldStore struct {
-	ctx                                   context.Context
-	exchange                              string
-	number, epoch                         int64
-	aead                                  cipher.AEAD
-	insert, save, update, refresh, remove *sql.Stmt
+func (s *heldStore) close() {
+	for _, statement := range []*sql.Stmt{s.insert, s.save, s.update, s.refresh, s.remove} {
+		if statement != nil {
+			_ = statement.Close()
+		}
+	}
 }
 
 func (s *heldStore) keep(k *build.Kept) error {
