@@ -112,9 +112,9 @@ func (a *Agent) takeReply(ctx context.Context, tx *sql.Tx, x *exchange, s *reply
 		if err != nil {
 			return err
 		}
-		// A voided drop stays voided, whatever the recipient says.
-		if _, err := tx.ExecContext(ctx, `UPDATE delivery SET state = ? WHERE exchange = ? AND number = ? AND state != ? AND ? != ''`,
-			state, x.name, s.number, stateVoided, state); err != nil {
+		// A voided drop stays voided, and a recalled one recalled, whatever the recipient says.
+		if _, err := tx.ExecContext(ctx, `UPDATE delivery SET state = ? WHERE exchange = ? AND number = ? AND state NOT IN (?, ?) AND ? != ''`,
+			state, x.name, s.number, stateVoided, stateRecalled, state); err != nil {
 			return err
 		}
 	}

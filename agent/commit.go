@@ -27,6 +27,7 @@ const (
 	stateDiffering    = "differing"
 	stateOverdue      = "overdue"
 	stateVoided       = "voided"
+	stateRecalled     = "recalled"
 )
 
 // chain gives what the next manifest says of its predecessors: the SHA-256 of

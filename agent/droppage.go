@@ -213,6 +213,9 @@ func (p *DropPage) Report() *page.Report {
 	if p.Explained > 0 {
 		says = append(says, fmt.Sprintf("Drop %d tells the recipient that it is void.", p.Explained))
 	}
+	for i := range p.Recalls {
+		says = append(says, "There is "+p.Recalls[i].Words()+".")
+	}
 	if len(p.Voids) > 0 {
 		says = append(says, "It tells the recipient that these are void: "+strings.Trim(fmt.Sprint(p.Voids), "[]")+".")
 	}

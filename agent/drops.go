@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 )
 
@@ -26,6 +28,8 @@ type DropStatus struct {
 	Open      int64     `json:"open_differences,omitempty"`
 	Explained int64     `json:"explained_by,omitempty"` // of a voided drop: the number whose manifest lists it
 	Manifest  string    `json:"manifest_sha256"`
+
+	Recalls []RecallStatus `json:"recalls,omitempty"`
 }
 
 // Drops lists the drops of an exchange, or of all when name is empty.
@@ -54,7 +58,15 @@ func (a *Agent) Drops(ctx context.Context, name string) ([]DropStatus, error) {
 		CASE WHEN state IN (?, ?) THEN problem ELSE '' END, source, (SELECT count(*) FROM difference AS f WHERE f.exchange = delivery.exchange AND f.number = delivery.number AND settled = 0),
 		EXISTS (SELECT 1 FROM difference AS f WHERE f.exchange = delivery.exchange AND f.number = delivery.number AND rule = ? AND settled > 0) FROM delivery
 		WHERE ? IN ('', exchange) ORDER BY exchange, number`, stateSealed, stateUploading, ruleSilence, name)
-	return list, err
+	recalls, failed := a.Recalls(ctx, name)
+	for i := range list {
+		for _, r := range recalls {
+			if r.Exchange == list[i].Exchange && r.Number == list[i].Number {
+				list[i].Recalls = append(list[i].Recalls, r)
+			}
+		}
+	}
+	return list, errors.Join(err, failed)
 }
 
 // silent tells whether a delivered drop should have been answered by now.
@@ -76,6 +88,9 @@ func (a *Agent) silent(recipient, state string, delivered int64) bool {
 // a later drop explains to the recipient is done with, and so is one whose
 // differences people have settled.
 func (d *DropStatus) Attention() bool {
+	if slices.ContainsFunc(d.Recalls, func(r RecallStatus) bool { return r.Confirmed.IsZero() }) {
+		return true
+	}
 	switch d.State {
 	case stateVoided:
 		return d.Explained == 0

@@ -48,6 +48,9 @@ func (a *Agent) Reconcile(ctx context.Context, name string) ([]Reconciled, error
 	if err != nil {
 		return nil, err
 	}
+	if err := a.deliverRecalls(ctx, x); err != nil {
+		return nil, err
+	}
 	if x.recipient.Receipt.Mode == receiptNone {
 		return nil, nil
 	}
@@ -105,7 +108,11 @@ func (a *Agent) fetchAnswers(ctx context.Context, x *exchange, dir string) ([]Re
 	var done []Reconciled
 	var failures []error
 	for _, receipt := range names {
-		r, err := a.takeReceipt(ctx, x, filepath.Join(dir, receipt))
+		take := a.takeReceipt
+		if transfer.IsRecallReceipt(receipt) {
+			take = a.takeRecallReceipt
+		}
+		r, err := take(ctx, x, filepath.Join(dir, receipt))
 		if err != nil {
 			failures = append(failures, err)
 		} else if r != nil {
@@ -126,7 +133,8 @@ func (a *Agent) settled(ctx context.Context, dir, name string) bool {
 // whether that came of it.
 func (a *Agent) taken(ctx context.Context, text []byte, outcome string) bool {
 	var n int
-	err := a.db.QueryRowContext(ctx, `SELECT count(*) FROM receipt WHERE sha256 = ? AND ? IN ('', status)`, hexSum(text), outcome).Scan(&n)
+	err := a.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM receipt WHERE sha256 = ?1 AND ?2 IN ('', status)) + (SELECT count(*) FROM recall WHERE answer = ?1)`,
+		hexSum(text), outcome).Scan(&n)
 	return err == nil && n > 0
 }
 

@@ -44,6 +44,9 @@ func (a *Agent) SendTest(ctx context.Context, name string) (*TestSent, error) {
 		return nil, err
 	}
 	sent := &TestSent{Exchange: name, Recipient: x.config.Recipient, Folder: x.recipient.Destination.TestFolder}
+	if x.envelope == nil { // who may not be sent to
+		return nil, x.lapsed
+	}
 	if sent.Folder == "" {
 		return nil, fail(Configuration, nil, "ask the recipient for a folder for tests, and add test_folder: FOLDER there",
 			"recipients.%s.destination has no folder for test drops", x.config.Recipient)

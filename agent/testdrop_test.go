@@ -57,7 +57,7 @@ func (h *house) received(sent *agent.TestSent, principal string) transfer.Result
 // the clinic's.
 func TestTestDropHasTheShapeOfADrop(t *testing.T) {
 	t.Parallel()
-	for name, h := range map[string]*house{"demo": build(t, synthetic.Options{Patients: 60}), "library": libraryHouse(t, synthetic.Options{Patients: 60}), "layouts": layoutHouse(t)} {
+	for name, h := range map[string]*house{"demo": build(t, synthetic.Options{Patients: 60}), "library": libraryHouse(t, synthetic.Options{Patients: 60}), "layouts": layoutHouse(t), "changes": changesHouse(t)} {
 		h.testFolders()
 		words := h.clinicsWords()
 		for _, e := range h.agent.Config.Exchanges {
@@ -103,6 +103,15 @@ func TestTestDropHasTheShapeOfADrop(t *testing.T) {
 			h.holdsNone(got.Folder, words)
 		}
 	}
+}
+
+// changesHouse sends changes to the plan.
+func changesHouse(t *testing.T) *house {
+	t.Helper()
+	h := build(t, synthetic.Options{Patients: 40})
+	const policy = "policies/acme-scores.yaml"
+	h.write(policy, strings.Replace(h.read(policy), "mode: full", "mode: delta", 1))
+	return h
 }
 
 // bookOf is the recipient's book of the first drop of an exchange.

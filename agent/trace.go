@@ -311,6 +311,9 @@ func (a *Agent) cameFrom(ctx context.Context, t *Trace, identities []age.Identit
 			return nil
 		})
 	})
+	if err == nil && t.Source.File == "" && t.Action == transfer.Void {
+		return fail(AnsweredNo, nil, "trace it in the drop that sent it: an earlier --drop", "row %d of part %d tells the recipient to delete a row that it held", t.Row, t.Part)
+	}
 	if err == nil && t.Source.File == "" {
 		err = fail(AnsweredNo, nil, "`postern drops book` tells of the drop as a whole", "row %d of part %d is made from the drop itself, and from no line of the extract", t.Row, t.Part)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/posternhealth/postern/internal/page"
 	"github.com/posternhealth/postern/policies"
@@ -19,7 +18,7 @@ func (t *Trace) Report() *page.Report {
 	s.Table = page.Table{Caption: "What is known of the row", Head: []string{"What", "Which"}}
 	s.Row("sent as", fmt.Sprintf("drop %d of %s, for %s%s", t.Number, t.Exchange, t.Recipient, t.rowWords()))
 	s.Row("made from", t.Source.words(t.Dataset))
-	s.Row("decision", fmt.Sprintf("released; periods and ages as of %s; what patients have decided as it stood %s", t.AsOf, minuteWords(t.DecidedAt)))
+	s.Row("decision", fmt.Sprintf("released; periods and ages as of %s; what patients have decided as it stood %s", t.AsOf, timeWords(t.DecidedAt)))
 	s.Row("ground in law", fmt.Sprintf("%s, for %s%s", t.Policy.Basis, t.Policy.Purpose, stepWords(t.Applies)))
 	if t.RestsOn != "" {
 		s.Row("rests on", strings.ReplaceAll(strings.TrimSpace(t.RestsOn), "\n", "; "))
@@ -27,10 +26,10 @@ func (t *Trace) Report() *page.Report {
 	s.Row("policy", fmt.Sprintf("%s, version %d, %s, SHA-256 %s", t.Policy.Name, t.Policy.Version, t.Policy.Standard, t.Policy.SHA256))
 	s.Row("approved", fmt.Sprintf("by %s: all that it stood on, SHA-256 %s", cmp.Or(strings.Join(t.Approved, " and "), "nobody that the ledger names"), t.Closure))
 	s.Row("codes", "epoch "+t.Epoch)
-	s.Row("drop", fmt.Sprintf("committed %s, ledger entry %d, manifest SHA-256 %s", minuteWords(t.Committed), t.Entry, t.Manifest))
+	s.Row("drop", fmt.Sprintf("committed %s, ledger entry %d, manifest SHA-256 %s", timeWords(t.Committed), t.Entry, t.Manifest))
 	s.Row("delivery", t.deliveryWords())
 	for _, a := range t.Receipts {
-		s.Row("answer", fmt.Sprintf("%s, taken %s, SHA-256 %s", a.Outcome, minuteWords(a.Taken), a.SHA256))
+		s.Row("answer", fmt.Sprintf("%s, taken %s, SHA-256 %s", a.Outcome, timeWords(a.Taken), a.SHA256))
 	}
 	s.Row("kept until", cmp.Or(t.KeptUntil, "not told"))
 	f := r.Section("What leaves of each field of " + t.Dataset)
@@ -95,7 +94,7 @@ func (d *TracedDrop) deliveryWords() string {
 		text += " (" + d.Note + ")"
 	}
 	if !d.Delivered.IsZero() {
-		text += ", ended " + minuteWords(d.Delivered)
+		text += ", ended " + timeWords(d.Delivered)
 	}
 	var e transfer.Evidence
 	if json.Unmarshal(d.Evidence, &e) == nil && len(e.Files) > 0 {
@@ -106,5 +105,3 @@ func (d *TracedDrop) deliveryWords() string {
 	}
 	return text
 }
-
-func minuteWords(t time.Time) string { return t.UTC().Format("2006-01-02 15:04Z") }

@@ -25,20 +25,22 @@ type Kind string
 
 // The kinds of events.
 const (
-	DropCommitted Kind = "drop-committed"
-	DropVoided    Kind = "drop-voided"
-	Delivered     Kind = "delivered"
-	Receipt       Kind = "receipt"
-	Difference    Kind = "difference" // between what was sent and what a recipient answered: opened, assigned, settled
-	Resend        Kind = "resend"     // rows that a recipient does not hold are to be decided and sent anew
-	Hold          Kind = "hold"
-	Release       Kind = "release"
-	Policy        Kind = "policy"
-	Key           Kind = "key"
-	Quarantined   Kind = "quarantined" // the gate stopped a drop
-	Excepted      Kind = "excepted"    // two people found a hit of the gate to be a false alarm
-	Discarded     Kind = "quarantine-discarded"
-	TestDrop      Kind = "test-drop"
+	DropCommitted   Kind = "drop-committed"
+	DropVoided      Kind = "drop-voided"
+	Delivered       Kind = "delivered"
+	Receipt         Kind = "receipt"
+	Difference      Kind = "difference" // between what was sent and what a recipient answered: opened, assigned, settled
+	Resend          Kind = "resend"     // rows that a recipient does not hold are to be decided and sent anew
+	Hold            Kind = "hold"
+	Release         Kind = "release"
+	Policy          Kind = "policy"
+	Key             Kind = "key"
+	Quarantined     Kind = "quarantined" // the gate stopped a drop
+	Excepted        Kind = "excepted"    // two people found a hit of the gate to be a false alarm
+	Discarded       Kind = "quarantine-discarded"
+	TestDrop        Kind = "test-drop"
+	Recalled        Kind = "recalled"         // the recipient was asked to delete what it was sent
+	RecallConfirmed Kind = "recall-confirmed" // and has said that it is deleted
 )
 
 // Event is what an entry says. Its JSON form has its members in this order;

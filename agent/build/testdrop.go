@@ -100,6 +100,9 @@ func (m *maker) row(part *partSpool) error {
 	r, release := m.run, m.run.releaseOf(part.dataset)
 	who := m.n % testRows
 	m.n++
+	if part.action == transfer.Void {
+		return part.add(&row{subject: m.people[who], bytes: []byte(m.key() + "\n")})
+	}
 	spec, err := r.gateSpec(release)
 	if err != nil {
 		return err

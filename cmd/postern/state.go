@@ -69,6 +69,7 @@ var dropsCommands = []command{
 	{"drops deliver", "EXCHANGE", "send those that wait", dropsDeliver, false},
 	{"drops answer", "EXCHANGE N --accepted | --rejected FILE|KEY|all… --by NAME --report FILE", "take the recipient's answer by hand, with the report that shows it", dropsAnswer, false},
 	{"drops resend", "EXCHANGE N --rejected | --rows FILE|KEY… --by NAME --because WHY", "have rows that the recipient does not hold decided and sent anew", dropsResend, false},
+	{"drops recall", "EXCHANGE N [--rows FILE|KEY…] --by NAME --because WHY", "ask the recipient to delete a drop that it has, or rows of it; --confirmed: it has said by hand that all is deleted", dropsRecall, false},
 	{"drops void", "EXCHANGE N --by NAME --because WHY", "give up a drop that the recipient does not hold", dropsVoid, false},
 }
 
@@ -178,6 +179,9 @@ func (k *call) showDrops(list []agent.DropStatus) error {
 		}
 		if d.Open > 0 {
 			note += fmt.Sprintf("; open differences: %d", d.Open)
+		}
+		for i := range d.Recalls {
+			note += "; " + d.Recalls[i].Words()
 		}
 		if d.Explained > 0 {
 			note += fmt.Sprintf("; drop %d says so to the recipient", d.Explained)
