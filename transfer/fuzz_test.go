@@ -10,10 +10,13 @@ import (
 	"testing"
 )
 
-// publishedFiles gives the vectors' files whose names end so.
+// publishedFiles gives the vectors' files whose names end so, or the one of that path.
 func publishedFiles(t testing.TB, end string) (texts [][]byte) {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(vectorFolder, "*", "*"+end))
+	if !strings.Contains(end, "/") {
+		end = "*/*" + end
+	}
+	names, err := filepath.Glob(filepath.Join(vectorFolder, filepath.FromSlash(end)))
 	must(t, err)
 	if len(names) == 0 {
 		t.Fatalf("no vector has a file %s", end)

@@ -107,7 +107,7 @@ func TestStockReceipt(t *testing.T) {
 	}
 }
 
-// The page and the code know the same classes, and its example is one.
+// The page and the code know the same classes, and its examples are those of a vector.
 func TestPageOfTheFormat(t *testing.T) {
 	text, err := os.ReadFile("../docs/drop-format.md")
 	must(t, err)
@@ -122,9 +122,19 @@ func TestPageOfTheFormat(t *testing.T) {
 	if rows := strings.Count(table, "\n| `"); rows != len(remedies) {
 		t.Errorf("the page has %d classes, the code %d", rows, len(remedies))
 	}
-	_, example, _ := strings.Cut(page, "```json\n")
-	example, _, _ = strings.Cut(example, "```")
-	if _, err := ParseManifest([]byte(example)); err != nil {
+	example := func(name string) string {
+		_, text, _ := strings.Cut(page, "```json "+name+"\n")
+		text, _, _ = strings.Cut(text, "```")
+		return text
+	}
+	if manifest := publishedFiles(t, "next/cv.x7.000002"+manifestSuffix)[0]; example("manifest") != string(manifest) {
+		t.Errorf("the example of a manifest is not %s", manifest)
+	}
+	book := decryptFile(t, filepath.Join(vectorFolder, "next", "cv.x7.000002.book.json.age"), vectorReceiver(t).Identities[0])
+	if text := strings.TrimRight(string(book), " \n") + "\n"; example("book") != text {
+		t.Errorf("the example of a book is not %s", text)
+	}
+	if _, err := ParseReceipt([]byte(example("receipt"))); err != nil {
 		t.Error(err)
 	}
 }

@@ -27,7 +27,7 @@ const x7 = "cv.x7.000001."
 func (m *vectorMaker) goodVectors() []vector {
 	return []vector{
 		{"first", Accepted, "", "", "", "the first of its exchange: rows as csv and ndjson, and a part for rows under 42 CFR Part 2, which is empty", m.first},
-		{"next", Accepted, "", "", "first", "the second, with one part; its event log continues that of the first", func(d *draft) { m.first(d); m.second(d) }},
+		{"next", Accepted, "", "", "first", "the second; its event log continues that of the first", func(d *draft) { m.first(d); m.second(d) }},
 		{"voids", Accepted, "", "next", "first next", "number 4: explains that number 3 is void, which never arrived", func(d *draft) { m.later(d, 4, 3) }},
 		{"withdraws", Accepted, "", "next", "first next voids", "number 5: voids number 4, which was accepted", func(d *draft) { m.later(d, 5, 3, 4) }},
 		{"late-start", Accepted, "", "", "", "the first that arrives is number 3, which voids 1 and 2; and it has no parts", func(d *draft) {
@@ -82,7 +82,8 @@ func (m *vectorMaker) first(d *draft) {
 // second makes of the first drop the next.
 func (m *vectorMaker) second(d *draft) {
 	d.head.Sequence, d.head.Previous = 2, m.manifestSum("first")
-	d.parts = []draftPart{{PartInfo{Dataset: "scores", Format: CSV, Columns: vectorColumns}, vectorOneScore, 1}}
+	d.parts = d.parts[:2]
+	d.parts[0].text, d.parts[0].people = vectorOneScore, 1
 	d.book.People, d.book.Totals = 1, []Total{{"rows", "1"}, {"sum of total_score", "11"}}
 	d.book.Ledger = newVectorLedger(m.t, "clearview", "entry").at(m.t, 3, 5)
 }
