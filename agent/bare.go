@@ -188,19 +188,12 @@ func (a *Agent) deliver(ctx context.Context, x *exchange, drop *pendingDrop, des
 	if x.recipient.Bare == nil {
 		return destination.Deliver(ctx, files, log)
 	}
-	var before []transfer.Event
-	var text string
-	err := a.db.QueryRowContext(ctx, `SELECT arrived FROM delivery WHERE exchange = ? AND number = ?`, x.name, drop.number).Scan(&text)
-	if err == nil {
-		err = json.Unmarshal([]byte(text), &before)
-	}
+	before, err := a.arrived(ctx, x, drop)
 	if err != nil {
 		return transfer.Evidence{}, err
 	}
 	sent, side := transfer.SplitBare(files)
-	sent = slices.DeleteFunc(slices.Clone(sent), func(f transfer.File) bool {
-		return slices.ContainsFunc(before, func(e transfer.Event) bool { return e.File == f.Name })
-	})
+	sent = notArrived(sent, before)
 	evidence := transfer.Evidence{State: transfer.HashVerified}
 	var noted error
 	if len(sent) > 0 {
@@ -230,6 +223,21 @@ func (a *Agent) deliver(ctx context.Context, x *exchange, drop *pendingDrop, des
 	more, err := beside.Deliver(ctx, side, log)
 	evidence.Files, evidence.State = append(evidence.Files, more.Files...), min(evidence.State, more.State)
 	return evidence, err
+}
+
+// arrived are the bare files of a drop that an earlier attempt delivered.
+func (a *Agent) arrived(ctx context.Context, x *exchange, drop *pendingDrop) (list []transfer.Event, err error) {
+	var text string
+	if err = a.db.QueryRowContext(ctx, `SELECT arrived FROM delivery WHERE exchange = ? AND number = ?`, x.name, drop.number).Scan(&text); err == nil {
+		err = json.Unmarshal([]byte(text), &list)
+	}
+	return list, err
+}
+
+func notArrived(files []transfer.File, arrived []transfer.Event) []transfer.File {
+	return slices.DeleteFunc(slices.Clone(files), func(f transfer.File) bool {
+		return slices.ContainsFunc(arrived, func(e transfer.Event) bool { return e.File == f.Name })
+	})
 }
 
 func (a *Agent) noteArrived(ctx context.Context, x *exchange, drop *pendingDrop, arrived []transfer.Event) error {

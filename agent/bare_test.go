@@ -69,6 +69,23 @@ func TestBareFileIsSentOnce(t *testing.T) {
 	}
 }
 
+// A drop of which the recipient has every bare file is delivered, whatever is not
+// permitted since and wherever the mailbox has put them.
+func TestBareFilesThatWereTakenAreDelivered(t *testing.T) {
+	h := build(t, synthetic.Options{Patients: 30})
+	h.bare("{sender}_{dataset}_{sequence}.age", "reuse: never, side_folder: statements")
+	h.run(scores, agent.RunOptions{})
+	if _, err := h.agent.Deliver(context.Background(), scores); classOf(err) != agent.DestinationDown {
+		t.Fatalf("without the side folder: %v", err)
+	}
+	h.must(os.Remove(filepath.Join(h.recipient(scores).Inbox(), "cv_scores_1.age")))
+	h.edit("postern.yaml", "{sender}_{dataset}", "{sender}-{dataset}")
+	h.approve(scores)
+	if done := h.deliver(scores); len(done) != 1 || done[0].State != "stored" || h.state(scores, 1) != "stored" {
+		t.Errorf("%+v, the drop is %s", done, h.state(scores, 1))
+	}
+}
+
 // Names are used up by what was sent or is still to be; not by a drop that was
 // voided before a byte left, nor, by the rule, by one that was rejected.
 func TestBareNamesAreUsedOnce(t *testing.T) {

@@ -262,6 +262,13 @@ func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files 
 // error is transfer.ErrDelivered when all of it had arrived; while the
 // destination cannot be asked, nobody knows, and the drop waits.
 func (a *Agent) withdraw(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File) (string, error) {
+	arrived, err := a.arrived(ctx, x, drop)
+	if err != nil {
+		return "", err
+	}
+	if len(notArrived(files, arrived)) == 0 { // a mailbox may have taken them away
+		return "", transfer.ErrDelivered
+	}
 	destination, err := a.destination(ctx, x.recipient)
 	if err != nil {
 		return "", deliveryFailure(ctx, err, x, drop)

@@ -314,6 +314,28 @@ func newPGPPair(t testing.TB, change func(*packet.Config)) (public, private stri
 	return string(half), string(whole)
 }
 
+// BenchmarkEnvelope measures encryption alone, of compressed bytes.
+func BenchmarkEnvelope(b *testing.B) {
+	w, text := newWorld(b), make([]byte, 16<<20)
+	for _, c := range []struct{ name, key string }{
+		{"age", w.payer.age.Recipient().String()}, {"SEIPDv1", newPGP(b, nil)},
+		{"SEIPDv2", newPGP(b, func(c *packet.Config) {
+			c.V6Keys, c.Algorithm, c.AEADConfig = true, packet.PubKeyAlgoEd25519, &packet.AEADConfig{DefaultMode: packet.AEADModeGCM}
+		})},
+	} {
+		e := w.envelope(b, c.key)
+		b.Run(c.name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				plain, err := e.encrypt(io.Discard)
+				must(b, err)
+				_, err = plain.Write(text)
+				must(b, errors.Join(err, plain.Close()))
+			}
+		})
+	}
+}
+
 // A key that nothing may be encrypted to is refused by what is wrong with it.
 func TestKeysThatAreRefused(t *testing.T) {
 	now := time.Now()
