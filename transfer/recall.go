@@ -94,6 +94,7 @@ func ofRecall(name string) bool {
 func SealRecall(dir, code string, r *Recall, to *Envelope, signer ssh.Signer) (files []SealedFile, digest string, err error) {
 	r.Format = RecallFormat
 	slices.Sort(r.Rows)
+	r.Rows = slices.Compact(r.Rows)
 	if err := r.check(); err != nil {
 		return nil, "", fmt.Errorf("recall: %w", err)
 	}

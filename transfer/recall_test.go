@@ -176,3 +176,33 @@ func TestRecallWithStockTools(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whatever is laid into an inbox or a folder of receipts: no panic, and what is
+// read has one spelling.
+func FuzzRecalls(f *testing.F) {
+	w := newWorld(f)
+	good := &Recall{Format: RecallFormat, Sender: w.clinic.name, Recipient: w.payer.name, Exchange: "x7", Sequence: 1, ManifestSHA256: sumOf(nil),
+		Number: 1, Rows: []string{"kkkkkkkk1"}, RecalledAt: w.now.Format(time.RFC3339)}
+	text, err := encodePadded(good)
+	must(f, err)
+	f.Add(text)
+	answer, _, err := signed(&RecallReceipt{Format: RecallReceiptFormat, Sender: w.clinic.name, Recipient: w.payer.name, Exchange: "x7", Sequence: 1, Number: 1,
+		RecallSHA256: sumOf(text), ConfirmedAt: good.RecalledAt}, w.payer.signer)
+	must(f, err)
+	f.Add(answer)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if r, err := ParseRecall(data); err == nil {
+			if again, err := encode(r); err != nil || !bytes.Equal(bytes.TrimRight(data, " \n"), bytes.TrimRight(again, "\n")) {
+				t.Error("a recall has two spellings")
+			}
+		}
+		if r, err := parse[RecallReceipt]("answer to a recall", data, maxSmall); err == nil {
+			if again, err := encode(r); err != nil || !bytes.Equal(data, again) {
+				t.Error("an answer has two spellings")
+			}
+		}
+		if base, number, suffix, ok := parseRecallName(string(data)); ok && base.RecallBase(number)+suffix != string(data) {
+			t.Error("a recall has two names")
+		}
+	})
+}
