@@ -137,4 +137,3 @@ func (a *Agent) forget(ctx context.Context, recipient string, plan *transfer.Pla
 	_, err := a.db.ExecContext(context.WithoutCancel(ctx), `UPDATE probe SET plan = json_set(plan, '$.probed', '0001-01-01T00:00:00Z') WHERE recipient = ?`, recipient)
 	return err
 }
-

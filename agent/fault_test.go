@@ -36,23 +36,23 @@ func kindOf(step string, commits *int) string {
 	return numbered.ReplaceAllString(step, "N")
 }
 
-// faultAt lets the first step of a kind fail, once: before it happens, or
-// after it has happened.
-func faultAt(kind string, after bool) (restore func(), hit *bool) {
+// The ways in which a step is broken. The last is as of a process that is killed
+// right after it: no later step happens.
+var breakages = []string{"not done", "done, reported as failed", "done, and nothing after it"}
+
+// faultAt breaks the first step of a kind, once.
+func faultAt(kind, breakage string) (restore func(), hit *bool) {
 	commits, wait := 0, false
 	hit = new(bool)
 	return durable.SetFault(func(step string) error {
-		if strings.HasPrefix(step, "after ") {
-			if wait && !*hit {
-				wait, *hit = false, true
-				return errFault
-			}
+		after := strings.HasPrefix(step, "after ")
+		switch {
+		case *hit && !after && breakage == breakages[2], after && wait && !*hit:
+			*hit = true
+			return errFault
+		case after || *hit || kindOf(step, &commits) != kind:
 			return nil
-		}
-		if *hit || kindOf(step, &commits) != kind {
-			return nil
-		}
-		if after {
+		case breakage != breakages[0]:
 			wait = true
 			return nil
 		}
@@ -113,7 +113,7 @@ func (w *faultWorld) drops() []agent.DropStatus {
 }
 
 // TestEveryDurableStepBroken breaks each durable step of run and delivery in
-// both ways: failed, and done but reported as failed. The next attempt must
+// three ways: not done, done but reported as failed, done and then killed. The next attempt must
 // end well, and in the end the recipient has every committed number once.
 // POSTERN_FAULTS chooses the steps by a regular expression; the long lane's
 // is ".", for all.
@@ -127,23 +127,23 @@ func TestEveryDurableStepBroken(t *testing.T) {
 	kinds := slices.DeleteFunc(w.steps(), func(kind string) bool { return !chosen.MatchString(kind) })
 	afterAll := 0 // drops that were reported as failed
 	for _, kind := range kinds {
-		for _, after := range []bool{false, true} {
+		for _, breakage := range breakages {
 			before := len(w.drops())
-			restore, hit := faultAt(kind, after)
+			restore, hit := faultAt(kind, breakage)
 			err := w.attempt()
 			restore()
 			if !*hit {
 				t.Errorf("%s: the fault was not met", kind)
 			}
 			if err != nil && !errors.Is(err, errFault) {
-				t.Errorf("%s, after=%v: %v", kind, after, err)
+				t.Errorf("%s, %s: %v", kind, breakage, err)
 			}
 			drops := w.drops()
 			if err != nil && len(drops) > before && drops[before].State == "sealed" {
 				afterAll++
 			}
 			if err := w.attempt(); err != nil {
-				t.Fatalf("%s, after=%v: the next attempt failed: %v", kind, after, err)
+				t.Fatalf("%s, %s: the next attempt failed: %v", kind, breakage, err)
 			}
 		}
 	}
@@ -151,7 +151,7 @@ func TestEveryDurableStepBroken(t *testing.T) {
 		t.Error("no commit was done but reported as failed")
 	}
 	w.receiveAll()
-	t.Logf("%d kinds of steps, each broken twice; %d drops, %d of them committed by a step reported as failed", len(kinds), len(w.drops()), afterAll)
+	t.Logf("%d kinds of steps, each broken in three ways; %d drops, %d of them committed by a step reported as failed", len(kinds), len(w.drops()), afterAll)
 }
 
 // receiveAll: every committed number arrives, in order, whole, once.
