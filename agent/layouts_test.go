@@ -149,15 +149,21 @@ func TestControlFile(t *testing.T) {
 	}
 }
 
+// keyItems gives the rows of fhir-items, whose cells are told by their width, keys.
+func (h *house) keyItems() {
+	h.t.Helper()
+	h.write("typed/policies/fhir-items.yaml", strings.Replace(h.read("typed/policies/fhir-items.yaml"), "mode: full,", "mode: full, row_key: yes,", 1))
+	layout := h.read("typed/policies/layouts/fhir-items.yaml")
+	layout = strings.Replace(layout, "width: 2, fill: zeros}\n", "width: 2, fill: zeros}\n      key: {row_key: yes, width: 20}\n", 1) + "      key: {row_key: yes, width: 20}\n"
+	h.write("typed/policies/layouts/fhir-items.yaml", layout)
+}
+
 // Each component that makes a row has a key of its own, which it keeps in the next
 // drop.
 func TestRowsOfOneRecordHaveKeys(t *testing.T) {
 	t.Parallel()
 	h := layoutHouse(t)
-	h.write("typed/policies/fhir-items.yaml", strings.Replace(h.read("typed/policies/fhir-items.yaml"), "mode: full,", "mode: full, row_key: yes,", 1))
-	layout := h.read("typed/policies/layouts/fhir-items.yaml")
-	layout = strings.Replace(layout, "width: 2, fill: zeros}\n", "width: 2, fill: zeros}\n      key: {row_key: yes, width: 20}\n", 1) + "      key: {row_key: yes, width: 20}\n"
-	h.write("typed/policies/layouts/fhir-items.yaml", layout)
+	h.keyItems()
 	keys := func() (list []string) {
 		d := h.drop("fhir-items", h.run("fhir-items", agent.RunOptions{}).Number)
 		for _, part := range d.book["parts"].([]any) {

@@ -194,9 +194,17 @@ func (a *Agent) sendRecall(ctx context.Context, x *exchange, r *RecallStatus) er
 	now := new(Closure)
 	now.recipient(a.Config, x)
 	then, _ := was.part("destination")
-	if is, _ := now.part("destination"); is.SHA256 != then.SHA256 {
+	is, _ := now.part("destination")
+	why := ""
+	switch {
+	case is.SHA256 != then.SHA256:
+		why = "the drop went to another place than is configured now"
+	case x.recipient.Bare != nil:
+		why = x.config.Recipient + " takes bare files, and nothing else"
+	}
+	if why != "" {
 		return fail(DestinationDown, nil, fmt.Sprintf("hand over the files in %s; when all is deleted: postern drops recall %s %d --confirmed", filepath.Join(a.dropsDir(), r.Files), r.Exchange, r.Number),
-			"recall of drop %d of %s: the drop went to another place than is configured now", r.Number, r.Exchange)
+			"recall of drop %d of %s: %s", r.Number, r.Exchange, why)
 	}
 	destination, err := a.destination(ctx, x.recipient)
 	if err != nil {

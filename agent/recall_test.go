@@ -131,3 +131,22 @@ func TestRecalledRowsAreNotHeld(t *testing.T) {
 		t.Errorf("%d rows are added after a drop of %d was recalled", n, first.Released)
 	}
 }
+
+// A recipient of bare files reads no recall of ours: people hand it over. Its rows
+// are traced like others.
+func TestRecallAndTraceOfBareFiles(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 30})
+	h.bare("{sender}_{dataset}_{sequence}.age", "reuse: never")
+	h.run(scores, agent.RunOptions{})
+	h.deliver(scores)
+	before := h.mailbox()
+	got, err := h.agent.Recall(t.Context(), scores, 1, nil, "officer", "wrong file")
+	if err == nil || !strings.Contains(got.Problem, "acme-health-plan takes bare files, and nothing else; hand over the files in ") || !slices.Equal(h.mailbox(), before) {
+		t.Errorf("%+v %v", got, err)
+	}
+	tr := h.trace(scores, "1:2")
+	if again := h.trace(scores, tr.RowKey); again.Source != tr.Source || tr.File != "cv_scores_1.age" || tr.State != "recalled" {
+		t.Errorf("%+v %+v", tr, again)
+	}
+}

@@ -171,3 +171,19 @@ func TestTraceOverTheYears(t *testing.T) {
 		t.Errorf("%v %v %v", found, gone, err)
 	}
 }
+
+// In a layout whose cells are told by their width a key is found by its letters.
+func TestTraceByAKeyInALayout(t *testing.T) {
+	t.Parallel()
+	h := layoutHouse(t)
+	h.keyItems()
+	h.run("fhir-items", agent.RunOptions{})
+	lines := strings.Split(string(h.archived("fhir-items", 1)[0]), "\n")
+	for n, line := range lines[:4] {
+		line = strings.TrimRight(line, "\r")
+		key := line[len(line)-20:]
+		if tr := h.trace("fhir-items", key); tr.Row != int64(n+1) || tr.RowKey != key || tr.Source != h.trace("fhir-items", fmt.Sprintf("1:%d", n+1)).Source {
+			t.Errorf("row %d: %+v", n+1, tr.SentRow)
+		}
+	}
+}
