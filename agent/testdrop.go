@@ -30,7 +30,7 @@ type TestSent struct {
 // What tells a test drop from others, in its sender's name and at the beginning
 // of its files' (docs/drop-format.md, Test drops).
 const (
-	testSender = ".test"
+	testSender = transfer.TestSender
 	testCode   = "test"
 )
 

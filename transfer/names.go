@@ -36,6 +36,9 @@ const (
 	receiptSuffix   = ".receipt.json"
 )
 
+// TestSender ends the sender's name in test drops, and in no others (docs/drop-format.md).
+const TestSender = ".test"
+
 // maxParts is the number that three digits hold.
 const maxParts = 999
 

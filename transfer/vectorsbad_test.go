@@ -133,7 +133,6 @@ func (m *vectorMaker) badBooks() []vector {
 	return of(FormatFault, bookFile, "first", "",
 		edit("book-version", "format is book/v2", func(b *Book) { b.Format = "book/v2" }),
 		edit("book-standard", "standard is none of the five", func(b *Book) { b.Standard = "anonymous" }),
-		edit("book-part-format", "a part's format is tsv", func(b *Book) { b.Parts[0].Format = "tsv" }),
 		edit("book-no-columns", "a csv part has no columns", func(b *Book) { b.Parts[0].Columns = nil }),
 		edit("book-rows-below-zero", "a part has -1 rows", func(b *Book) { b.Parts[1].Rows = -1 }),
 		text("book-unknown-member", "a member that the format does not have", `"notices":[]`, `"withheld":1,"notices":[]`),

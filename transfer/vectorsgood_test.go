@@ -55,6 +55,11 @@ func (m *vectorMaker) goodVectors() []vector {
 			}
 		}},
 		{"layouts", Accepted, "", "", "", "the recipient's own layouts: lines with and without header and trailer, some ending in CR LF, one beginning with a byte order mark; and the control files. Encrypted to two keys of the recipient", m.layouts},
+		{"test-drop", Accepted, "", "", "first", "the second of the drops that are about nobody; it is no part of the event log", func(d *draft) {
+			m.first(d)
+			d.code, d.head.Sender = "testcv", "clearview"+TestSender
+			d.head.Sequence, d.head.Voids, d.parts, d.book.Ledger = 2, []int64{1}, d.parts[:1], Ledger{}
+		}},
 		{"openpgp", Accepted, "", "", "", "encrypted to a key of OpenPGP", m.openPGP},
 		{"part2", Accepted, "", "", "", "rows under 42 CFR Part 2, notice, overlap of codes and scope of consent", m.part2},
 		{"recall", Recalled, "", "", "first", "not a drop, but a recall of the first one, whole", func(d *draft) {
