@@ -155,6 +155,7 @@ const (
 	metUnread    // it is rejected and has no id
 	metPart2     // under Part 2, as decided now
 	metLineShift = 8
+	metOlder     = 1 << 63 // of an entry that stands for a held row of an epoch before
 )
 
 // meet notes how the record in w.rec was met.
@@ -311,7 +312,8 @@ func (r *Run) spoolChanges(o *outcome, facts []byte) error {
 }
 
 // obstacleOf is what keeps anything from being said of a held row about somebody
-// whom its record no longer names.
+// whom its record no longer names. If nothing does, that is judged again before
+// delivery.
 func (r *Run) obstacleOf(h *Held, now []byte) (extract.ReasonSet, error) {
 	var was, is extract.Facts
 	var k keptFacts
@@ -330,7 +332,11 @@ func (r *Run) obstacleOf(h *Held, now []byte) (extract.ReasonSet, error) {
 			return extract.ReasonSet(0).With(extract.ConsentIndeterminate), nil
 		}
 	}
-	return r.Decider.DecideAgain(&was, k.part2, k.programs != r.changes.programs).Reasons, nil
+	decision := r.Decider.DecideAgain(&was, k.part2, k.programs != r.changes.programs)
+	if decision.Reasons == 0 {
+		err = r.books.decided(k.facts, decision.Part2)
+	}
+	return decision.Reasons, err
 }
 
 func sameSubjects(a, b *extract.Facts) bool {

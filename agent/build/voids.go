@@ -50,19 +50,13 @@ func (r *Run) findVoids(ctx context.Context) error {
 		return nil
 	}
 	w := &weighing{run: r, ctx: ctx}
+	if err := w.addOlder(); err != nil {
+		return err
+	}
 	if err := w.besideMet(); err != nil {
 		return err
 	}
-	older := heldCursor{ctx: ctx, memory: r.Memory, older: true}
-	for h := older.peek(); h != nil; h = older.peek() {
-		w.suspect(suspect{id: h.ID, why: isOlder})
-		older.at++
-	}
-	w.weigh()
-	if w.err == nil {
-		w.err = older.err
-	}
-	if w.err != nil {
+	if w.weigh(); w.err != nil {
 		return w.err
 	}
 	return r.judgeVoids()
@@ -84,6 +78,28 @@ func (w *weighing) suspect(s suspect) {
 	if w.suspects = append(w.suspects, s); len(w.suspects) == suspectsTogether {
 		w.weigh()
 	}
+}
+
+// addOlder puts the rows of epochs before among what was met, by what their records
+// are called in this epoch: only so is it known what became of them.
+func (w *weighing) addOlder() error {
+	older := heldCursor{ctx: w.ctx, memory: w.run.Memory, older: true}
+	for h := older.peek(); h != nil; h = older.peek() {
+		if w.suspects = append(w.suspects, suspect{id: h.ID, why: isOlder}); len(w.suspects) == suspectsTogether || older.at == len(older.page)-1 {
+			w.each(w.nameOlder)
+		}
+		if older.at++; w.err != nil {
+			return w.err
+		}
+	}
+	return older.err
+}
+
+func (w *weighing) nameOlder(_ *suspect, h *Held, _ []byte, _ *keptFacts) error {
+	record, _ := w.run.Epoch.keyed("record", append(append([]byte(w.facts.Dataset), '/'), w.facts.ID...))
+	id := identity{content: metOlder, ordinal: h.ID}
+	id.id[0], id.id[1] = binary.BigEndian.Uint64(record[:]), binary.BigEndian.Uint64(record[8:])
+	return w.run.changes.met.add(id)
 }
 
 // besideMet goes through what is held and what was met in one order.
@@ -116,9 +132,14 @@ type metRecord struct {
 	met   meeting
 	lines uint32
 	date  extract.Day
+	older []int64 // its rows of epochs before
 }
 
 func (m *metRecord) take(id identity) {
+	if id.content == metOlder {
+		m.older = append(m.older, id.ordinal)
+		return
+	}
 	m.met |= meeting(id.content)
 	m.lines = max(m.lines, uint32(id.content>>metLineShift))
 	m.date = extract.Day(id.ordinal)
@@ -128,6 +149,11 @@ func (m *metRecord) take(id identity) {
 func (w *weighing) pass(cursor *heldCursor, m *metRecord) {
 	if m == nil {
 		return
+	}
+	if m.met&metObstacle == 0 {
+		for _, id := range m.older {
+			w.suspect(suspect{id: id, why: isOlder, met: m.met})
+		}
 	}
 	var record [16]byte
 	binary.BigEndian.PutUint64(record[:], m.id[0])
@@ -152,6 +178,8 @@ func (w *weighing) metHeld(h *Held, m *metRecord) {
 	}
 	s := suspect{id: h.ID, met: m.met, date: m.date}
 	switch {
+	case m.met == 0: // it has rows of epochs before, and is not in the extract
+		s.why = isGone
 	case m.met&metObstacle != 0:
 		return
 	case m.met&metReleased != 0:
@@ -169,9 +197,11 @@ func (w *weighing) metHeld(h *Held, m *metRecord) {
 	w.suspect(s)
 }
 
-// weigh looks the suspects up and keeps those that are void if the law of today
-// lets that be said.
-func (w *weighing) weigh() {
+// weigh keeps the suspects that are void if the law of today lets that be said.
+func (w *weighing) weigh() { w.each(w.one) }
+
+// each looks the suspects up, with w.facts as they were when the row was sent.
+func (w *weighing) each(see func(*suspect, *Held, []byte, *keptFacts) error) {
 	if w.err != nil || len(w.suspects) == 0 {
 		return
 	}
@@ -182,21 +212,20 @@ func (w *weighing) weigh() {
 	w.err = w.run.Memory.HeldWhole(w.ctx, ids, func(h Held) { whole[h.ID] = h })
 	for i := 0; i < len(w.suspects) && w.err == nil; i++ {
 		h := whole[w.suspects[i].id]
-		w.err = w.one(&w.suspects[i], &h)
+		var plain []byte
+		if plain, w.err = w.run.Memory.OpenHeld(w.ctx, &h); w.err != nil {
+			break
+		}
+		var kept keptFacts
+		if kept, w.err = readKept(plain, &w.facts, w.run.index.people); w.err == nil {
+			w.err = see(&w.suspects[i], &h, plain, &kept)
+		}
 	}
 	w.suspects = w.suspects[:0]
 }
 
-func (w *weighing) one(s *suspect, h *Held) error {
+func (w *weighing) one(s *suspect, h *Held, plain []byte, kept *keptFacts) error {
 	c := w.run.changes
-	plain, err := w.run.Memory.OpenHeld(w.ctx, h)
-	if err != nil {
-		return err
-	}
-	kept, err := readKept(plain, &w.facts, w.run.index.people)
-	if err != nil {
-		return err
-	}
 	flow := w.run.flows[w.facts.Dataset]
 	if flow == nil { // the policy releases none of these any more: what was sent stays
 		return nil
