@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS recall (
 	digest    TEXT NOT NULL,                 -- SHA-256 of the document
 	dir       TEXT NOT NULL,                 -- below the folder of drops
 	files     TEXT NOT NULL,
-	state     TEXT NOT NULL,                 -- of its delivery: sealed, then as a drop's; confirmed
+	state     TEXT NOT NULL,                 -- of its delivery: sealed, then as a drop's, or by-hand; confirmed
 	problem   TEXT NOT NULL DEFAULT '',
 	confirmed INTEGER NOT NULL DEFAULT 0,    -- Unix milliseconds
 	answer    TEXT NOT NULL DEFAULT '',      -- SHA-256 of the recipient's; else who confirmed it by hand, and why
@@ -37,9 +37,12 @@ CREATE TABLE IF NOT EXISTS recall (
 ) STRICT;
 `
 
-// stateConfirmed is that of a recall of which the recipient has said, or a person
-// for it, that all is deleted.
-const stateConfirmed = "confirmed"
+// States of a recall beside those of a delivery: people hand it over; the
+// recipient has said, or a person for it, that all is deleted.
+const (
+	stateByHand    = "by-hand"
+	stateConfirmed = "confirmed"
+)
 
 // RecallStatus is where a recall stands.
 type RecallStatus struct {
@@ -203,6 +206,7 @@ func (a *Agent) sendRecall(ctx context.Context, x *exchange, r *RecallStatus) er
 		why = x.config.Recipient + " takes bare files, and nothing else"
 	}
 	if why != "" {
+		r.State = stateByHand
 		return fail(DestinationDown, nil, fmt.Sprintf("hand over the files in %s; when all is deleted: postern drops recall %s %d --confirmed", filepath.Join(a.dropsDir(), r.Files), r.Exchange, r.Number),
 			"recall of drop %d of %s: %s", r.Number, r.Exchange, why)
 	}

@@ -99,6 +99,9 @@ func TestRecallGoesWhereTheDropWent(t *testing.T) {
 	if len(files) != 2 || len(elsewhere) > 0 {
 		t.Errorf("to hand over: %v; sent: %v", files, elsewhere)
 	}
+	if _, err := h.agent.Reconcile(t.Context(), scores); err != nil || h.recallOf(scores).State != "by-hand" {
+		t.Errorf("answers are not fetched while people hand a recall over: %v", err)
+	}
 }
 
 // What was recalled the recipient no longer holds: of an exchange that sends

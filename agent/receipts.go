@@ -48,11 +48,9 @@ func (a *Agent) Reconcile(ctx context.Context, name string) ([]Reconciled, error
 	if err != nil {
 		return nil, err
 	}
-	if err := a.deliverRecalls(ctx, x); err != nil {
-		return nil, err
-	}
+	recalls := a.deliverRecalls(ctx, x)
 	if x.recipient.Receipt.Mode == receiptNone {
-		return nil, nil
+		return nil, recalls
 	}
 	dir, release, err := a.openReceipts(ctx, x)
 	if err != nil {
@@ -63,7 +61,7 @@ func (a *Agent) Reconcile(ctx context.Context, name string) ([]Reconciled, error
 	if x.recipient.Receipt.fetched() {
 		done, err = a.fetchAnswers(ctx, x, dir)
 	}
-	return done, errors.Join(err, a.noteSilence(ctx, x))
+	return done, errors.Join(recalls, err, a.noteSilence(ctx, x))
 }
 
 // answering is as much of an exchange as its answers need.

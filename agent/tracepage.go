@@ -16,7 +16,7 @@ func (t *Trace) Report() *page.Report {
 	r := &page.Report{Title: fmt.Sprintf("Row %d of %s", t.Row, t.File)}
 	s := r.Section("Where it came from, and where it went")
 	s.Table = page.Table{Caption: "What is known of the row", Head: []string{"What", "Which"}}
-	s.Row("sent as", fmt.Sprintf("drop %d of %s, for %s%s", t.Number, t.Exchange, t.Recipient, t.rowWords()))
+	s.Row("stands in", fmt.Sprintf("drop %d of %s, for %s%s", t.Number, t.Exchange, t.Recipient, t.rowWords()))
 	s.Row("made from", t.Source.words(t.Dataset))
 	s.Row("decision", fmt.Sprintf("released; periods and ages as of %s; what patients have decided as it stood %s", t.AsOf, timeWords(t.DecidedAt)))
 	s.Row("ground in law", fmt.Sprintf("%s, for %s%s", t.Policy.Basis, t.Policy.Purpose, stepWords(t.Applies)))
