@@ -34,6 +34,10 @@ func (a *Agent) Answer(ctx context.Context, name string, number int64, h HandAns
 	if state == stateSealed || state == stateUploading {
 		return nil, fail(AnsweredNo, nil, "`postern drops show` tells where it stands", "drop %d of %s has not been delivered, so nobody can have answered it", number, name)
 	}
+	rows, err := a.sentRows(ctx, name, h.Rejected)
+	if err != nil {
+		return nil, err
+	}
 	dir, release, err := a.openReceipts(ctx, x)
 	if err != nil {
 		return nil, err
@@ -52,21 +56,13 @@ func (a *Agent) Answer(ctx context.Context, name string, number int64, h HandAns
 	if h.All {
 		s.rejectAll(s.name, expect.Rows)
 	}
+	if s.refused += int64(len(rows.rows)); !h.All {
+		s.rows -= s.refused
+		s.judgeRefused(s.name, expect.Rows)
+	}
 	err = inTx(ctx, a.db, func(tx *sql.Tx) error {
-		rows, err := newAnswered(ctx, tx)
-		if err != nil {
+		if err := rows.store(ctx, tx, name, s); err != nil {
 			return err
-		}
-		if err := rows.addSent(name, h.Rejected); err != nil {
-			return err
-		}
-		counts, _, err := rows.store(name, s)
-		if err != nil {
-			return err
-		}
-		if s.refused += counts[transfer.Refused]; !h.All {
-			s.rows -= s.refused
-			s.judgeRefused(s.name, expect.Rows)
 		}
 		return a.takeReply(ctx, tx, x, s)
 	})
@@ -163,14 +159,13 @@ func (a *Agent) Resend(ctx context.Context, name string, number int64, keys []st
 	if rows == 0 {
 		return 0, fail(AnsweredNo, nil, "name rows with --rows; `postern drops show` tells what was answered", "no row of drop %d of %s was rejected by its key", number, name)
 	}
+	if _, err := a.sentRows(ctx, name, keys); err != nil {
+		return 0, err
+	}
 	return rows, inTx(ctx, a.db, func(tx *sql.Tx) error {
-		asked, err := newAnswered(ctx, tx)
-		if err == nil {
-			err = asked.addSent(name, keys)
-		}
-		if err == nil && whole {
+		if whole {
 			err = notTaken(ctx, tx, name, number, true)
-		} else if err == nil {
+		} else {
 			_, err = unhold(ctx, tx, name, number, keys)
 		}
 		if err != nil {
@@ -180,19 +175,19 @@ func (a *Agent) Resend(ctx context.Context, name string, number int64, keys []st
 	})
 }
 
-// addSent notes rows that a person names, each of which must have been sent.
-func (r *answered) addSent(exchange string, keys []string) error {
-	for i, key := range keys {
-		if err := r.add(transfer.RowAnswer{Line: int64(i + 1), Key: key, Verdict: transfer.Refused}); err != nil {
-			return err
+// sentRows are rows that a person names, each of which must have been sent.
+func (a *Agent) sentRows(ctx context.Context, exchange string, keys []string) (*answered, error) {
+	rows, misshapen := new(answered), int64(0)
+	for _, key := range keys {
+		if rows.add(transfer.RowAnswer{Key: key, Verdict: transfer.Refused}) != nil {
+			misshapen++
 		}
 	}
-	var unknown int
-	if err := r.tx.QueryRowContext(r.ctx, `SELECT count(*) FROM answered WHERE key NOT IN (SELECT key FROM row_key WHERE exchange = ?)`, exchange).Scan(&unknown); err != nil {
-		return err
+	if err := rows.know(ctx, a.db, exchange); err != nil {
+		return nil, err
 	}
-	if unknown > 0 {
-		return fail(AnsweredNo, nil, "write them as they stand in the drop's column row_key", "%d row keys are of no row that %s has sent", unknown, exchange)
+	if _, unknown := rows.count(); unknown+misshapen > 0 {
+		return nil, fail(AnsweredNo, nil, "write them as they stand in the drop's column row_key", "%d row keys are of no row that %s has sent", unknown+misshapen, exchange)
 	}
-	return nil
+	return rows, nil
 }

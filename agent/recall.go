@@ -99,6 +99,9 @@ func (a *Agent) Recall(ctx context.Context, name string, number int64, keys []st
 	if x, err = a.recalling(x, r.Recipient); err != nil {
 		return nil, err
 	}
+	if _, err := a.sentRows(ctx, x.name, keys); err != nil {
+		return nil, err
+	}
 	r.Files = filepath.Join(dir, fmt.Sprintf("recall-%d", r.Recall))
 	path := filepath.Join(a.dropsDir(), r.Files)
 	if err := errors.Join(durable.RemoveAll(path), durable.MkdirAll(path, 0o700)); err != nil { // of a call that died here
@@ -135,13 +138,6 @@ func (a *Agent) recalling(x *exchange, recipient string) (*exchange, error) {
 
 // keepRecall notes a recall, and what the recipient no longer holds by it.
 func (a *Agent) keepRecall(ctx context.Context, tx *sql.Tx, x *exchange, r *RecallStatus, keys []string) error {
-	asked, err := newAnswered(ctx, tx)
-	if err == nil {
-		err = asked.addSent(x.name, keys)
-	}
-	if err != nil {
-		return err
-	}
 	files, err := json.Marshal(r.sealed)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -13,11 +14,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"filippo.io/age"
 
+	"github.com/posternhealth/postern/deid"
 	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/transfer"
 )
@@ -192,31 +195,31 @@ func (a *Agent) readResponse(ctx context.Context, x *exchange, file *arrived, ke
 	if err != nil {
 		return &transfer.ResponseError{File: file.name, Why: err.Error()}
 	}
+	rows := &answered{file: file.name}
+	var said *transfer.Statement
+	if err := kept.read(func(from io.Reader) (err error) {
+		said, err = file.file.Read(file.name, from, rows.add)
+		return err
+	}); err != nil {
+		return err
+	}
+	switch file.file.Kind() {
+	case transfer.RowResponse:
+		if err := rows.know(ctx, a.db, x.name); err != nil {
+			return err
+		}
+		s.judgeRows(file, rows, expect.Rows)
+	case transfer.CountResponse:
+		s.judgeCounts(file.name, said, expect.Rows)
+	default:
+		s.judgeVerdict(file.name, said.Verdict, expect.Rows)
+	}
+	if s.outcome == stateAcknowledged && file.file.Kind() < mostTelling(x.recipient.Receipt.Files) {
+		s.outcome = answerNoted
+	}
 	return inTx(ctx, a.db, func(tx *sql.Tx) error {
-		rows, err := newAnswered(ctx, tx)
-		if err != nil {
+		if err := rows.store(ctx, tx, x.name, s); err != nil {
 			return err
-		}
-		var said *transfer.Statement
-		if err := kept.read(func(from io.Reader) (err error) {
-			said, err = file.file.Read(file.name, from, rows.add)
-			return err
-		}); err != nil {
-			return err
-		}
-		switch file.file.Kind() {
-		case transfer.RowResponse:
-			err = a.judgeRows(ctx, tx, x, s, file, rows, expect.Rows)
-		case transfer.CountResponse:
-			s.judgeCounts(file.name, said, expect.Rows)
-		default:
-			s.judgeVerdict(file.name, said.Verdict, expect.Rows)
-		}
-		if err != nil {
-			return err
-		}
-		if s.outcome == stateAcknowledged && file.file.Kind() < mostTelling(x.recipient.Receipt.Files) {
-			s.outcome = answerNoted
 		}
 		return a.takeReply(ctx, tx, x, s)
 	})
@@ -286,56 +289,85 @@ func (s *reply) judgeRefused(name string, rows int64) {
 	}
 }
 
-// answered holds the rows that a file answers while it is read. It lies in the
-// connection's temporary tables, so it may have as many as a drop.
+// answered holds the rows that a file answers: some 40 bytes for each.
 type answered struct {
-	ctx context.Context
-	tx  *sql.Tx
-	put *sql.Stmt
+	file  string
+	rows  map[[deid.CodeLen]byte]answeredRow
+	codes []string
 }
 
-func newAnswered(ctx context.Context, tx *sql.Tx) (*answered, error) {
-	for _, text := range []string{
-		`CREATE TEMP TABLE IF NOT EXISTS answered (key TEXT PRIMARY KEY, code TEXT NOT NULL, verdict INTEGER NOT NULL, said INTEGER NOT NULL, line INTEGER NOT NULL) STRICT, WITHOUT ROWID`,
-		`DELETE FROM answered`,
-	} {
-		if _, err := tx.ExecContext(ctx, text); err != nil {
-			return nil, err
-		}
-	}
-	put, err := tx.PrepareContext(ctx, `INSERT INTO answered (key, code, verdict, said, line) VALUES (?1, ?2, ?3, 1 << ?3, ?4)
-		ON CONFLICT (key) DO UPDATE SET said = said | excluded.said, line = excluded.line,
-		code = CASE WHEN excluded.verdict > verdict THEN excluded.code ELSE code END, verdict = max(verdict, excluded.verdict)`)
-	return &answered{ctx, tx, put}, err
+type answeredRow struct {
+	verdict uint8  // the worst
+	code    uint16 // its code
+	taken   bool   // some line says that it was taken without a remark
+	sent    bool   // the exchange has a row of this key
 }
 
 // add notes a row. Several lines may give several codes; the worst counts.
 func (r *answered) add(row transfer.RowAnswer) error {
-	_, err := r.put.ExecContext(r.ctx, row.Key, row.Code, int(row.Verdict), row.Line)
-	return err
+	if len(row.Key) != deid.CodeLen {
+		return &transfer.ResponseError{File: r.file, Line: row.Line, Why: "what stands there is no row key"}
+	}
+	if r.rows == nil {
+		r.rows = map[[deid.CodeLen]byte]answeredRow{}
+	}
+	key := [deid.CodeLen]byte([]byte(row.Key))
+	known, met := r.rows[key]
+	taken := known.taken || row.Verdict == transfer.Taken
+	if taken && (row.Verdict == transfer.Refused || known.verdict == uint8(transfer.Refused)) {
+		return &transfer.ResponseError{File: r.file, Line: row.Line, Why: "an earlier line says otherwise of the same row"}
+	}
+	if known.taken = taken; !met || uint8(row.Verdict) > known.verdict {
+		code := slices.Index(r.codes, row.Code)
+		if code < 0 {
+			code, r.codes = len(r.codes), append(r.codes, row.Code)
+		}
+		known.verdict, known.code = uint8(row.Verdict), uint16(code)
+	}
+	r.rows[key] = known
+	return nil
 }
 
-// contradicted is the last line about a row that one line accepts and another
-// rejects; 0: there is none.
-func (r *answered) contradicted() (line int64, err error) {
-	err = r.tx.QueryRowContext(r.ctx, `SELECT coalesce(min(line), 0) FROM answered WHERE said & ? = ?`,
-		1<<transfer.Taken|1<<transfer.Refused, 1<<transfer.Taken|1<<transfer.Refused).Scan(&line)
-	return line, err
+// know finds out which rows the exchange has sent. Others may use the state
+// between its steps.
+func (r *answered) know(ctx context.Context, db query, exchange string) error {
+	const together = 50_000
+	epoch, record := int64(0), []byte{}
+	for n := together; n == together && len(r.rows) > 0; {
+		n = 0
+		var key sql.RawBytes
+		if err := each(ctx, db, row{&epoch, &record, &key}, func() error {
+			n++
+			if len(key) == deid.CodeLen {
+				if known, met := r.rows[[deid.CodeLen]byte(key)]; met {
+					known.sent = true
+					r.rows[[deid.CodeLen]byte(key)] = known
+				}
+			}
+			return nil
+		}, `SELECT epoch, record, key FROM row_key WHERE exchange = ?1 AND (epoch > ?2 OR epoch = ?2 AND record > ?3) ORDER BY epoch, record LIMIT ?4`,
+			exchange, epoch, slices.Clone(record), together); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// count gives the numbers of rows by verdict, and of those that were never sent.
+func (r *answered) count() (counts [3]int64, unknown int64) {
+	for _, row := range r.rows {
+		if row.sent {
+			counts[row.verdict]++
+		} else {
+			unknown++
+		}
+	}
+	return counts, unknown
 }
 
 // judgeRows holds the rows of a file against those that were sent.
-func (a *Agent) judgeRows(ctx context.Context, tx *sql.Tx, x *exchange, s *reply, file *arrived, rows *answered, sent int64) error {
-	line, err := rows.contradicted()
-	if err != nil {
-		return err
-	}
-	if line > 0 {
-		return &transfer.ResponseError{File: file.name, Line: line, Why: "an earlier line says otherwise of the same row"}
-	}
-	counts, unknown, err := rows.store(x.name, s)
-	if err != nil {
-		return err
-	}
+func (s *reply) judgeRows(file *arrived, rows *answered, sent int64) {
+	counts, unknown := rows.count()
 	s.refused = counts[transfer.Refused]
 	answered := s.refused + counts[transfer.Taken] + counts[transfer.TakenWithWarning]
 	if s.rows = answered - s.refused; file.file.ListsRefused() {
@@ -348,29 +380,31 @@ func (a *Agent) judgeRows(ctx context.Context, tx *sql.Tx, x *exchange, s *reply
 		s.differ(file.name, answeredRows, fmt.Sprint(sent), fmt.Sprint(answered))
 	}
 	s.judgeRefused(file.name, sent)
-	return nil
 }
 
 // store keeps the rows that were not simply taken, in place of those of the
-// answer before, and counts by verdict those that the exchange has sent.
-func (r *answered) store(exchange string, s *reply) (counts [3]int64, unknown int64, err error) {
-	var verdict, ours, n int64
-	if err := each(r.ctx, r.tx, row{&verdict, &ours, &n}, func() error {
-		if ours == 1 {
-			counts[verdict] = n
-		} else {
-			unknown += n
+// answer before.
+func (r *answered) store(ctx context.Context, tx *sql.Tx, exchange string, s *reply) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM row_answer WHERE exchange = ? AND number = ? AND ? IN (rule, ?)`, exchange, s.number, s.rule, ruleByHand); err != nil {
+		return err
+	}
+	put, err := tx.PrepareContext(ctx, `INSERT INTO row_answer (exchange, number, rule, key, code, verdict) VALUES (?, ?, ?, ?, ?, ?)`)
+	if err != nil {
+		return err
+	}
+	defer put.Close()
+	var keys [][deid.CodeLen]byte
+	for key, row := range r.rows {
+		if row.sent && row.verdict != uint8(transfer.Taken) {
+			keys = append(keys, key)
 		}
-		return nil
-	}, `SELECT verdict, key IN (SELECT key FROM row_key WHERE exchange = ?) AS ours, count(*) FROM answered GROUP BY verdict, ours`, exchange); err != nil {
-		return counts, unknown, err
 	}
-	if _, err := r.tx.ExecContext(r.ctx, `DELETE FROM row_answer WHERE exchange = ? AND number = ? AND ? IN (rule, ?)`, exchange, s.number, s.rule, ruleByHand); err != nil {
-		return counts, unknown, err
+	slices.SortFunc(keys, func(a, b [deid.CodeLen]byte) int { return bytes.Compare(a[:], b[:]) }) // the order of the table
+	for _, key := range keys {
+		row := r.rows[key]
+		if _, err := put.ExecContext(ctx, exchange, s.number, s.rule, string(key[:]), r.codes[row.code], transfer.Verdict(row.verdict).String()); err != nil {
+			return err
+		}
 	}
-	_, err = r.tx.ExecContext(r.ctx, `INSERT INTO row_answer (exchange, number, rule, key, code, verdict)
-		SELECT ?1, ?2, ?3, key, code, CASE verdict WHEN ?4 THEN ?5 ELSE ?6 END FROM answered
-		WHERE verdict != ?7 AND key IN (SELECT key FROM row_key WHERE exchange = ?1)`,
-		exchange, s.number, s.rule, int(transfer.Refused), transfer.Refused.String(), transfer.TakenWithWarning.String(), int(transfer.Taken))
-	return counts, unknown, err
+	return nil
 }

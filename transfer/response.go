@@ -94,7 +94,7 @@ var (
 	numberPattern = regexp.MustCompile(`^[1-9][0-9]{0,3}$`)
 )
 
-var nameTokens = map[string]string{"*": `.*`, "{sequence}": `0*(?P<sequence>[1-9][0-9]{0,14})`, "{date}": `(?P<date>[0-9]{4}-?[0-9]{2}-?[0-9]{2})`}
+var nameTokens = map[string]string{"*": `[ -.0-~]*`, "{sequence}": `0*(?P<sequence>[1-9][0-9]{0,14})`, "{date}": `(?P<date>[0-9]{4}-?[0-9]{2}-?[0-9]{2})`}
 
 // Answers tells whether a file of this name answers a drop of the exchange, and
 // which: by its number, or where the name has none, by its day as 20060102.

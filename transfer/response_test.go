@@ -86,6 +86,7 @@ func TestNamesOfResponses(t *testing.T) {
 		{"csv", "CV_000042_2026.CSV", 42, "", true},
 		{"csv", "cv_0_x.csv", 0, "", false},
 		{"csv", "xx_42_x.csv", 0, "", false},
+		{"csv", "cv_42_\x1b[2Jx.csv", 0, "", false},
 		{"pipe", "x7.20260705.txt", 0, "20260705", true},
 		{"pipe", "x7.2026-07-05.txt", 0, "20260705", true},
 		{"pipe", "x8.20260705.txt", 0, "", false},

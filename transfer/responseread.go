@@ -16,7 +16,7 @@ import (
 
 // Limits of a response file, which is written by others.
 const (
-	MaxResponse     = 1 << 30
+	MaxResponse     = 256 << 20
 	maxResponseLine = 64 << 10
 )
 
