@@ -127,7 +127,7 @@ func TestBareIsRefused(t *testing.T) {
 	h := build(t, synthetic.Options{Patients: 30})
 	policy := h.read("policies/acme-scores.yaml")
 	h.bare("scores_{sequence}.age", "reuse: never")
-	good := h.read("postern.yaml")
+	good, without := h.read("postern.yaml"), h.read("policies/acme-scores.yaml")
 	_, err := h.agent.Check()
 	h.must(err)
 	for _, c := range []struct{ old, new, why string }{
@@ -145,6 +145,10 @@ func TestBareIsRefused(t *testing.T) {
 		}
 	}
 	h.write("postern.yaml", good)
+	h.write("policies/acme-scores.yaml", strings.Replace(without, "mode: full", "mode: delta", 1))
+	if _, err := agent.CheckFile(filepath.Join(h.dir, "postern.yaml")); classOf(err) != agent.PolicyRefused || !strings.Contains(err.Error(), "acme-scores sends changes") {
+		t.Errorf("a drop of changes: %v", err)
+	}
 	h.write("policies/acme-scores.yaml", policy)
 	if _, err := agent.CheckFile(filepath.Join(h.dir, "postern.yaml")); classOf(err) != agent.PolicyRefused || !strings.Contains(err.Error(), "whose notice (2.32) would stay behind") {
 		t.Errorf("rows under Part 2: %v", err)
