@@ -281,6 +281,10 @@ func TestRevocationAfterPartOfTheUpload(t *testing.T) {
 			if names := h.inbox(scores, 1); !slices.Contains(names, d.manifest.Files[0].Name) || slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, ".done") }) {
 				t.Fatalf("after the cut the recipient has %v", names)
 			}
+			// What the server allows is asked anew, unless each probe leaves a file there.
+			if probed := h.query(`SELECT json_extract(plan, '$.probed') FROM probe`); strings.HasPrefix(probed, "0001-") == c.left {
+				t.Errorf("after the cut the server counts as probed at %s", probed)
+			}
 			person, _, _ := h.released(d)
 			h.add(consentsCSV, registry(person, "general", "deny", "active", "2026-07-04", ""))
 			if done := h.deliver(scores); len(done) != 1 || done[0].State != "voided" {
