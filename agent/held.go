@@ -292,6 +292,36 @@ func unhold(ctx context.Context, tx *sql.Tx, exchange string, number int64, keys
 	return int64(len(ids)), forgetRows(ctx, tx, exchange, number, ` AND id IN (SELECT value FROM json_each('`+string(text)+`'))`)
 }
 
+// deleted notes within a transaction that the recipient deletes rows of the given
+// keys, or without any those that a drop sent last: whatever was held of them before,
+// they are not held. What the drop had made void stays void.
+func deleted(ctx context.Context, tx *sql.Tx, exchange string, number int64, keys []string) error {
+	held, before, of := `number = ?2`, `by = ?2`, any(number)
+	if len(keys) > 0 {
+		text, err := json.Marshal(keys)
+		if err != nil {
+			return err
+		}
+		held, of = `key IN (SELECT value FROM json_each(?2))`, string(text)
+		before = held
+	}
+	for _, q := range []string{
+		`DELETE FROM held WHERE exchange = ?1 AND ` + held,
+		`DELETE FROM held_before WHERE exchange = ?1 AND ` + before,
+	} {
+		if _, err := tx.ExecContext(ctx, q, exchange, of); err != nil {
+			return fmt.Errorf("release memory: %w", err)
+		}
+	}
+	return moveMemory(ctx, tx, exchange)
+}
+
+// moveMemory tells runs that have begun that the memory is another now.
+func moveMemory(ctx context.Context, tx *sql.Tx, exchange string) error {
+	_, err := tx.ExecContext(ctx, `UPDATE exchange SET memory = memory + 1 WHERE name = ?`, exchange)
+	return err
+}
+
 // forgetRows takes a drop out of the history of rows. What a later drop keeps as
 // having stood before it becomes what stood before this one, or nothing.
 func forgetRows(ctx context.Context, tx *sql.Tx, exchange string, number int64, which string) error {
@@ -309,6 +339,5 @@ func forgetRows(ctx context.Context, tx *sql.Tx, exchange string, number int64, 
 			return fmt.Errorf("release memory: %w", err)
 		}
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE exchange SET memory = memory + 1 WHERE name = ?`, exchange)
-	return err
+	return moveMemory(ctx, tx, exchange)
 }

@@ -146,15 +146,8 @@ func (a *Agent) keepRecall(ctx context.Context, tx *sql.Tx, x *exchange, r *Reca
 		if _, err := tx.ExecContext(ctx, `UPDATE delivery SET state = ? WHERE exchange = ? AND number = ? AND state != ?`, stateRecalled, x.name, r.Number, stateVoided); err != nil {
 			return err
 		}
-		var key string
-		if err := each(ctx, tx, row{&key}, func() error {
-			keys = append(keys, key)
-			return nil
-		}, `SELECT key FROM held WHERE exchange = ?1 AND number = ?2 UNION SELECT key FROM held_before WHERE exchange = ?1 AND by = ?2`, x.name, r.Number); err != nil {
-			return err
-		}
 	}
-	if _, err := unhold(ctx, tx, x.name, r.Number, keys); err != nil {
+	if err := deleted(ctx, tx, x.name, r.Number, keys); err != nil {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO recall (exchange, number, recall, recipient, rows, by, because, made, digest, dir, files, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,

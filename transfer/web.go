@@ -237,6 +237,9 @@ func (s *webStore) rename(string, string) error { return errRefused }
 
 func (s *webStore) remove(name string) error { return s.do(http.MethodDelete, name, nil, 0) }
 
+// maxListPages bounds a list; a page has up to 1000 files.
+const maxListPages = 1000
+
 // list gives the files of a folder of S3 (ListObjectsV2); a web server has no
 // list that all understand.
 func (s *webStore) list() ([]fs.FileInfo, error) {
@@ -247,7 +250,8 @@ func (s *webStore) list() ([]fs.FileInfo, error) {
 	at := *s.folder
 	at.Path = "/" + bucket
 	var infos []fs.FileInfo
-	for query := (url.Values{"list-type": {"2"}, "prefix": {prefix}, "delimiter": {"/"}}); ; {
+	query := url.Values{"list-type": {"2"}, "prefix": {prefix}, "delimiter": {"/"}}
+	for range maxListPages {
 		at.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
 		answer, err := s.ask(http.MethodGet, &at, nil, 0)
 		if err != nil {
@@ -273,6 +277,7 @@ func (s *webStore) list() ([]fs.FileInfo, error) {
 		}
 		query.Set("continuation-token", page.NextContinuationToken)
 	}
+	return nil, fmt.Errorf("its list has no end within %d pages", maxListPages)
 }
 
 // webFile is one object of a list.

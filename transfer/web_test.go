@@ -411,3 +411,23 @@ func TestS3Pages(t *testing.T) {
 		t.Errorf("%d objects", len(entries))
 	}
 }
+
+// A store whose list never ends is given up, and not listened to until memory is full.
+func TestListWithoutEnd(t *testing.T) {
+	asked := 0
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		_, _ = io.WriteString(w, `<ListBucketResult><Contents><Key>in/../x</Key><Size>1</Size></Contents><NextContinuationToken>more</NextContinuationToken></ListBucketResult>`)
+	}))
+	defer server.Close()
+	folder, err := url.Parse(server.URL + "/bucket/in/")
+	must(t, err)
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	d := NewWeb(WebConfig{Folder: folder, Receipts: folder, Roots: roots, S3: &S3Keys{"eu-west-3", "A", "B"}})
+	defer d.Close()
+	_, err = d.Receipts(t.Context(), t.TempDir(), func(string) bool { return false })
+	if err == nil || !strings.Contains(err.Error(), "no end") || asked != maxListPages {
+		t.Errorf("%d pages were read: %v", asked, err)
+	}
+}
