@@ -8,7 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -58,7 +58,7 @@ func (m *memory) Held(ctx context.Context, records [][16]byte, take func(build.H
 	for i := range records {
 		asked = append(asked, records[i][:])
 	}
-	return m.heldAmong(ctx, `exchange = ? AND epoch = ? AND record`, []any{m.x.name, m.seen.id}, asked, take)
+	return m.heldAmong(ctx, `key, content, basis, x''`, `exchange = ? AND epoch = ? AND record`, []any{m.x.name, m.seen.id}, asked, take)
 }
 
 // HeldWhole looks rows up by their ids.
@@ -67,19 +67,13 @@ func (m *memory) HeldWhole(ctx context.Context, ids []int64, take func(build.Hel
 	for _, id := range ids {
 		asked = append(asked, id)
 	}
-	return m.heldAmong(ctx, `id`, nil, asked, take)
+	return m.heldAmong(ctx, `key, content, basis, sealed`, `id`, nil, asked, take)
 }
 
-func (m *memory) heldAmong(ctx context.Context, where string, of, among []any, take func(build.Held)) error {
-	for len(among) > 0 {
-		n := min(len(among), askedTogether)
-		some := append(of[:len(of):len(of)], among[:n]...)
-		among = among[n:]
-		text := `SELECT ` + heldColumns + ` FROM held WHERE ` + where + ` IN (?` + strings.Repeat(`,?`, n-1) + `)`
-		if n == askedTogether {
-			text = `SELECT ` + heldColumns + ` FROM held WHERE ` + where + amongAsked
-		}
-		if err := m.readHeld(ctx, take, text, some...); err != nil {
+func (m *memory) heldAmong(ctx context.Context, what, where string, of, among []any, take func(build.Held)) error {
+	for some := range slices.Chunk(among, askedTogether) {
+		asked := append(append(of[:len(of):len(of)], some...), make([]any, askedTogether-len(some))...)
+		if err := m.readHeld(ctx, take, what, where+amongAsked, asked...); err != nil {
 			return err
 		}
 	}
@@ -99,19 +93,17 @@ func (m *memory) HeldAfter(ctx context.Context, last build.Held, older bool) (so
 	if last.ID == 0 {
 		record = []byte{}
 	}
-	err = m.readHeld(ctx, func(h build.Held) { some = append(some, h) },
-		`SELECT id, exchange, epoch, record, line, '', x'', 0, x'', x'' FROM held WHERE exchange = ? AND `+text+` LIMIT ?`, append(of, record, last.Line, heldTogether)...)
+	err = m.readHeld(ctx, func(h build.Held) { some = append(some, h) }, `'', x'', x'', x''`,
+		`exchange = ? AND `+text+` LIMIT ?`, append(of, record, last.Line, heldTogether)...)
 	return some, err
 }
 
-func (m *memory) readHeld(ctx context.Context, take func(build.Held), text string, of ...any) error {
+func (m *memory) readHeld(ctx context.Context, take func(build.Held), what, where string, of ...any) error {
 	var h build.Held
-	var exchange string
-	var number int64
 	var record, content, basis sql.RawBytes
 	var sealed []byte
-	err := each(ctx, m.agent.db, row{&h.ID, &exchange, &h.Epoch, &record, &h.Line, &h.Key, &content, &number, &basis, &sealed}, func() error {
-		if len(record) != 16 || len(content) != 16 && len(content) != 0 {
+	err := each(ctx, m.agent.db, row{&h.ID, &h.Epoch, &record, &h.Line, &h.Key, &content, &basis, &sealed}, func() error {
+		if len(record) != 16 || len(content)%16 != 0 || len(basis)%16 != 0 {
 			return fail(Altered, nil, "restore the state from its backup", "the release memory of %s holds an entry of the wrong length", m.x.name)
 		}
 		copy(h.Record[:], record)
@@ -120,7 +112,7 @@ func (m *memory) readHeld(ctx context.Context, take func(build.Held), text strin
 		h.Sealed = sealed
 		take(h)
 		return nil
-	}, text, of...)
+	}, `SELECT id, epoch, record, line, `+what+` FROM held WHERE `+where, of...)
 	if err != nil {
 		return fmt.Errorf("release memory: %w", err)
 	}

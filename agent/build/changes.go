@@ -211,6 +211,9 @@ func (c *changes) meet(o *outcome) error {
 
 // lookUp finds what is held of the records that a batch releases.
 func (c *changes) lookUp(ctx context.Context, outcomes []outcome) error {
+	if c == nil {
+		return nil
+	}
 	c.ctx, c.lines, c.asked = ctx, c.lines[:0], c.asked[:0]
 	clear(c.held)
 	for i := range outcomes {
@@ -222,6 +225,14 @@ func (c *changes) lookUp(ctx context.Context, outcomes []outcome) error {
 		return nil
 	}
 	return c.job.Memory.Held(ctx, c.asked, func(h Held) { c.held[h.Place] = h })
+}
+
+// heldNow is what lookUp found.
+func (c *changes) heldNow() map[Place]Held {
+	if c == nil {
+		return nil
+	}
+	return c.held
 }
 
 // sum is a keyed hash.
@@ -317,7 +328,11 @@ func (r *Run) spoolChanges(o *outcome, facts []byte) error {
 func (r *Run) obstacleOf(h *Held, now []byte) (extract.ReasonSet, error) {
 	var was, is extract.Facts
 	var k keptFacts
-	plain, err := r.Memory.OpenHeld(r.changes.ctx, h)
+	var plain []byte
+	err := r.Memory.HeldWhole(r.changes.ctx, []int64{h.ID}, func(whole Held) { h.Epoch, h.Sealed = whole.Epoch, whole.Sealed })
+	if err == nil {
+		plain, err = r.Memory.OpenHeld(r.changes.ctx, h)
+	}
 	if err == nil {
 		k, err = readKept(plain, &was, nil)
 	}

@@ -53,7 +53,7 @@ type Memory interface {
 	CodesBefore(ctx context.Context, people [][16]byte, known map[[16]byte][deid.CodeLen]byte) error
 	// RowKeys puts into known the keys that records of the exchange have.
 	RowKeys(ctx context.Context, records [][16]byte, known map[[16]byte]string) error
-	// Held tells of each row of the records that the recipient holds.
+	// Held tells of each row of the records that the recipient holds; without Sealed.
 	Held(ctx context.Context, records [][16]byte, take func(Held)) error
 	// HeldAfter gives some of what is held, in the order of Place, that of this
 	// epoch or that of those before it; without Key, Content and Sealed.
@@ -156,17 +156,25 @@ func newRowKeys(memory Memory, stream *keyring.Stream, s *spill) *rowKeys {
 	return &rowKeys{memory: memory, stream: stream, spill: s, known: map[[16]byte]string{}}
 }
 
-// lookUp finds the keys that released rows of a batch had in earlier drops.
-func (k *rowKeys) lookUp(ctx context.Context, outcomes []outcome) error {
+// lookUp finds the keys that released rows of a batch had in earlier drops. Those
+// that are held are known.
+func (k *rowKeys) lookUp(ctx context.Context, outcomes []outcome, held map[Place]Held) error {
 	if k.memory == nil {
 		return nil
 	}
 	clear(k.known)
 	k.asked = k.asked[:0]
 	for i := range outcomes {
-		if o := &outcomes[i]; o.part >= 0 && o.hasID {
-			for n := range o.keys {
-				k.asked = append(k.asked, ofRow(o.record, n))
+		o := &outcomes[i]
+		if o.part < 0 || !o.hasID {
+			continue
+		}
+		for n := range o.keys {
+			row := ofRow(o.record, n)
+			if h, is := held[Place{o.record, uint32(n)}]; is {
+				k.known[row] = h.Key
+			} else {
+				k.asked = append(k.asked, row)
 			}
 		}
 	}

@@ -18,13 +18,11 @@ func (r *Run) releasePass(ctx context.Context) error {
 				return err
 			}
 		}
-		if r.Policy.Output.RowKey {
-			if err := r.rowKeys.lookUp(ctx, b.outcomes); err != nil {
-				return err
-			}
+		if err := r.changes.lookUp(ctx, b.outcomes); err != nil {
+			return err
 		}
-		if r.changes != nil {
-			if err := r.changes.lookUp(ctx, b.outcomes); err != nil {
+		if r.Policy.Output.RowKey {
+			if err := r.rowKeys.lookUp(ctx, b.outcomes, r.changes.heldNow()); err != nil {
 				return err
 			}
 		}

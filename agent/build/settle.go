@@ -199,7 +199,7 @@ func (r *Run) settleConditional(ctx context.Context) error {
 				leaving = append(leaving, r.postponed[i].outcome)
 			}
 		}
-		if err := r.rowKeys.lookUp(ctx, leaving); err != nil {
+		if err := r.rowKeys.lookUp(ctx, leaving, nil); err != nil {
 			return err
 		}
 	}
