@@ -236,7 +236,7 @@ func (w *weighing) one(s *suspect, h *Held, plain []byte, kept *keptFacts) error
 		if !flow.plan.InPeriod(w.facts.Date) {
 			return nil
 		}
-		if c.unread[w.facts.Dataset] || c.unread[extract.Unreadable] {
+		if c.unread[w.facts.Dataset] || c.unread[extract.Unreadable] && w.run.Schemas[w.facts.Dataset] == nil { // it may be this one
 			c.Unsure++
 			return nil
 		}
