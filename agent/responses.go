@@ -331,12 +331,28 @@ func (r *answered) add(row transfer.RowAnswer) error {
 // know finds out which rows the exchange has sent. Others may use the state
 // between its steps.
 func (r *answered) know(ctx context.Context, db query, exchange string) error {
+	if len(r.rows) == 0 {
+		return nil
+	}
+	var epochs []int64
+	var epoch int64
+	err := each(ctx, db, row{&epoch}, func() error {
+		epochs = append(epochs, epoch)
+		return nil
+	}, `SELECT id FROM epoch`)
+	for _, epoch := range epochs {
+		err = errors.Join(err, r.knowOf(ctx, db, exchange, epoch))
+	}
+	return err
+}
+
+func (r *answered) knowOf(ctx context.Context, db query, exchange string, epoch int64) error {
 	const together = 50_000
-	epoch, record := int64(0), []byte{}
-	for n := together; n == together && len(r.rows) > 0; {
+	record := []byte{}
+	for n := together; n == together; {
 		n = 0
 		var key sql.RawBytes
-		if err := each(ctx, db, row{&epoch, &record, &key}, func() error {
+		if err := each(ctx, db, row{&record, &key}, func() error {
 			n++
 			if len(key) == deid.CodeLen {
 				if known, met := r.rows[[deid.CodeLen]byte(key)]; met {
@@ -345,8 +361,8 @@ func (r *answered) know(ctx context.Context, db query, exchange string) error {
 				}
 			}
 			return nil
-		}, `SELECT epoch, record, key FROM row_key WHERE exchange = ?1 AND (epoch > ?2 OR epoch = ?2 AND record > ?3) ORDER BY epoch, record LIMIT ?4`,
-			exchange, epoch, slices.Clone(record), together); err != nil {
+		}, `SELECT record, key FROM row_key WHERE epoch = ? AND exchange = ? AND record > ? ORDER BY record LIMIT ?`,
+			epoch, exchange, slices.Clone(record), together); err != nil {
 			return err
 		}
 	}

@@ -264,7 +264,7 @@ func TestRejectedRowsAreSentAgain(t *testing.T) {
 	added(keys[:2]...) // drop 2
 	added()            // drop 3: drop 2 may still be taken
 	take(2, 0, keys[:2])
-	h.respondTo(1, keys, 2, 9) // the old answer again
+	h.respondTo(1, append([]string{keys[1], keys[0]}, keys[2:]...), 2, 9) // the old answer again, in another order
 	_, err := h.agent.Reconcile(ctx, scores)
 	h.must(err)
 	added() // drop 4

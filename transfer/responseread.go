@@ -87,6 +87,8 @@ type responseReader struct {
 	width  int      // cells of a row; 0 before the first
 	rows   int64
 	ended  bool
+	csv    *csv.Reader    // of all lines
+	text   strings.Reader // the line that it is to read
 }
 
 func (r *responseReader) fault(why string, args ...any) error {
@@ -159,7 +161,7 @@ func (r *responseReader) heading(line string) error {
 		}
 		r.width = len(names)
 	}
-	r.names = names
+	r.names = slices.Clone(names)
 	return err
 }
 
@@ -176,10 +178,14 @@ func (r *responseReader) cells(line string) ([]string, error) {
 	case delimited:
 		cells = strings.Split(line, delimiter)
 	default:
-		reader := csv.NewReader(strings.NewReader(line))
-		reader.Comma, _ = utf8.DecodeRuneInString(delimiter)
+		if r.csv == nil {
+			r.csv = csv.NewReader(&r.text)
+			r.csv.Comma, _ = utf8.DecodeRuneInString(delimiter)
+			r.csv.FieldsPerRecord, r.csv.ReuseRecord = -1, true
+		}
+		r.text.Reset(line + "\n") // a quote that stays open meets the end
 		var err error
-		if cells, err = reader.Read(); err != nil {
+		if cells, err = r.csv.Read(); err != nil {
 			return nil, r.fault("the quotes of its cells cannot be read") // csv's own words may quote nothing, but need not
 		}
 	}
