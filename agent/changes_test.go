@@ -102,6 +102,10 @@ func TestChangesTellNothingOfRevocation(t *testing.T) {
 			delete(later, "X-02")
 			later["X-03"].status = "entered-in-error"
 			later["X-04"].date = "2025-12-01"
+			for i, npi := range []string{ordinaryNPI, programNPI} { // and of others who never could leave
+				id := fmt.Sprintf("S-%02d", i)
+				later[id] = &yearRecord{id: id, person: "STRANGER", encounter: "E-" + id, date: "2026-02-02", instrument: "44261-6", total: i, status: "final", npi: npi}
+			}
 		case 3:
 			y.permitted, later["X-05"].status = false, "cancelled"
 			later["X-06"].person = "P-00"
@@ -313,6 +317,35 @@ func TestNewKeysOfRows(t *testing.T) {
 	}
 	if n := h.query(`SELECT count(*) FROM held WHERE number = 1`); n != fmt.Sprint(len(first)) || n == "0" {
 		t.Errorf("%s rows are held under old keys, %d were not void", n, len(first))
+	}
+}
+
+// TestChangedPolicyChangesRows: rows that the policy merely no longer asks for stay,
+// unless they were entered in error; rows of another form change.
+func TestChangedPolicyChangesRows(t *testing.T) {
+	t.Parallel()
+	h, c := startYear(t)
+	const policy = "policies/acme-scores.yaml"
+	edit := func(from, to string) {
+		h.write(policy, strings.Replace(h.read(policy), from, to, 1))
+		c.lay(h, "2026-02-28")
+	}
+	opt := agent.RunOptions{AsOf: day("2026-02-28")}
+	var other []*yearRecord
+	for _, id := range c.order {
+		if r := c.records[id]; r.instrument == "70274-6" && !c.keptBack(r) {
+			other = append(other, r)
+		}
+	}
+	other[0].status, other[1].status, other[2].total = "entered-in-error", "cancelled", 21
+	edit("[44261-6, 70274-6, 75626-2]", "[44261-6]")
+	narrow := h.run(scores, opt)
+	if *narrow.Changes != (agent.Changes{Void: 1, Unchanged: narrow.Changes.Unchanged}) || narrow.Changes.Unchanged < 50 {
+		t.Errorf("asked for less: %+v", *narrow.Changes)
+	}
+	edit("    fields:\n", "    fields:\n      sex: {do: keep, because: the plan asks for it}\n")
+	if o := h.run(scores, opt); *o.Changes != (agent.Changes{Change: narrow.Changes.Unchanged}) || !strings.HasPrefix(h.sent(3)["change"][0], "female,") {
+		t.Errorf("asked for more of each: %+v", *o.Changes)
 	}
 }
 
