@@ -19,7 +19,7 @@ import (
 
 // heldSchema is the release memory of exchanges that send changes: what their
 // recipients hold or will hold. A drop that changes or voids a row leaves what
-// was held before it, until the recipient has the drop.
+// was held before it: whatever a recipient has answered, it may answer otherwise later.
 const heldSchema = `
 CREATE TABLE IF NOT EXISTS held (
 	id       INTEGER PRIMARY KEY AUTOINCREMENT, -- no id is used again: held_before names it
@@ -171,10 +171,6 @@ func (m *memory) OpenHeld(ctx context.Context, h *build.Held) ([]byte, error) {
 func (m *memory) storeHeld(ctx context.Context, tx *sql.Tx, built *build.Run, epoch int64) error {
 	if m.x.policy.Output.Mode != "delta" {
 		return nil
-	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM held_before WHERE exchange = ? AND by IN (SELECT number FROM delivery WHERE exchange = ? AND state = ?)`,
-		m.x.name, m.x.name, stateAcknowledged); err != nil {
-		return err
 	}
 	aead, err := heldKey(m.epoch.Secret)
 	if err != nil {

@@ -3,8 +3,11 @@ package agent_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/internal/synthetic"
+	"github.com/posternhealth/postern/transfer"
 )
 
 // A record that was filed under somebody else changes its row only while something
@@ -75,5 +78,79 @@ func TestRecalledRowIsNotHeldAsBefore(t *testing.T) {
 	}
 	if o := h.run(scores, opt); o.Changes.Add != 1 || o.Changes.Change != 0 || h.sent(4)["add"][0] == row {
 		t.Errorf("after a recall of the whole drop: %+v", *o.Changes)
+	}
+}
+
+// byFiles has the health plan answer with a file about each drop.
+func (h *house) byFiles() {
+	r := h.agent.Config.Recipients[synthetic.HealthPlan]
+	r.Receipt = agent.ReceiptConfig{Mode: "response-file", Files: []transfer.ResponseFile{
+		{Match: "{sequence}.rsp", Format: "csv", Key: "1", Code: "2", Codes: map[string]string{"00": "accepted", "20": "rejected"}},
+	}}
+	h.agent.Config.Recipients[synthetic.HealthPlan] = r
+}
+
+// A recipient may take a void, and refuse it later: then it is told again.
+func TestVoidThatIsRefusedLateIsNotLost(t *testing.T) {
+	t.Parallel()
+	h, c := startYear(t)
+	h.byFiles()
+	delete(c.records, c.plainRecord().id)
+	opt := agent.RunOptions{AsOf: day("2026-02-28")}
+	c.lay(h, "2026-02-28")
+	if o := h.run(scores, opt); o.Changes.Void != 1 {
+		t.Fatal(*o.Changes)
+	}
+	h.deliver(scores)
+	void := h.sent(2)["void"]
+	h.respondTo(2, void, 0, 1)
+	if _, err := h.agent.Reconcile(t.Context(), scores); err != nil {
+		t.Fatal(err)
+	}
+	if h.state(scores, 2) != "acknowledged" {
+		t.Error(h.state(scores, 2))
+	}
+	h.run(scores, opt)
+	h.deliver(scores)
+	h.respondTo(2, void, 1, 2)
+	now := h.agent.Now().Add(time.Minute)
+	h.agent.Now = func() time.Time { return now }
+	if _, err := h.agent.Reconcile(t.Context(), scores); err != nil {
+		t.Fatal(err)
+	}
+	if o := h.run(scores, opt); o.Changes.Void != 1 {
+		t.Errorf("the void is lost: %+v", *o.Changes)
+	}
+}
+
+// A source that writes a status in another way takes nothing back.
+func TestStatusWrittenOtherwiseVoidsNothing(t *testing.T) {
+	t.Parallel()
+	h, c := startYear(t)
+	for _, r := range c.records {
+		r.status = "F"
+	}
+	c.lay(h, "2026-02-28")
+	h.approve(scores)
+	_, err := h.agent.Run(t.Context(), scores, agent.RunOptions{AsOf: day("2026-02-28")})
+	if agent.ExitCode(err) != int(agent.Unbalanced) || !strings.Contains(err.Error(), "shrink_limit") {
+		t.Error(err)
+	}
+}
+
+// What is void is judged again before it is said.
+func TestVoidFallsWithARevocationBeforeDelivery(t *testing.T) {
+	t.Parallel()
+	h, c := startYear(t)
+	r := c.plainRecord()
+	delete(c.records, r.id)
+	c.lay(h, "2026-02-28")
+	if o := h.run(scores, agent.RunOptions{AsOf: day("2026-02-28")}); o.Changes.Void != 1 {
+		t.Fatal(*o.Changes)
+	}
+	c.people[r.person].denied, c.people[r.person].ended = "2026-02-28", ""
+	c.lay(h, "2026-02-28")
+	if done := h.deliver(scores); len(done) != 1 || done[0].State != "voided" {
+		t.Errorf("%+v", done)
 	}
 }

@@ -57,7 +57,7 @@ type Job struct {
 	Exceptions Exceptions                // nil: none
 	Review     func() (io.Writer, error) // takes the rows that the gate stops; nil: they are kept nowhere
 
-	ShrinkLimit float64 // share of the held rows that may be gone from the extract at once
+	ShrinkLimit float64 // share of the held rows that one run may make void
 	Workers     int
 	Stages      *Stages
 	Progress    func(stage string, bytes int64) // may be nil

@@ -260,8 +260,8 @@ func (w *weighing) one(s *suspect, h *Held, plain []byte, kept *keptFacts) error
 
 // judgeVoids decides about every row that may be void as about one that is to be
 // released, from what was kept of it, and spools those of which that may be said.
-// A run of which more rows are gone than may be is stopped: an extract that was
-// cut short must not void what it left out.
+// A run that would void more rows than may be is stopped: an extract that was cut
+// short, or codes a status otherwise, must not void what the recipient holds.
 func (r *Run) judgeVoids() error {
 	s := &r.changes.suspects
 	if s.gone.n+s.older.n+s.others.n > 0 {
@@ -276,13 +276,16 @@ func (r *Run) judgeVoids() error {
 	if err != nil {
 		return err
 	}
-	lost := gone + max(0, older-r.changes.Add)
-	if lost > 1 && float64(lost) > r.ShrinkLimit*float64(held) {
-		return failure.New(failure.Unbalanced, nil, "have the extract written again, whole; if so many records were deleted indeed, raise shrink_limit of its source in postern.yaml for one run",
-			"the records of %d of the %d rows that the recipient holds of this period are gone from the extract, more than the %.4g%% of shrink_limit; nothing was sent", lost, held, r.ShrinkLimit*100)
+	others, err := r.judge(&s.others)
+	if err != nil {
+		return err
 	}
-	_, err = r.judge(&s.others)
-	return err
+	lost := gone + others + max(0, older-r.changes.Add)
+	if lost > 1 && float64(lost) > r.ShrinkLimit*float64(held) {
+		return failure.New(failure.Unbalanced, nil, "have the extract written again, whole and with the codes that it had; if so many records were taken back indeed, raise shrink_limit of its source in postern.yaml for one run",
+			"%d of the %d rows that the recipient holds of this period would be void, because their records are gone from the extract, or taken back by it, more than the %.4g%% of shrink_limit; nothing was sent", lost, held, r.ShrinkLimit*100)
+	}
+	return nil
 }
 
 func (r *Run) judge(suspects *frames) (void int64, err error) {
