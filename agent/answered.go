@@ -91,6 +91,29 @@ func (r *answered) knowOf(ctx context.Context, db query, exchange string, epoch 
 	return nil
 }
 
+// told leaves of the rows those that the drop has told, where drops tell changes:
+// by keys of other drops nothing of this one is answered.
+func (r *answered) told(ctx context.Context, db query, exchange string, number int64) error {
+	told, changes := map[[deid.CodeLen]byte]bool{}, false
+	var key sql.RawBytes
+	var held bool
+	if err := each(ctx, db, row{&key, &held}, func() error {
+		if changes = changes || held; len(key) == deid.CodeLen {
+			told[[deid.CodeLen]byte(key)] = true
+		}
+		return nil
+	}, `SELECT key, 1 FROM held WHERE exchange = ?1 AND number = ?2 UNION ALL SELECT key, 1 FROM held_before WHERE exchange = ?1 AND (number = ?2 OR by = ?2)
+		UNION ALL SELECT key, 0 FROM row_answer WHERE exchange = ?1 AND number = ?2`, exchange, number); err != nil || !changes {
+		return err
+	}
+	for key, row := range r.rows {
+		if row.sent = row.sent && told[key]; !row.sent {
+			r.rows[key] = row
+		}
+	}
+	return nil
+}
+
 // count gives the numbers of rows by verdict, and of those that were never sent.
 func (r *answered) count() (counts [3]int64, unknown int64) {
 	for _, row := range r.rows {

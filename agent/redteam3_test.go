@@ -154,3 +154,36 @@ func TestVoidFallsWithARevocationBeforeDelivery(t *testing.T) {
 		t.Errorf("%+v", done)
 	}
 }
+
+// An answer that names rows of another drop of changes acknowledges nothing.
+func TestKeysOfAnotherDropAnswerNothing(t *testing.T) {
+	t.Parallel()
+	h, c := startYear(t)
+	h.byFiles()
+	c.month(2)
+	c.lay(h, "2026-02-28")
+	h.run(scores, agent.RunOptions{AsOf: day("2026-02-28")})
+	h.deliver(scores)
+	two := h.sent(2)
+	keys := append(append(append([]string(nil), two["add"]...), two["change"]...), two["void"]...)
+	for i, row := range keys {
+		keys[i] = row[strings.LastIndexByte(row, ',')+1:]
+	}
+	for i, step := range []struct {
+		keys  []string
+		state string
+	}{{nil, "differing"}, {keys, "acknowledged"}} {
+		if step.keys == nil {
+			for _, row := range h.sent(1)["add"][:len(keys)] {
+				step.keys = append(step.keys, row[strings.LastIndexByte(row, ',')+1:])
+			}
+		}
+		h.respondTo(2, step.keys, 0, i)
+		if _, err := h.agent.Reconcile(t.Context(), scores); err != nil {
+			t.Fatal(err)
+		}
+		if state := h.state(scores, 2); state != step.state {
+			t.Errorf("step %d: the drop is %s", i, state)
+		}
+	}
+}

@@ -202,7 +202,7 @@ func (a *Agent) readResponse(ctx context.Context, x *exchange, file *arrived, ke
 	}
 	switch file.file.Kind() {
 	case transfer.RowResponse:
-		if err := rows.know(ctx, a.db, x.name); err != nil {
+		if err := errors.Join(rows.know(ctx, a.db, x.name), rows.told(ctx, a.db, x.name, s.number)); err != nil {
 			return err
 		}
 		s.judgeRows(file, rows, expect.Rows)
