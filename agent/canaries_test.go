@@ -123,6 +123,8 @@ func (c *canaries) leaf(e extract.Element, path string) any {
 	switch {
 	case e.Name == "comparator": // of four signs, any other leaves under no plan
 		return "<"
+	case e.Class == extract.State, e.Type == "uri" && e.Name == "type" && path != "StructureDefinition":
+		return c.primitive(e.Type, here+" (never)") // no state, and no type of a resource for a Reference
 	case e.Class == extract.AgeYears: // the same of a number that is no age
 		return 42
 	}
@@ -198,12 +200,18 @@ func (c *canaries) classRows(t testing.TB) (schema, rows string) {
 			f.Type, typ = "number", "decimal"
 		case extract.Boolean:
 			f.Type, typ = "boolean", "boolean"
+		case extract.WebAddress, extract.CodeSystem:
+			typ = "uri"
 		case extract.SubjectKey:
 			f.Role = "subject"
 		case extract.RecordKey:
 			f.Role = "record"
 		}
-		cell := fmt.Sprint(c.primitive(typ, "classes."+f.Name))
+		at := "classes." + f.Name
+		if class == extract.State || class == extract.ProviderKey {
+			at += " (never)" // these are no states, and have no check digit
+		}
+		cell := fmt.Sprint(c.primitive(typ, at))
 		switch class {
 		case extract.SubjectKey:
 			cell = c.person

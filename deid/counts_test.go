@@ -55,7 +55,7 @@ func TestCountsOfRandomPolicies(t *testing.T) {
 		"Observation":           {"status", "subject", "performer", "specimen", "focus", "basedOn", "value[x]", "component.value[x]", "effectivePeriod", "subject.display", "subject.identifier.value", "performer.type", "performer.display"},
 		"Condition":             {"id", "code", "subject", "meta.lastUpdated", "meta.security.code", "code.text", "code.coding.display", "language"},
 		"QuestionnaireResponse": {"status", "subject", "authored", "source", "item.linkId", "item.text", "item.answer.value[x]", "item.answer.valueString", "item.item.linkId", "item.item.answer.valueInteger", "item.answer.item.linkId"},
-		"MeasureReport":         {"id", "status", "type", "date", "period", "subject", "evaluatedResource", "evaluatedResource.identifier.value", "group.population.code", "group.population.count", "group.measureScore", "measure"},
+		"MeasureReport":         {"id", "status", "type", "date", "period", "subject", "evaluatedResource", "evaluatedResource.type", "group.population.code", "group.population.count", "group.measureScore", "measure"},
 	}
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {

@@ -98,7 +98,6 @@ func TestRefusals(t *testing.T) {
 		return "expect:\n" + after
 	}
 	for _, c := range []struct{ from, to, why string }{
-		{"provider_npi: 1999000064, birth_date: 1990-05-01}\n    - {record_id: r2", "provider_npi: 078-05-1120, birth_date: 1990-05-01}\n    - {record_id: r2", "stopped by the gate"},
 		{"recipient: {kind: health-plan}", "recipient: {kind: registry}", "164.506(c)(4)"},
 		{"{subject: p1, kind: self-pay", "{subject: \"\", kind: self-pay", "subject is empty"},
 	} {
