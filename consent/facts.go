@@ -31,7 +31,7 @@ func AppendFacts(dst []byte, f *extract.Facts, people *People) []byte {
 
 // ReadFacts reads what AppendFacts wrote into f, whose slices it reuses, and
 // gives the bytes that follow. The values of f alias b. Those whom the record is
-// about are among the people from then on, with their births.
+// about are among the people from then on, with their births; people may be nil.
 func ReadFacts(b []byte, f *extract.Facts, people *People) (rest []byte, err error) {
 	r := reader{b: b}
 	if r.byte() != factsVersion {

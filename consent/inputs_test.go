@@ -432,6 +432,10 @@ func TestFactsRoundTrip(t *testing.T) {
 		if err != nil || string(rest) != "after" || !bytes.Equal(AppendFacts(nil, &back, later), b) || back.Date != f.Date || back.Dataset != f.Dataset || len(back.Subjects) != len(f.Subjects) {
 			t.Fatalf("facts changed on the way: %v", err)
 		}
+		var alone extract.Facts // of whom it is about, nobody is asked
+		if _, err := ReadFacts(b, &alone, nil); err != nil || !bytes.Equal(AppendFacts(nil, &alone, later), b) {
+			t.Fatalf("facts read without people are others: %v", err)
+		}
 		for n := range b {
 			if _, err := ReadFacts(b[:n], &back, later); err == nil {
 				t.Fatalf("facts cut at %d of %d pass", n, len(b))
