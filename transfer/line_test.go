@@ -17,39 +17,24 @@ import (
 
 // line is a TCP proxy that breaks after so many bytes, once.
 type line struct {
-	net.Listener
-	to    string
-	piece int             // bytes passed on at a time; 0: as they come
-	left  [2]atomic.Int64 // bytes to the server, from it; negative: without end
-	count [2]atomic.Int64
-	how   string // closed, reset, dead: it takes all and passes nothing
-	shut  atomic.Bool
+	address string
+	piece   int             // bytes passed on at a time; 0: as they come
+	left    [2]atomic.Int64 // bytes to the server, from it; negative: without end
+	count   [2]atomic.Int64
+	how     string // closed, reset, dead: it takes all and passes nothing
+	shut    atomic.Bool
 }
 
 const toServer, fromServer = 0, 1
 
 func newLineTo(t testing.TB, to string) *line {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	b := &line{Listener: l, to: to}
+	b := &line{}
 	b.mend()
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", to)
-			if err != nil {
-				_ = in.Close()
-				continue
-			}
-			go b.pass(out, in, toServer)
-			go b.pass(in, out, fromServer)
-		}
-	}()
+	b.address = relay(t, to, func(in, out net.Conn) {
+		go b.pass(out, in, toServer)
+		go b.pass(in, out, fromServer)
+	})
 	return b
 }
 
@@ -145,7 +130,7 @@ func breakEach(t *testing.T, refuse string, every int64, known bool) {
 	other.Folder = b.inbox
 	b.good = dial(t, other)
 	b.config = config
-	b.config.Address = b.line.Addr().String()
+	b.config.Address = b.line.address
 	if known {
 		d := dial(t, b.config)
 		plan, err := d.Probe(context.Background(), nil)

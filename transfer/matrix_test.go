@@ -175,7 +175,7 @@ func (m *matrix) accidents() []accident {
 		return func() {
 			broken.how, broken.piece = how, piece
 			broken.left[toServer].Store(after)
-			m.config.Address = broken.Addr().String()
+			m.config.Address = broken.address
 			m.pace.keepalive, m.pace.silence = 50*time.Millisecond, time.Second
 		}
 	}

@@ -331,30 +331,16 @@ func TestHostKeyAndLogin(t *testing.T) {
 
 // gate is a TCP proxy that can stop passing bytes, without closing.
 type gate struct {
-	net.Listener
-	to   string
-	shut atomic.Bool
+	address string
+	shut    atomic.Bool
 }
 
 func newGate(t *testing.T, to string) *gate {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	g := &gate{Listener: l, to: to}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", to)
-			if err != nil {
-				return
-			}
-			go g.pass(in, out)
-			go g.pass(out, in)
-		}
-	}()
+	g := &gate{}
+	g.address = relay(t, to, func(in, out net.Conn) {
+		go g.pass(in, out)
+		go g.pass(out, in)
+	})
 	return g
 }
 
@@ -378,7 +364,7 @@ func (g *gate) pass(to, from net.Conn) {
 func TestDeadLine(t *testing.T) {
 	server, c := mailbox(t, sftptest.Options{})
 	g := newGate(t, server.Addr())
-	c.Address = g.Addr().String()
+	c.Address = g.address
 	quick := pace{dial: time.Second, handshake: time.Second, keepalive: 20 * time.Millisecond, silence: 200 * time.Millisecond}
 	d, err := dialSFTP(context.Background(), c, quick)
 	must(t, err)

@@ -78,6 +78,16 @@ func benchStock(b *testing.B, c SFTPConfig, root string, f File) {
 
 // newLine is a TCP proxy on which every byte takes as long each way.
 func newLine(t testing.TB, to string, delay time.Duration) string {
+	return relay(t, to, func(in, out net.Conn) {
+		go carry(in, out, delay)
+		go carry(out, in, delay)
+	})
+}
+
+// relay is a TCP proxy: each connection and the one that it opens to a server are
+// passed to pass, which must not wait.
+func relay(t testing.TB, to string, pass func(in, out net.Conn)) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
@@ -89,10 +99,10 @@ func newLine(t testing.TB, to string, delay time.Duration) string {
 			}
 			out, err := net.Dial("tcp", to)
 			if err != nil {
-				return
+				_ = in.Close()
+				continue
 			}
-			go carry(in, out, delay)
-			go carry(out, in, delay)
+			pass(in, out)
 		}
 	}()
 	return l.Addr().String()

@@ -151,7 +151,7 @@ func (e *statusError) Is(target error) bool {
 	switch e.code {
 	case http.StatusNotFound, http.StatusGone:
 		return target == fs.ErrNotExist
-	case http.StatusPreconditionFailed, http.StatusConflict:
+	case http.StatusPreconditionFailed:
 		return target == fs.ErrExist
 	case http.StatusForbidden:
 		return target == errRefused || target == fs.ErrPermission
@@ -325,7 +325,7 @@ func (s *webStore) explain(doing string, err error) error {
 		e.Kind, e.Remedy = ErrAuth, "ask the recipient whether the account is in force and may store files in this folder; look at its password, token, certificate or keys"
 	case status.code/100 == 3:
 		e.Remedy = "it sends us elsewhere; ask the recipient for the folder's own address"
-	case status.code == http.StatusNotFound:
+	case status.code == http.StatusNotFound, status.code == http.StatusConflict: // a folder is missing (RFC 4918 §9.7.1)
 		e.Remedy = "ask the recipient for the folder's address; it has to be there already"
 	case status.code == http.StatusRequestEntityTooLarge, status.code == http.StatusInsufficientStorage:
 		e.Remedy = "the file is too large for the server, or its disk is full: ask the recipient for room"

@@ -204,36 +204,21 @@ func TestWebServersThatRefuse(t *testing.T) {
 // cutting passes connections on to a server, the first of which it ends after
 // so many bytes.
 func cutting(t testing.TB, to string, after int64) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for first := true; ; {
-			in, err := l.Accept()
-			if err != nil {
-				return
+	first := true
+	return relay(t, to, func(in, out net.Conn) {
+		cut := first
+		first = false
+		go func() { _, _ = io.Copy(in, out); _ = in.Close() }()
+		go func() {
+			if cut {
+				_, _ = io.CopyN(out, in, after)
+			} else {
+				_, _ = io.Copy(out, in)
 			}
-			out, err := net.Dial("tcp", to)
-			if err != nil {
-				_ = in.Close()
-				continue
-			}
-			cut := first
-			first = false
-			go func() { _, _ = io.Copy(in, out); _ = in.Close() }()
-			go func() {
-				if cut {
-					_, _ = io.CopyN(out, in, after)
-				} else {
-					_, _ = io.Copy(out, in)
-				}
-				_ = in.Close()
-				_ = out.Close()
-			}()
-		}
-	}()
-	return l.Addr().String()
+			_ = in.Close()
+			_ = out.Close()
+		}()
+	})
 }
 
 func TestWebServerCutThenWholeFile(t *testing.T) {

@@ -287,10 +287,10 @@ func (r *Run) spoolChanges(o *outcome, facts []byte) error {
 		}
 	}
 	kept := c.toKeep(o, facts)
+	basis := c.sum(kept)
 	for i := range c.lines {
 		l := &c.lines[i]
 		part := o.part
-		basis := c.sum(kept)
 		switch l.action {
 		case "":
 			if c.Unchanged++; l.Basis == basis {
