@@ -191,7 +191,7 @@ func hashOf(s store, name string, size int64) (string, error) {
 	}
 	defer file.Close()
 	sum := sha256.New()
-	n, err := io.CopyBuffer(sum, onlyReader{io.LimitReader(file, size+1)}, make([]byte, min(size+1, inFlight)))
+	n, err := io.CopyBuffer(sum, onlyReader{io.LimitReader(file, size+1)}, make([]byte, min(size+1, largestPacket)))
 	switch {
 	case err != nil:
 	case n < size:

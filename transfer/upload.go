@@ -125,35 +125,57 @@ func (u *upload) fail(err error) {
 	}
 }
 
-// download reads a file with many requests at once. Each asks again for what a
-// short answer left out; pkg/sftp's own ways of reading in parallel take that
-// for the end.
+// download reads a file with many requests on their way, one more with each answer
+// until there are as many as may be: a small file takes one. Each asks again for what
+// a short answer left out; pkg/sftp's own ways of reading in parallel take that for
+// the end.
 type download struct {
 	*sftp.File
 	packet int
-	at     int64
+	window int           // requests that may be on their way, less one
+	asked  int64         // where the next one begins
+	asking []chan answer // in the order of the file
+	head   answer        // what of the first one is left
+	free   [][]byte
 }
 
-func (d *download) Read(p []byte) (n int, err error) {
-	type answer struct {
-		n   int
-		err error
-	}
-	answers := make([]answer, (len(p)+d.packet-1)/d.packet)
-	var requests sync.WaitGroup
-	for i := range answers {
-		requests.Go(func() {
-			from := i * d.packet
-			answers[i].n, answers[i].err = d.ReadAt(p[from:min(from+d.packet, len(p))], d.at+int64(from))
-		})
-	}
-	requests.Wait()
-	for _, a := range answers {
-		n += a.n
-		if err = a.err; err != nil {
-			break
+type answer struct {
+	text, packet []byte
+	err          error
+}
+
+func (d *download) Read(p []byte) (int, error) {
+	for len(d.head.text) == 0 {
+		if d.head.err != nil {
+			return 0, d.head.err
 		}
+		if d.head.packet != nil {
+			d.free = append(d.free, d.head.packet)
+		}
+		for len(d.asking) <= d.window {
+			d.ask()
+		}
+		d.head = <-d.asking[0]
+		d.asking = d.asking[1:]
+		d.window = min(d.window+1, inFlight/d.packet)
 	}
-	d.at += int64(n)
-	return n, err
+	n := copy(p, d.head.text)
+	d.head.text = d.head.text[n:]
+	return n, nil
+}
+
+func (d *download) ask() {
+	var packet []byte
+	if last := len(d.free) - 1; last >= 0 {
+		packet, d.free = d.free[last], d.free[:last]
+	} else {
+		packet = make([]byte, d.packet)
+	}
+	got, at := make(chan answer, 1), d.asked
+	d.asked += int64(d.packet)
+	d.asking = append(d.asking, got)
+	go func() {
+		n, err := d.ReadAt(packet, at)
+		got <- answer{packet[:n], packet, err}
+	}()
 }
