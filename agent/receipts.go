@@ -175,10 +175,10 @@ func (a *Agent) takeReceipt(ctx context.Context, x *exchange, path string) (*Rec
 		return nil, fmt.Errorf("receipt %s: %w", filepath.Base(path), err)
 	}
 	s := &reply{number: receipt.Sequence, rule: receiptSigned, sha256: hexSum(text), text: text, outcome: string(compared.Outcome),
-		rows: receipt.Rows, refused: compared.Refused, differences: compared.Differences}
+		rows: compared.Rows, refused: compared.Refused, differences: compared.Differences}
 	switch {
 	case compared.Outcome == transfer.WhollyRejected:
-		s.rows, s.refused = 0, expect.Rows
+		s.refused = expect.Rows
 		s.differ(base.String(), "the drop", "accepted", "rejected: "+string(compared.Fault)+" "+compared.File)
 	case compared.Refused > 0:
 		s.differ(base.String(), refusedRows, "0", fmt.Sprint(compared.Refused))

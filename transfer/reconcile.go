@@ -13,15 +13,21 @@ import (
 // Expectation is what the clinic keeps of a sealed drop to hold a receipt
 // against.
 type Expectation struct {
-	Sender         string        `json:"sender"`
-	Recipient      string        `json:"recipient"`
-	Exchange       string        `json:"exchange"`
-	Sequence       int64         `json:"sequence"`
-	ManifestSHA256 string        `json:"manifest_sha256"`
-	Parts          []ReceiptPart `json:"parts"`
-	Rows           int64         `json:"rows"` // of records, which a response file answers
-	People         int64         `json:"people"`
-	Totals         []Total       `json:"totals"`
+	Sender         string         `json:"sender"`
+	Recipient      string         `json:"recipient"`
+	Exchange       string         `json:"exchange"`
+	Sequence       int64          `json:"sequence"`
+	ManifestSHA256 string         `json:"manifest_sha256"`
+	Parts          []ExpectedPart `json:"parts"`
+	Rows           int64          `json:"rows"` // of records, which a response file answers
+	People         int64          `json:"people"`
+	Totals         []Total        `json:"totals"`
+}
+
+// ExpectedPart is what a receipt must say of a part; some parts hold no records.
+type ExpectedPart struct {
+	ReceiptPart
+	Records bool `json:"records,omitempty"`
 }
 
 func expectation(m *Manifest, manifestSum string, parts []BookPart, book *Book) Expectation {
@@ -31,7 +37,7 @@ func expectation(m *Manifest, manifestSum string, parts []BookPart, book *Book) 
 		if p.RowsOfRecords() {
 			e.Rows += p.Rows
 		}
-		e.Parts = append(e.Parts, ReceiptPart{Name: p.Name, Rows: p.Rows, PlaintextSHA256: p.PlaintextSHA256})
+		e.Parts = append(e.Parts, ExpectedPart{ReceiptPart{Name: p.Name, Rows: p.Rows, PlaintextSHA256: p.PlaintextSHA256}, p.RowsOfRecords()})
 	}
 	return e
 }
@@ -61,6 +67,7 @@ type Reconciliation struct {
 	Outcome     Outcome
 	Fault       Class  // of a rejected drop
 	File        string // that the recipient found wrong
+	Rows        int64  // of records, that it took
 	Refused     int64  // rows that it could not load
 	Differences []Difference
 	Receipt     *Receipt
@@ -124,6 +131,9 @@ func (c *Reconciliation) compareParts(e Expectation) {
 	for _, want := range e.Parts {
 		p := got[want.Name]
 		rows += p.Rows
+		if want.Records {
+			c.Rows += p.Rows
+		}
 		c.Refused += p.Refused
 		c.differ(want.Name, "rows", strconv.FormatInt(want.Rows, 10), strconv.FormatInt(p.Rows+p.Refused, 10))
 		c.differ(want.Name, "plaintext_sha256", want.PlaintextSHA256, p.PlaintextSHA256)
