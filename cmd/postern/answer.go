@@ -21,16 +21,62 @@ func (k *call) answer(v any) error {
 	return encoder.Encode(v)
 }
 
-// table writes rows under a heading, in columns.
-func (k *call) table(heading []string, rows [][]string) error {
-	return writeTable(k.out, heading, rows)
+// say answers with v as JSON, or in words.
+func (k *call) say(v any, words string, args ...any) error {
+	if k.json {
+		return k.answer(v)
+	}
+	_, err := fmt.Fprintf(k.out, words, args...)
+	return err
 }
 
-func writeTable(out io.Writer, heading []string, rows [][]string) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+// show shows what was asked for, as JSON or in words, or why there is nothing.
+func show[T any](k *call, words func(T) error) func(T, error) error {
+	return func(v T, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case k.json:
+			return k.answer(v)
+		}
+		return words(v)
+	}
+}
+
+// on reads the command line and opens the agent for what do does.
+func (k *call) on(least, most int, do func(*agent.Agent) error) error {
+	if err := k.parse(least, most); err != nil {
+		return err
+	}
+	return k.with(do)
+}
+
+// ends is how a command ends that has answered: with a class where that is so.
+func ends(class agent.Class, is bool, err error) error {
+	if err == nil && is {
+		return silent{class}
+	}
+	return err
+}
+
+// table writes rows under a heading, in columns.
+func (k *call) table(heading []string, rows [][]string) error {
+	w := tabwriter.NewWriter(k.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, strings.Join(heading, "\t"))
 	for _, r := range rows {
 		fmt.Fprintln(w, strings.Join(r, "\t"))
+	}
+	return w.Flush()
+}
+
+// tabulate writes a row for each of a list, in columns under a heading that has
+// tabs between its words.
+func tabulate[T any](k *call, heading string, list []T, row func(T) []any) error {
+	w := tabwriter.NewWriter(k.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, heading)
+	for _, v := range list {
+		cells := row(v)
+		fmt.Fprintf(w, strings.Repeat("%v\t", len(cells)-1)+"%v\n", cells...)
 	}
 	return w.Flush()
 }

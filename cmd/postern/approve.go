@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -49,15 +50,10 @@ func approve(k *call) error {
 	}
 	return k.with(func(a *agent.Agent) error {
 		approval, err := a.Approve(k.ctx, k.arg(0), texts)
-		if err != nil {
-			return err
+		if err == nil && *out != "" && !approval.Approved {
+			err = errors.Join(writeNew(*out+".closure", approval.Text), writeNew(*out, approval.Statement+"\n"))
 		}
-		if *out != "" && !approval.Approved {
-			if err := errors.Join(writeNew(*out+".closure", approval.Text), writeNew(*out, approval.Statement+"\n")); err != nil {
-				return err
-			}
-		}
-		return k.showApproval(approval, *out)
+		return show(k, func(p *agent.Approval) error { return k.showApproval(p, cmp.Or(*out, "FILE")) })(approval, err)
 	})
 }
 
@@ -69,9 +65,6 @@ func writeNew(name, text string) error {
 }
 
 func (k *call) showApproval(p *agent.Approval, file string) error {
-	if k.json {
-		return k.answer(p)
-	}
 	if p.Approved {
 		fmt.Fprintf(k.out, "%s is approved as it stands (approval %d)\n", p.Exchange, p.Number)
 		return nil
@@ -88,17 +81,13 @@ func (k *call) showApproval(p *agent.Approval, file string) error {
 	if len(p.May) < p.Needed {
 		fmt.Fprintln(k.out, "\nToo few may sign: have each approver read out the fingerprint that `ssh-keygen -l -f KEY.pub`\nprints, and record it with `postern init DIR --approver SHA256:…`")
 	}
-	if file == "" {
-		file = "FILE"
-	}
-	fmt.Fprintf(k.out, "\nEach approver signs this line, alone in a file, on a computer of their own:\n\n%s\n", p.Statement)
-	k.showSigning(file, "postern policy approve "+p.Exchange)
+	fmt.Fprintf(k.out, "\nEach approver signs this line, alone in a file, on a computer of their own:\n\n%s\n%s", p.Statement, signing(file, "postern policy approve "+p.Exchange))
 	return nil
 }
 
-// showSigning says how a statement in a file is signed, and what takes it in.
-func (k *call) showSigning(file, takes string) {
-	fmt.Fprintf(k.out, "\n  ssh-keygen -Y sign -n postern-policy -f KEY %s\n\nand its signature is taken in here:\n\n  %s --signature %s.sig\n", file, takes, file)
+// signing says how a statement in a file is signed, and what takes it in.
+func signing(file, takes string) string {
+	return fmt.Sprintf("\n  ssh-keygen -Y sign -n postern-policy -f KEY %s\n\nand its signature is taken in here:\n\n  %s --signature %s.sig\n", file, takes, file)
 }
 
 // sign signs a statement; it needs no configuration.
@@ -121,11 +110,8 @@ func (k *call) sign(file, key string) error {
 	if err := writeNew(file+".sig", string(signature)); err != nil {
 		return err
 	}
-	if k.json {
-		return k.answer(map[string]string{"statement": strings.TrimSpace(string(statement)), "signature": file + ".sig"})
-	}
-	fmt.Fprintf(k.out, "signed: %s\nsend back %s.sig\n", strings.TrimSpace(string(statement)), file)
-	return nil
+	line := strings.TrimSpace(string(statement))
+	return k.say(map[string]string{"statement": line, "signature": file + ".sig"}, "signed: %s\nsend back %s.sig\n", line, file)
 }
 
 // release lifts a hold, or shows what an approver signs to lift it.
@@ -133,14 +119,11 @@ func release(k *call) error {
 	var signatures files
 	k.flags.Var(&signatures, "signature", "the signed statement, `FILE`.sig")
 	out := k.flags.String("out", "", "write the statement to `FILE`")
-	if err := k.parse(1, 1); err != nil {
-		return err
-	}
-	texts, err := signatures.read()
-	if err != nil {
-		return err
-	}
-	return k.with(func(a *agent.Agent) error {
+	return k.on(1, 1, func(a *agent.Agent) error {
+		texts, err := signatures.read()
+		if err != nil {
+			return err
+		}
 		statement, err := a.ReleaseStatement(k.ctx, k.arg(0))
 		if err != nil {
 			return err
@@ -154,11 +137,7 @@ func release(k *call) error {
 				return err
 			}
 		}
-		if k.json {
-			return k.answer(map[string]any{"exchange": k.arg(0), "held": false, "by": by})
-		}
-		fmt.Fprintf(k.out, "%s is not on hold\n", k.arg(0))
-		return nil
+		return k.say(map[string]any{"exchange": k.arg(0), "held": false, "by": by}, "%s is not on hold\n", k.arg(0))
 	})
 }
 
@@ -167,18 +146,10 @@ func (k *call) showRelease(statement, file string) error {
 		if err := writeNew(file, statement+"\n"); err != nil {
 			return err
 		}
-	} else {
-		file = "FILE"
 	}
-	if k.json {
-		if err := k.answer(map[string]any{"exchange": k.arg(0), "held": true, "statement": statement}); err != nil {
-			return err
-		}
-		return silent{agent.PolicyRefused}
-	}
-	fmt.Fprintf(k.out, "One approver signs this line, alone in a file, on a computer of their own:\n\n%s\n", statement)
-	k.showSigning(file, "postern release "+k.arg(0))
-	return silent{agent.PolicyRefused}
+	err := k.say(map[string]any{"exchange": k.arg(0), "held": true, "statement": statement},
+		"One approver signs this line, alone in a file, on a computer of their own:\n\n%s\n%s", statement, signing(cmp.Or(file, "FILE"), "postern release "+k.arg(0)))
+	return ends(agent.PolicyRefused, true, err)
 }
 
 func orNobody(names []string) string {

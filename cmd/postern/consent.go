@@ -32,59 +32,68 @@ func consentTest(k *call) error {
 		Cases  []*casefile.Result `json:"cases"`
 		Failed int                `json:"failed"`
 	}
+	err := k.eachCaseFile(strictyaml.Files, func(file string) error {
+		results, err := casefile.RunFile(k.ctx, file)
+		answer.Cases = append(answer.Cases, results...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var shown strings.Builder
+	for _, r := range answer.Cases {
+		at := r.File
+		if r.Line > 0 {
+			at = fmt.Sprintf("%s:%d", r.File, r.Line)
+		}
+		if !r.Passed {
+			answer.Failed++
+		}
+		shown.WriteString(caseWords(r.Passed, at, r.Case, r.Failed))
+		for _, d := range r.Diffs {
+			shown.WriteString(differenceWords(d.Record, d.Expected, d.Got))
+		}
+	}
+	err = k.say(answer, "%s\n%d cases, %d failed\n", &shown, len(answer.Cases), answer.Failed)
+	if err == nil && len(answer.Cases) == 0 {
+		return usageFailure("there are no cases", "name case files, or folders that hold some")
+	}
+	return ends(agent.AnsweredNo, answer.Failed > 0, err)
+}
+
+// eachCaseFile does something with each file of cases that the arguments name.
+func (k *call) eachCaseFile(in func(path string) ([]string, error), do func(file string) error) error {
 	for _, path := range k.args {
-		files, err := strictyaml.Files(path)
+		files, err := in(path)
 		if err != nil {
 			return &agent.Failure{Class: agent.Usage, Err: err, Remedy: "name case files, or folders that hold some"}
 		}
 		for _, file := range files {
-			results, err := casefile.RunFile(k.ctx, file)
+			err := k.ctx.Err()
+			if err == nil {
+				err = do(file)
+			}
 			if err != nil {
 				return err
 			}
-			answer.Cases = append(answer.Cases, results...)
 		}
-	}
-	for _, r := range answer.Cases {
-		if !r.Passed {
-			answer.Failed++
-		}
-		if !k.json {
-			k.showConsentCase(r)
-		}
-	}
-	if k.json {
-		if err := k.answer(answer); err != nil {
-			return err
-		}
-	} else {
-		fmt.Fprintf(k.out, "\n%d cases, %d failed\n", len(answer.Cases), answer.Failed)
-	}
-	switch {
-	case len(answer.Cases) == 0:
-		return usageFailure("there are no cases", "name case files, or folders that hold some")
-	case answer.Failed > 0:
-		return silent{agent.AnsweredNo}
 	}
 	return nil
 }
 
-func (k *call) showConsentCase(r *casefile.Result) {
-	at := r.File
-	if r.Line > 0 {
-		at = fmt.Sprintf("%s:%d", r.File, r.Line)
+// caseWords tell how a case ended, and why it failed as a whole.
+func caseWords(passed bool, at, name, failed string) string {
+	switch {
+	case passed:
+		return fmt.Sprintf("passed  %s: %s\n", at, name)
+	case failed != "":
+		failed = "  " + strings.ReplaceAll(failed, "\n", "\n  ") + "\n"
 	}
-	if r.Passed {
-		fmt.Fprintf(k.out, "passed  %s: %s\n", at, r.Case)
-		return
-	}
-	fmt.Fprintf(k.out, "FAILED  %s: %s\n", at, r.Case)
-	if r.Failed != "" {
-		fmt.Fprintf(k.out, "  %s\n", strings.ReplaceAll(r.Failed, "\n", "\n  "))
-	}
-	for _, d := range r.Diffs {
-		fmt.Fprintf(k.out, "  %s\n    expected  %s\n    got       %s\n", d.Record, d.Expected, d.Got)
-	}
+	return fmt.Sprintf("FAILED  %s: %s\n%s", at, name, failed)
+}
+
+func differenceWords(at, expected, got string) string {
+	return fmt.Sprintf("  %s\n    expected  %s\n    got       %s\n", at, expected, got)
 }
 
 // consentDecide is `postern consent decide`: standard input to standard output.
@@ -104,32 +113,27 @@ func consentDecide(k *call) error {
 
 // consentMend is `postern consent mend`: places and why, no values.
 func consentMend(k *call) error {
-	if err := k.parse(1, 1); err != nil {
-		return err
-	}
-	return k.with(func(a *agent.Agent) error {
+	return k.on(1, 1, func(a *agent.Agent) error {
 		doubts, err := a.Mend(k.ctx, k.arg(0))
-		if err != nil {
-			return err
-		}
-		if k.json {
-			return k.answer(append([]consent.Doubt{}, doubts...))
-		}
-		for _, d := range doubts {
-			at := fmt.Sprintf("%s:%d", d.File, d.Line)
-			switch {
-			case d.File == "":
-				at = "in no file any more"
-			case d.Earlier:
-				at += " of an earlier reading"
-			}
-			fmt.Fprintf(k.out, "%s: %s\n", at, d.Why)
-		}
-		if len(doubts) == 0 {
-			fmt.Fprintln(k.out, "nothing to mend")
-		} else {
-			fmt.Fprintln(k.out, "\nmend each in its file; a row of an earlier reading by writing it again, right this time (docs/consent.md, Mending)")
-		}
-		return nil
+		return show(k, k.showDoubts)(orEmpty(doubts), err)
 	})
+}
+
+func (k *call) showDoubts(doubts []consent.Doubt) error {
+	for _, d := range doubts {
+		at := fmt.Sprintf("%s:%d", d.File, d.Line)
+		switch {
+		case d.File == "":
+			at = "in no file any more"
+		case d.Earlier:
+			at += " of an earlier reading"
+		}
+		fmt.Fprintf(k.out, "%s: %s\n", at, d.Why)
+	}
+	if len(doubts) == 0 {
+		fmt.Fprintln(k.out, "nothing to mend")
+	} else {
+		fmt.Fprintln(k.out, "\nmend each in its file; a row of an earlier reading by writing it again, right this time (docs/consent.md, Mending)")
+	}
+	return nil
 }

@@ -19,14 +19,7 @@ func consentExplain(k *call) error {
 		}
 		return a.ExplainPatient(k.ctx, *exchange, *subject, options)
 	}, func(_ *agent.Agent, answer *agent.PatientAnswer) error {
-		text := answer.Page()
-		if err := to.write(k, answer, text.Text, text.HTML); err != nil {
-			return err
-		}
-		if !answer.Known {
-			return silent{agent.AnsweredNo}
-		}
-		return nil
+		return ends(agent.AnsweredNo, !answer.Known, to.write(k, answer, answer.Page()))
 	})
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -26,18 +27,6 @@ func demo(k *call) error {
 	if err != nil {
 		return err
 	}
-	if k.json {
-		err = k.answer(told)
-	} else {
-		err = told.Print(k.out)
-	}
-	if err != nil {
-		return err
-	}
-	for i := range told.Chapters {
-		if !told.Chapters[i].Matches() {
-			return silent{agent.Undelivered}
-		}
-	}
-	return nil
+	unmatched := slices.ContainsFunc(told.Chapters, func(c story.Chapter) bool { return !c.Matches() })
+	return ends(agent.Undelivered, unmatched, show(k, func(*story.Story) error { return told.Print(k.out) })(told, nil))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/posternhealth/postern/agent"
@@ -12,28 +13,15 @@ import (
 
 // doctor looks at what only shows itself alive, and says how to mend it.
 func doctor(k *call) error {
-	if err := k.parse(0, 1); err != nil {
-		return err
-	}
-	return k.with(func(a *agent.Agent) error {
+	return k.on(0, 1, func(a *agent.Agent) error {
 		list, err := a.Doctor(k.ctx, k.arg(0))
-		if err != nil {
-			return err
-		}
-		faults := 0
-		for i, d := range list {
-			faults += len(d.Faults)
-			if !k.json {
+		err = show(k, func(list []agent.Diagnosis) error {
+			for i, d := range list {
 				showDiagnosis(k.out, i, d)
 			}
-		}
-		if k.json {
-			err = k.answer(list)
-		}
-		if err == nil && faults > 0 {
-			err = silent{agent.AnsweredNo}
-		}
-		return err
+			return nil
+		})(list, err)
+		return ends(agent.AnsweredNo, slices.ContainsFunc(list, func(d agent.Diagnosis) bool { return len(d.Faults) > 0 }), err)
 	})
 }
 

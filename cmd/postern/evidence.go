@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -75,11 +74,7 @@ func (k *call) verifyExport(path string) error {
 }
 
 func (k *call) sayTree(tree ledger.Tree) error {
-	if k.json {
-		return k.answer(tree)
-	}
-	fmt.Fprintf(k.out, "the ledger is whole: %d entries, root %s\n", tree.Size, tree.Root)
-	return nil
+	return k.say(tree, "the ledger is whole: %d entries, root %s\n", tree.Size, tree.Root)
 }
 
 func version(k *call) error {
@@ -97,9 +92,5 @@ func version(k *call) error {
 			}
 		}
 	}
-	if k.json {
-		return k.answer(v)
-	}
-	fmt.Fprintf(k.out, "postern %s (%s, %s)\n", v["version"], v["go"], v["platform"])
-	return nil
+	return k.say(v, "postern %s (%s, %s)\n", v["version"], v["go"], v["platform"])
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -57,7 +58,7 @@ func initialize(k *call) error {
 	if err := k.parse(1, 1); err != nil {
 		return err
 	}
-	config := k.yamlIn(k.arg(0))
+	config := filepath.Join(k.arg(0), "postern.yaml")
 	if _, err := os.Stat(config); err == nil && len(approvers) > 0 {
 		return k.confirm(config, approvers)
 	}
@@ -68,11 +69,7 @@ func initialize(k *call) error {
 	if err != nil {
 		return err
 	}
-	if k.json {
-		return k.answer(keys)
-	}
-	dir := k.arg(0)
-	fmt.Fprintf(k.out, `made in %s
+	return k.say(keys, `made in %[1]s
   postern.yaml           the configuration: some places are to be filled in
   policies/              policies, for the compliance officer: likewise; scores.yaml is the one that
                          postern.yaml names, the others are the library
@@ -84,17 +81,16 @@ func initialize(k *call) error {
                          and belongs to the officer who looks at it
 
 next
-  1. fill in what this lists:       postern check --config %s
-  2. lay inputs and extract there:  postern plan scores --config %s   counts, sends nothing
+  1. fill in what this lists:       postern check --config %[2]s
+  2. lay inputs and extract there:  postern plan scores --config %[2]s   counts, sends nothing
   3. exchange keys with the recipient: keys/sftp-login.pub, and what this prints
-                                    postern keys show --config %s
+                                    postern keys show --config %[2]s
   4. two approvers read out their keys' fingerprints; record what you hear
-                                    postern init %s --approver SHA256:… --approver SHA256:…
-  5. they sign what this prints:    postern policy approve scores --config %s
-  6. the first drop:                postern run scores --config %s
-     from then on, on schedule:     postern serve --config %s
-`, dir, k.yamlIn(dir), k.yamlIn(dir), k.yamlIn(dir), dir, k.yamlIn(dir), k.yamlIn(dir), k.yamlIn(dir))
-	return nil
+                                    postern init %[1]s --approver SHA256:… --approver SHA256:…
+  5. they sign what this prints:    postern policy approve scores --config %[2]s
+  6. the first drop:                postern run scores --config %[2]s
+     from then on, on schedule:     postern serve --config %[2]s
+`, k.arg(0), config)
 }
 
 // confirm records approvers of a clinic that was made before.
@@ -102,16 +98,9 @@ func (k *call) confirm(config string, fingerprints []string) error {
 	if err := agent.ConfirmApprovers(k.ctx, config, fingerprints); err != nil {
 		return err
 	}
-	if k.json {
-		return k.answer(map[string]any{"confirmed": fingerprints})
-	}
-	for _, f := range fingerprints {
-		fmt.Fprintf(k.out, "%s is confirmed as an approver's key\n", f)
-	}
-	return nil
+	const words = " is confirmed as an approver's key\n"
+	return k.say(map[string]any{"confirmed": fingerprints}, "%s"+words, strings.Join(fingerprints, words))
 }
-
-func (k *call) yamlIn(dir string) string { return filepath.Join(dir, "postern.yaml") }
 
 func check(k *call) error {
 	if err := k.parse(0, 0); err != nil {
@@ -197,8 +186,7 @@ func (k *call) execute(dry bool) error {
 			return k.showTest(sent)
 		}
 		if dry && (book.wanted || *book.html || *book.out != "") {
-			report := book.told.Report()
-			return book.write(k, book.told, report.Text, report.HTML)
+			return book.write(k, book.told, book.told.Report())
 		}
 		var undelivered error
 		if !dry {
@@ -214,11 +202,7 @@ func (k *call) execute(dry bool) error {
 }
 
 func (k *call) showTest(sent *agent.TestSent) error {
-	if k.json {
-		return k.answer(sent)
-	}
-	fmt.Fprintf(k.out, "test drop %s lies in %s for %s: %d files, %s\nall values in it are made up: it is about nobody\n", sent.Drop, sent.Folder, sent.Recipient, len(sent.Files), sent.State)
-	return nil
+	return k.say(sent, "test drop %s lies in %s for %s: %d files, %s\nall values in it are made up: it is about nobody\n", sent.Drop, sent.Folder, sent.Recipient, len(sent.Files), sent.State)
 }
 
 // deliver sends what waits. A drop that could not be delivered stays in the
@@ -253,18 +237,12 @@ func serve(k *call) error {
 // hold puts an exchange on hold, at once and for anyone.
 func hold(k *call) error {
 	by := k.flags.String("by", accountName(), "the `NAME` of who holds it")
-	if err := k.parse(1, 1); err != nil {
-		return err
-	}
-	return k.with(func(a *agent.Agent) error {
+	return k.on(1, 1, func(a *agent.Agent) error {
 		if err := a.Hold(k.ctx, k.arg(0), *by); err != nil {
 			return err
 		}
-		if k.json {
-			return k.answer(map[string]any{"exchange": k.arg(0), "held": true, "by": *by})
-		}
-		fmt.Fprintf(k.out, "%s is on hold: no run, no delivery, until an approver lifts it; `postern release %s` shows how\n", k.arg(0), k.arg(0))
-		return nil
+		return k.say(map[string]any{"exchange": k.arg(0), "held": true, "by": *by},
+			"%s is on hold: no run, no delivery, until an approver lifts it; `postern release %[1]s` shows how\n", k.arg(0))
 	})
 }
 

@@ -45,7 +45,7 @@ func policyCheck(k *call) error {
 		return &agent.Failure{Class: agent.PolicyRefused, Err: err}
 	}
 	answer := checkedPolicy{proof, policies.Findings(at.Policy, at.Env)}
-	if err := to.write(k, answer, answer.text, proof.HTML); err != nil {
+	if err := to.write(k, answer, answer); err != nil {
 		return err
 	}
 	if *to.html { // the page is the proof alone
@@ -64,7 +64,8 @@ type checkedPolicy struct {
 	Findings []policies.Finding `json:"findings"`
 }
 
-func (c checkedPolicy) text() string { return c.String() + c.findings() }
+// Text is the proof with the findings; as a page it stands alone.
+func (c checkedPolicy) Text() string { return c.String() + c.findings() }
 
 func (c checkedPolicy) findings() string {
 	var b strings.Builder
@@ -81,7 +82,7 @@ func policyExplain(k *call) error {
 		return err
 	}
 	if *applies {
-		return to.write(k, policies.ApplicabilityTable(), explain.ApplicabilityText, explain.ApplicabilityHTML)
+		return to.write(k, policies.ApplicabilityTable(), applicability{})
 	}
 	if k.arg(0) == "" {
 		return usageFailure("explain was not told what", "name an exchange or a policy file, or write --applies")
@@ -94,8 +95,14 @@ func policyExplain(k *call) error {
 	if err != nil {
 		return err
 	}
-	return to.write(k, page, page.Text, page.HTML)
+	return to.write(k, page, page)
 }
+
+// applicability is the table of steps as a text for people.
+type applicability struct{}
+
+func (applicability) Text() string { return explain.ApplicabilityText() }
+func (applicability) HTML() string { return explain.ApplicabilityHTML() }
 
 // approvalOf tells where an exchange stands with its approvers; nil where that
 // cannot be told: a draft's configuration has no state yet.
@@ -129,11 +136,9 @@ func policyList(k *call) error {
 	if k.json {
 		return k.answer(map[string]any{"exchanges": configured, "library": library})
 	}
-	rows := make([][]string, len(configured))
-	for i, p := range configured {
-		rows[i] = []string{p.Exchange, p.Policy, fmt.Sprint(p.Version), p.Standard, p.Digest[:min(12, len(p.Digest))], p.State}
-	}
-	if err := k.table([]string{"exchange", "policy", "version", "standard", "digest", "approval"}, rows); err != nil {
+	if err := tabulate(k, "exchange\tpolicy\tversion\tstandard\tdigest\tapproval", configured, func(p agent.ListedPolicy) []any {
+		return []any{p.Exchange, p.Policy, p.Version, p.Standard, p.Digest[:min(12, len(p.Digest))], p.State}
+	}); err != nil {
 		return err
 	}
 	fmt.Fprintln(k.out, "\nin the library, to be filled in:")
@@ -180,10 +185,7 @@ func policyCompare(k *call) (err error) {
 				d.Source, d.Leave.Records, d.Leave.People, d.Stay.Records, d.Stay.People)
 		}
 	}
-	if err == nil && len(answer.Widens) > 0 {
-		return silent{agent.AnsweredNo}
-	}
-	return err
+	return ends(agent.AnsweredNo, len(answer.Widens) > 0, err)
 }
 
 func (k *call) onData(was, is *agent.PolicyAt, folder string, c clocks) (found *agent.OnData, err error) {
@@ -213,8 +215,11 @@ func (k *call) page() sheet {
 		k.flags.String("out", "", "write to this `FILE` instead")}
 }
 
-// write writes what the flags ask for: v as JSON, or one of the two texts.
-func (p sheet) write(k *call, v any, text, html func() string) (err error) {
+// write writes what the flags ask for: v as JSON, or a text in one of its forms.
+func (p sheet) write(k *call, v any, text interface {
+	Text() string
+	HTML() string
+}) (err error) {
 	out := k.out
 	if *p.out != "" {
 		f, err := os.Create(*p.out)
@@ -230,9 +235,9 @@ func (p sheet) write(k *call, v any, text, html func() string) (err error) {
 		to.out = out
 		return to.answer(v)
 	case *p.html:
-		_, err = io.WriteString(out, html())
+		_, err = io.WriteString(out, text.HTML())
 	default:
-		_, err = io.WriteString(out, text())
+		_, err = io.WriteString(out, text.Text())
 	}
 	return err
 }

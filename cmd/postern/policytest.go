@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/posternhealth/postern/agent"
@@ -31,45 +32,27 @@ func policyTest(k *call) error {
 		Coverage []*policytest.Coverage `json:"coverage"`
 	}
 	failed := 0
-	for _, path := range k.args {
-		files, err := policytest.Files(path)
-		if err != nil {
-			return &agent.Failure{Class: agent.Usage, Err: err, Remedy: "name case files, or folders that hold some"}
+	err = k.eachCaseFile(policytest.Files, func(file string) error {
+		result := policytest.Run(k.ctx, file)
+		answer.Cases = append(answer.Cases, result)
+		if !result.Passed {
+			failed++
 		}
-		for _, file := range files {
-			if k.ctx.Err() != nil {
-				return k.ctx.Err()
-			}
-			result := policytest.Run(k.ctx, file)
-			answer.Cases = append(answer.Cases, result)
-			if !result.Passed {
-				failed++
-			}
-			if !k.json {
-				k.showCase(result)
-			}
+		if !k.json {
+			k.showCase(result)
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	answer.Coverage = policytest.Covered(answer.Cases)
-	little := false
-	for _, c := range answer.Coverage {
-		little = little || c.Share() < least
-	}
-	if k.json {
-		if err := k.answer(answer); err != nil {
-			return err
-		}
-	} else {
-		k.showCoverage(answer.Coverage)
-		fmt.Fprintf(k.out, "\n%d cases, %d failed\n", len(answer.Cases), failed)
-	}
-	switch {
-	case len(answer.Cases) == 0:
+	err = k.say(answer, "%s\n%d cases, %d failed\n", coverageWords(answer.Coverage), len(answer.Cases), failed)
+	if err == nil && len(answer.Cases) == 0 {
 		return usageFailure("there are no cases", "a case file begins with postern: "+policytest.Format)
-	case failed > 0 || little:
-		return silent{agent.AnsweredNo}
 	}
-	return nil
+	little := slices.ContainsFunc(answer.Coverage, func(c *policytest.Coverage) bool { return c.Share() < least })
+	return ends(agent.AnsweredNo, failed > 0 || little, err)
 }
 
 // draftCase writes a case that an officer is to read before it counts.
@@ -104,31 +87,22 @@ func share(text string) (float64, error) {
 }
 
 func (k *call) showCase(r *policytest.Result) {
-	if r.Passed {
-		fmt.Fprintf(k.out, "passed  %s: %s\n", r.File, r.Case)
-		return
-	}
-	fmt.Fprintf(k.out, "FAILED  %s: %s\n", r.File, r.Case)
-	if r.Failed != "" {
-		fmt.Fprintf(k.out, "  %s\n", strings.ReplaceAll(r.Failed, "\n", "\n  "))
-	}
+	fmt.Fprint(k.out, caseWords(r.Passed, r.File, r.Case, r.Failed))
 	for _, d := range r.Diffs {
-		at := d.Record
-		if d.At != "" {
-			at += " " + d.At
-		}
-		fmt.Fprintf(k.out, "  %s\n    expected  %s\n    got       %s\n", at, d.Expected, d.Got)
+		fmt.Fprint(k.out, differenceWords(strings.TrimSpace(d.Record+" "+d.At), d.Expected, d.Got))
 		if d.Why != "" {
 			fmt.Fprintf(k.out, "    because   %s\n", d.Why)
 		}
 	}
 }
 
-func (k *call) showCoverage(list []*policytest.Coverage) {
+func coverageWords(list []*policytest.Coverage) string {
+	var b strings.Builder
 	for _, c := range list {
-		fmt.Fprintf(k.out, "\n%s: cases meet %d of %d clauses (%.0f%%)\n", c.Policy, c.Met, c.Clauses, 100*c.Share())
+		fmt.Fprintf(&b, "\n%s: cases meet %d of %d clauses (%.0f%%)\n", c.Policy, c.Met, c.Clauses, 100*c.Share())
 		for _, clause := range c.Missing {
-			fmt.Fprintf(k.out, "  no case: %s\n", clause)
+			fmt.Fprintf(&b, "  no case: %s\n", clause)
 		}
 	}
+	return b.String()
 }

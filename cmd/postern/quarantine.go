@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -18,46 +19,28 @@ var quarantineCommands = []command{
 func quarantine(k *call) error { return k.among(quarantineCommands) }
 
 func quarantineList(k *call) error {
-	if err := k.parse(0, 1); err != nil {
-		return err
+	return k.on(0, 1, func(a *agent.Agent) error {
+		return show(k, k.listQuarantines)(a.Quarantines(k.ctx, k.arg(0)))
+	})
+}
+
+func (k *call) listQuarantines(list []*agent.Quarantine) error {
+	if len(list) == 0 {
+		fmt.Fprintln(k.out, "the gate has stopped nothing that is still kept")
+		return nil
 	}
-	return k.with(func(a *agent.Agent) error {
-		list, err := a.Quarantines(k.ctx, k.arg(0))
-		if err != nil {
-			return err
-		}
-		if k.json {
-			return k.answer(list)
-		}
-		if len(list) == 0 {
-			fmt.Fprintln(k.out, "the gate has stopped nothing that is still kept")
-			return nil
-		}
-		var rows [][]string
-		for _, q := range list {
-			rows = append(rows, []string{q.ID, q.Exchange, fmt.Sprint(q.Number), q.AsOf, q.Stopped.Format("2006-01-02 15:04Z"), fmt.Sprint(q.Rows), string(q.State)})
-		}
-		return k.table([]string{"quarantine", "exchange", "drop", "as of", "stopped", "rows", "state"}, rows)
+	return tabulate(k, "quarantine\texchange\tdrop\tas of\tstopped\trows\tstate", list, func(q *agent.Quarantine) []any {
+		return []any{q.ID, q.Exchange, q.Number, q.AsOf, q.Stopped.Format("2006-01-02 15:04Z"), q.Rows, q.State}
 	})
 }
 
 func quarantineShow(k *call) error {
-	if err := k.parse(1, 1); err != nil {
-		return err
-	}
-	return k.with(func(a *agent.Agent) error {
-		q, err := a.Quarantine(k.ctx, k.arg(0))
-		if err != nil {
-			return err
-		}
-		return k.showQuarantine(q)
+	return k.on(1, 1, func(a *agent.Agent) error {
+		return show(k, k.showQuarantine)(a.Quarantine(k.ctx, k.arg(0)))
 	})
 }
 
 func (k *call) showQuarantine(q *agent.Quarantine) error {
-	if k.json {
-		return k.answer(q)
-	}
 	fmt.Fprintf(k.out, "%s: drop %d of %s, as of %s, was stopped by the gate on %s; nothing of it was sent\nstate: %s\n\n",
 		q.ID, q.Number, q.Exchange, q.AsOf, q.Stopped.Format("2006-01-02 15:04Z"), q.State)
 	for _, h := range q.Hits {
@@ -98,60 +81,34 @@ func quarantineExcept(k *call) error {
 	because := k.flags.String("because", "", "`WHY` nobody is told of by it; name nobody")
 	out := k.flags.String("out", "", "write the statement to `FILE`")
 	k.flags.Var(&signatures, "signature", "a signed statement, `FILE`.sig; may stand several times")
-	if err := k.parse(1, 1); err != nil {
-		return err
-	}
-	texts, err := signatures.read()
-	if err != nil {
-		return err
-	}
-	return k.with(func(a *agent.Agent) error {
-		if len(texts) > 0 {
-			q, err := a.Except(k.ctx, k.arg(0), texts)
-			if err != nil {
-				return err
-			}
-			return k.showQuarantine(q)
-		}
-		e, err := a.ProposeException(k.ctx, k.arg(0), stop, *because)
+	return k.on(1, 1, func(a *agent.Agent) error {
+		texts, err := signatures.read()
 		if err != nil {
 			return err
 		}
-		return k.showException(e, *out)
+		if len(texts) > 0 {
+			return show(k, k.showQuarantine)(a.Except(k.ctx, k.arg(0), texts))
+		}
+		e, err := a.ProposeException(k.ctx, k.arg(0), stop, *because)
+		if err == nil && *out != "" {
+			err = writeNew(*out, e.Statement+"\n")
+		}
+		return show(k, func(e *agent.Exception) error { return k.showException(e, cmp.Or(*out, "FILE")) })(e, err)
 	})
 }
 
 func (k *call) showException(e *agent.Exception, file string) error {
-	if file != "" {
-		if err := writeNew(file, e.Statement+"\n"); err != nil {
-			return err
-		}
-	}
-	if k.json {
-		return k.answer(e)
-	}
-	if file == "" {
-		file = "FILE"
-	}
-	fmt.Fprintf(k.out, "needed: %d of %s\nsigned: %s\n\nEach signs this line, alone in a file, on a computer of their own, after having looked at the rows:\n\n%s\n",
-		e.Needed, strings.Join(e.May, "; "), orNobody(e.Signed), e.Statement)
-	k.showSigning(file, "postern quarantine except "+k.arg(0))
+	fmt.Fprintf(k.out, "needed: %d of %s\nsigned: %s\n\nEach signs this line, alone in a file, on a computer of their own, after having looked at the rows:\n\n%s\n%s",
+		e.Needed, strings.Join(e.May, "; "), orNobody(e.Signed), e.Statement, signing(file, "postern quarantine except "+k.arg(0)))
 	return nil
 }
 
 func quarantineDiscard(k *call) error {
 	by := k.flags.String("by", accountName(), "who discards it")
-	if err := k.parse(1, 1); err != nil {
-		return err
-	}
-	return k.with(func(a *agent.Agent) error {
+	return k.on(1, 1, func(a *agent.Agent) error {
 		if err := a.Discard(k.ctx, k.arg(0), *by); err != nil {
 			return err
 		}
-		if k.json {
-			return k.answer(map[string]string{"discarded": k.arg(0), "by": *by})
-		}
-		fmt.Fprintf(k.out, "%s is discarded; what was found where stays in the ledger\n", k.arg(0))
-		return nil
+		return k.say(map[string]string{"discarded": k.arg(0), "by": *by}, "%s is discarded; what was found where stays in the ledger\n", k.arg(0))
 	})
 }

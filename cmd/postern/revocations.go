@@ -57,10 +57,7 @@ func consentRevocations(k *call) error {
 		} else if err = k.showRevocations(answer.RevocationReport); err == nil && *archive != "" {
 			err = k.showSent(answer.Sent, answer.Searched)
 		}
-		if err == nil && answer.Late > 0 {
-			err = silent{agent.AnsweredNo}
-		}
-		return err
+		return ends(agent.AnsweredNo, answer.Late > 0, err)
 	})
 }
 
@@ -103,19 +100,17 @@ func effectWords(e agent.Effect) string {
 
 func (k *call) showSent(sent []agent.SentDrop, searched int) error {
 	fmt.Fprintf(k.out, "\ndrops that were sent: %d, of which %d hold rows about this patient\n", searched, len(sent))
-	var rows [][]string
-	for _, d := range sent {
+	if len(sent) == 0 {
+		return nil
+	}
+	return tabulate(k, "recipient\texchange\tdrop\tsent\tstate\trows\tnote", sent, func(d agent.SentDrop) []any {
 		var held []string
 		for dataset, n := range d.Rows {
 			held = append(held, fmt.Sprintf("%s %d", dataset, n))
 		}
 		slices.Sort(held)
-		rows = append(rows, []string{d.Recipient, d.Exchange, fmt.Sprint(d.Number), minute(d.Sent), d.State, strings.Join(held, ", "), d.Note})
-	}
-	if len(rows) == 0 {
-		return nil
-	}
-	return k.table([]string{"recipient", "exchange", "drop", "sent", "state", "rows", "note"}, rows)
+		return []any{d.Recipient, d.Exchange, d.Number, minute(d.Sent), d.State, strings.Join(held, ", "), d.Note}
+	})
 }
 
 // minute writes a time of the answer; all are in UTC.

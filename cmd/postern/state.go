@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,33 +12,15 @@ import (
 )
 
 func status(k *call) error {
-	if err := k.parse(0, 0); err != nil {
-		return err
-	}
-	return k.with(func(a *agent.Agent) error {
+	return k.on(0, 0, func(a *agent.Agent) error {
 		list, err := a.Status(k.ctx)
-		if err != nil {
-			return err
-		}
-		if err := k.showStatus(list); err != nil {
-			return err
-		}
-		for _, s := range list {
-			if s.Attention > 0 {
-				return silent{agent.Undelivered}
-			}
-		}
-		return nil
+		return ends(agent.Undelivered, slices.ContainsFunc(list, func(s agent.ExchangeStatus) bool { return s.Attention > 0 }), show(k, k.showStatus)(list, err))
 	})
 }
 
 func (k *call) showStatus(list []agent.ExchangeStatus) error {
-	if k.json {
-		return k.answer(list)
-	}
-	var rows [][]string
 	attention, stopped := 0, 0
-	for _, s := range list {
+	err := tabulate(k, "exchange\trecipient\tdrops\tnewest\tneed a person\tnext\tapproval", list, func(s agent.ExchangeStatus) []any {
 		newest, next := "none yet", cmp.Or(s.Next, "by hand")
 		if s.Newest > 0 {
 			newest = fmt.Sprintf("%d %s", s.Newest, s.State)
@@ -47,9 +30,9 @@ func (k *call) showStatus(list []agent.ExchangeStatus) error {
 		}
 		attention += s.Attention - s.Stopped
 		stopped += s.Stopped
-		rows = append(rows, []string{s.Exchange, s.Recipient, fmt.Sprint(s.Drops), newest, fmt.Sprint(s.Attention), next, s.Approval})
-	}
-	if err := k.table([]string{"exchange", "recipient", "drops", "newest", "need a person", "next", "approval"}, rows); err != nil {
+		return []any{s.Exchange, s.Recipient, s.Drops, newest, s.Attention, next, s.Approval}
+	})
+	if err != nil {
 		return err
 	}
 	if stopped > 0 {
@@ -93,11 +76,7 @@ func dropsShow(k *call) error {
 		if err != nil {
 			return err
 		}
-		report := drop.Report()
-		if err = to.write(k, drop, report.Text, report.HTML); err == nil && drop.Attention() {
-			err = silent{agent.Undelivered}
-		}
-		return err
+		return ends(agent.Undelivered, drop.Attention(), to.write(k, drop, drop.Report()))
 	})
 }
 
@@ -117,8 +96,7 @@ func dropsBook(k *call) error {
 		if err != nil {
 			return err
 		}
-		report := book.Report()
-		return to.write(k, book, report.Text, report.HTML)
+		return to.write(k, book, book.Report())
 	})
 }
 
@@ -236,16 +214,7 @@ func schedule(k *call) error {
 	if err != nil {
 		return err
 	}
-	list, err := config.Upcoming(now(), *next)
-	if err != nil {
-		return err
-	}
-	if k.json {
-		return k.answer(list)
-	}
-	var rows [][]string
-	for _, o := range list {
-		rows = append(rows, []string{o.Exchange, o.Civil, config.Organization.TimeZone})
-	}
-	return k.table([]string{"exchange", "local time", "time zone"}, rows)
+	return show(k, func(list []agent.Occurrence) error {
+		return tabulate(k, "exchange\tlocal time\ttime zone", list, func(o agent.Occurrence) []any { return []any{o.Exchange, o.Civil, config.Organization.TimeZone} })
+	})(config.Upcoming(now(), *next))
 }

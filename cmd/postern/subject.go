@@ -1,10 +1,6 @@
 package main
 
-import (
-	"fmt"
-
-	"github.com/posternhealth/postern/agent"
-)
+import "github.com/posternhealth/postern/agent"
 
 // subjectCommands are the words after `postern subject`.
 var subjectCommands = []command{
@@ -20,19 +16,11 @@ func subjectMerge(k *call) error {
 	input := k.flags.String("input", "", "the `NAME` of the list under inputs, where there are several")
 	unresolved := k.flags.Bool("unresolved", false, "they may be one person: both are withheld until somebody has decided")
 	endedBy := k.flags.String("ended-by", "", "`NAME` of who found that they are two people after all")
-	if err := k.parse(2, 2); err != nil {
-		return err
-	}
-	return k.with(func(a *agent.Agent) error {
-		merge := agent.Merge{From: k.arg(0), Into: k.arg(1), Unresolved: *unresolved, EndedBy: *endedBy}
-		path, err := a.MergeSubjects(*input, merge)
+	return k.on(2, 2, func(a *agent.Agent) error {
+		path, err := a.MergeSubjects(*input, agent.Merge{From: k.arg(0), Into: k.arg(1), Unresolved: *unresolved, EndedBy: *endedBy})
 		if err != nil {
 			return err
 		}
-		if k.json {
-			return k.answer(map[string]string{"written": path})
-		}
-		_, err = fmt.Fprintf(k.out, "written to %s; it holds from the next decision on\n", path)
-		return err
+		return k.say(map[string]string{"written": path}, "written to %s; it holds from the next decision on\n", path)
 	})
 }

@@ -20,13 +20,13 @@ func trace(k *call) error {
 	row := k.flags.String("row", "", "the `KEY` of the row; or PART:ROW, such as 1:83")
 	source := k.flags.String("source", "", "instead: `FILE:LINE` of an extract; in which drops it is, as which rows")
 	archive := k.flags.String("archive-key", "", "`FILE` of the archive's private key")
-	show := k.flags.String("show-source", "", "write the row and its source line, as they are, to this new `FILE`; - is the terminal")
+	shown := k.flags.String("show-source", "", "write the row and its source line, as they are, to this new `FILE`; - is the terminal")
 	to := k.page()
 	if err := k.parse(0, 0); err != nil {
 		return err
 	}
 	asked := *source != ""
-	if asked == (*drop > 0 && *row != "") || asked && (*drop != 0 || *row != "" || *show != "") {
+	if asked == (*drop > 0 && *row != "") || asked && (*drop != 0 || *row != "" || *shown != "") {
 		return usageFailure("it is not told what to trace", "write --drop N --row KEY, or --source FILE:LINE")
 	}
 	if *archive == "" {
@@ -40,11 +40,10 @@ func trace(k *call) error {
 		if err != nil {
 			return err
 		}
-		report := t.Report()
-		if err := to.write(k, t, report.Text, report.HTML); err != nil || *show == "" {
+		if err := to.write(k, t, t.Report()); err != nil || *shown == "" {
 			return err
 		}
-		return k.showValues(*show, t.Show)
+		return k.showValues(*shown, t.Show)
 	})
 }
 
@@ -77,10 +76,7 @@ func (k *call) traceSource(exchange, source, archive string) error {
 		if err != nil {
 			return err
 		}
-		if err := k.showSourceTrace(found, gone); err != nil || len(found) > 0 {
-			return err
-		}
-		return silent{agent.AnsweredNo}
+		return ends(agent.AnsweredNo, len(found) == 0, k.showSourceTrace(found, gone))
 	})
 }
 
