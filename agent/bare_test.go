@@ -155,27 +155,6 @@ func TestBareIsRefused(t *testing.T) {
 	}
 }
 
-// The example of docs/bare.md is a configuration.
-func TestPageOfBare(t *testing.T) {
-	h := build(t, synthetic.Options{Patients: 30})
-	page, err := os.ReadFile("../docs/bare.md")
-	h.must(err)
-	_, block, found := strings.Cut(string(page), "```yaml bare\nrecipients:\n")
-	block, _, ended := strings.Cut(block, "```")
-	text := h.read("postern.yaml")
-	from := strings.Index(text, "  acme-health-plan:\n")
-	to := strings.Index(text, "  valley-hie:\n")
-	if !found || !ended || from < 0 || to < from {
-		t.Fatal("the page has no example, or the clinic no plan")
-	}
-	block = strings.NewReplacer("mft.acme.example", "127.0.0.1", "ssh-ed25519 AAAA…", h.recipient(scores).HostKey).Replace(block)
-	h.write("postern.yaml", text[:from]+block+text[to:])
-	config, err := agent.LoadConfig(filepath.Join(h.dir, "postern.yaml"))
-	if err != nil || config.Recipients[synthetic.HealthPlan].Bare.Environment.Production != "PROD" {
-		t.Error(err)
-	}
-}
-
 // Approvers sign names and compression; a drop that waits under others is voided.
 func TestBareIsApproved(t *testing.T) {
 	h := build(t, synthetic.Options{Patients: 30})

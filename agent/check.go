@@ -106,7 +106,7 @@ func (a *Agent) check() (proofs map[string]*policies.Proof, warnings []string, e
 	if len(failures) > 0 {
 		return proofs, warnings, joinFailures(failures)
 	}
-	return proofs, warnings, nil
+	return proofs, append(warnings, a.Config.untested()...), nil
 }
 
 // joinFailures keeps the class of the first failure, and each line once: two

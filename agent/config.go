@@ -134,7 +134,9 @@ type DestinationConfig struct {
 	HTTPS  *HTTPSConfig  `yaml:"https"`
 	S3     *S3Config     `yaml:"s3"`
 
-	TestFolder string `yaml:"test_folder"` // for drops about nobody, as the folder or URL of its kind
+	TestFolder    string `yaml:"test_folder"`              // for drops about nobody, as the folder or URL of its kind
+	ReadBack      string `yaml:"read_back" words:"yes|no"` // whether files are read back, where that is allowed; unless written, as the profile has it, or yes
+	TemporaryName string `yaml:"temporary_name"`           // of bare files on their way, with {name}
 }
 
 // kinds are how many of them are configured.
@@ -160,6 +162,8 @@ type SFTPConfig struct {
 	HostKey  string `yaml:"host_key,required"`
 	Folder   string `yaml:"folder,required"`
 	Receipts string `yaml:"receipts"`
+	// Profile is the kind of server, as transfer.Profiles knows them.
+	Profile string `yaml:"profile" words:"openssh|proftpd|sftpgo|aws-transfer|sterling|moveit|goanywhere|write-only-mailbox"`
 }
 
 // FolderConfig is a local or mounted folder.
@@ -381,6 +385,7 @@ func checkRecipient(path string, r RecipientConfig, own KeyRefs, errs configErro
 		errs.add(path+".destination", "write one of sftp, folder, https, s3", "a recipient has exactly one destination")
 	}
 	checkWeb(path+".destination", r.Destination, errs)
+	checkTemporary(path+".destination.temporary_name", r, errs)
 	if r.Destination.TestFolder != "" && r.Destination.kinds() == 1 {
 		checkTests(path+".destination.test_folder", r.Destination, errs)
 	}

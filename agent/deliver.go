@@ -431,8 +431,16 @@ func rejudge(ctx context.Context, index io.Reader, tables *consent.Tables, decid
 	return ctx.Err()
 }
 
-// destination connects to where a recipient wants its drops.
+// destination connects to where a recipient wants its drops, to use it as it wants.
 func (a *Agent) destination(ctx context.Context, r RecipientConfig) (transfer.Destination, error) {
+	d, err := a.connect(ctx, r)
+	if err == nil {
+		d.Obey(r.Destination.rules())
+	}
+	return d, err
+}
+
+func (a *Agent) connect(ctx context.Context, r RecipientConfig) (transfer.Destination, error) {
 	if f := r.Destination.Folder; f != nil {
 		receipts := f.Receipts
 		if receipts != "" {

@@ -18,10 +18,11 @@ import (
 // Diagnosis is what `doctor` found of one recipient's destination, or of the
 // clinic's own side.
 type Diagnosis struct {
-	Of     string         `json:"of"` // a recipient; "clinic" for this side
-	Plan   *transfer.Plan `json:"plan,omitempty"`
-	Faults []string       `json:"faults,omitempty"` // with them nothing can be delivered
-	Advice []string       `json:"advice,omitempty"` // what is weak, and what to do
+	Of      string         `json:"of"`                // a recipient; "clinic" for this side
+	Profile string         `json:"profile,omitempty"` // the kind of server, and whether it was ever tried
+	Plan    *transfer.Plan `json:"plan,omitempty"`
+	Faults  []string       `json:"faults,omitempty"` // with them nothing can be delivered
+	Advice  []string       `json:"advice,omitempty"` // what is weak, and what to do
 }
 
 // apart is how far the clocks of two machines may differ before someone is told.
@@ -37,6 +38,10 @@ func (a *Agent) Doctor(ctx context.Context, of string) ([]Diagnosis, error) {
 	list := []Diagnosis{a.examine()}
 	for _, name := range recipients {
 		d := Diagnosis{Of: name}
+		profile := a.Config.Recipients[name].Destination.profile()
+		if profile != nil {
+			d.Profile = profile.Known()
+		}
 		plan, err := a.askServer(ctx, name)
 		switch {
 		case ctx.Err() != nil:
@@ -45,6 +50,9 @@ func (a *Agent) Doctor(ctx context.Context, of string) ([]Diagnosis, error) {
 			d.Faults = []string{err.Error()}
 		default:
 			d.Plan, d.Advice = plan, plan.Advice()
+			if profile != nil {
+				d.Advice = append(d.Advice, profile.Unlike(plan)...)
+			}
 			if ahead := time.Duration(plan.Ahead) * time.Second; ahead.Abs() > apart {
 				d.Advice = append(d.Advice, fmt.Sprintf("clock: the server's is %s ahead of this machine's: set this one by NTP, or tell the recipient", ahead))
 			}

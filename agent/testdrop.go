@@ -139,6 +139,8 @@ func (a *Agent) nextTest(ctx context.Context, x *exchange) (number int64, err er
 // elsewhere is the destination with another folder in place of its own, and
 // where that is.
 func (d DestinationConfig) elsewhere(folder string) (other DestinationConfig, instead string) {
+	other = d
+	other.TestFolder = ""
 	switch {
 	case d.Folder != nil:
 		instead, other.Folder = d.Folder.Path, &FolderConfig{Path: folder}

@@ -84,8 +84,6 @@ func deliverTo(ctx context.Context, s store, files []File, log func(Event)) (Evi
 	return evidence, nil
 }
 
-func privateName(name, attempt string) string { return "." + name + "." + attempt + ".part" }
-
 func deliverFile(s store, f File, attempt string, log func(Event)) (Event, error) {
 	event := Event{File: f.Name, Size: f.Size}
 	// An earlier attempt may have delivered it, even if the answer to its
@@ -107,7 +105,7 @@ func deliverFile(s store, f File, attempt string, log func(Event)) (Event, error
 		event.State, err = deliverDirectly(s, f, again)
 		return event, err
 	}
-	temporary := privateName(f.Name, attempt)
+	temporary := s.plan().Rules.temporary(f.Name + "." + attempt)
 	if err := putUp(s, f, temporary, false); err != nil {
 		return event, err
 	}
@@ -238,19 +236,22 @@ func removeLeftovers(s store, files []File) (removed []string) {
 	}
 	for _, e := range entries {
 		old := time.Since(e.ModTime())+time.Duration(p.Ahead)*time.Second > time.Hour
-		if (isLeftover(e.Name(), files) || old && strings.HasPrefix(e.Name(), probePrefix)) && s.remove(e.Name()) == nil {
+		if isLeftover(p.Rules, e.Name(), files, old) && s.remove(e.Name()) == nil {
 			removed = append(removed, e.Name())
 		}
 	}
 	return removed
 }
 
-func isLeftover(name string, files []File) bool {
-	stem, private := strings.CutSuffix(name, ".part")
-	if !private || !strings.HasPrefix(stem, ".") {
+func isLeftover(r Rules, name string, files []File, old bool) bool {
+	stem, private := r.onItsWay(name)
+	if !private {
 		return false
 	}
-	stem = stem[1:max(1, strings.LastIndexByte(stem, '.'))]
+	if strings.HasPrefix(stem, probeName) {
+		return old
+	}
+	stem = stem[:max(0, strings.LastIndexByte(stem, '.'))]
 	return slices.ContainsFunc(files, func(f File) bool { return f.Name == stem })
 }
 

@@ -35,6 +35,8 @@ type Destination interface {
 	// for, from the oldest on. A file that is cut short ends in an error. The
 	// error of take ends it.
 	Responses(ctx context.Context, want func(fs.FileInfo) bool, take func(name string, from io.Reader) error) error
+	// Obey sets the recipient's rules, before anything else is asked of it.
+	Obey(Rules)
 	Close() error
 }
 

@@ -17,7 +17,7 @@ import (
 type Folder struct {
 	Path    string
 	Receipt string // folder where the recipient lays its receipts
-	use     Plan
+	used
 }
 
 // NewFolder checks that both folders are there; they are the recipient's to
@@ -32,7 +32,7 @@ func NewFolder(path, receipts string) (*Folder, error) {
 				Remedy: "make the folder, or mount the share, before the exchange runs"}
 		}
 	}
-	return &Folder{Path: path, Receipt: receipts, use: Plan{Where: path, Server: "folder"}}, nil
+	return &Folder{Path: path, Receipt: receipts, used: used{Plan{Where: path, Server: "folder"}}}, nil
 }
 
 func (d *Folder) Probe(ctx context.Context, known *Plan) (Plan, error) {

@@ -234,7 +234,7 @@ func (b *breaking) look() {
 				b.t.Errorf("%s: %s stands there in part", b.where, e.Name())
 			}
 		}
-		if strings.HasPrefix(e.Name(), probePrefix) { // an hour later
+		if strings.HasPrefix(e.Name(), "."+probeName) { // an hour later
 			old := time.Now().Add(-2 * time.Hour)
 			must(b.t, os.Chtimes(filepath.Join(b.inbox, e.Name()), old, old))
 		}

@@ -24,6 +24,7 @@ type Plan struct {
 	Ahead      int64     `json:"seconds_ahead"`      // of the server's clock before ours
 	Abilities  []Ability `json:"abilities"`
 	Left       []string  `json:"left,omitempty"` // names that the probe made and could not remove
+	Rules      Rules     `json:"rules"`          // of the recipient, under which it was probed
 }
 
 // Ability is one thing that a destination lets us do, or does not.
@@ -136,7 +137,7 @@ func (p *Plan) Advice() (advice []string) {
 	for _, a := range p.Abilities {
 		because := consequences[a.Name]
 		switch {
-		case a.Allowed || because == "", a.Name == canOverwrite && p.renames():
+		case a.Allowed || because == "", a.Name == canOverwrite && p.renames(), a.Name == canRead && p.Rules.NoReadBack:
 			continue
 		case a.Name == canRename && !p.renames():
 			because = "a file that breaks off stands under its own name until it is delivered again: ask the recipient to let the account rename"
@@ -155,7 +156,7 @@ func (p *Plan) Advice() (advice []string) {
 // is says whether a plan was made of the very server and folder that now is
 // connected to.
 func (p *Plan) is(now Plan) bool {
-	return !p.Probed.IsZero() && p.Where == now.Where && p.Server == now.Server && p.HostKey == now.HostKey
+	return !p.Probed.IsZero() && p.Where == now.Where && p.Server == now.Server && p.HostKey == now.HostKey && p.Rules == now.Rules
 }
 
 // follow takes a plan that is known, if it is of this server; of another one it
@@ -173,11 +174,11 @@ func (p *Plan) follow(known *Plan) bool {
 	return true
 }
 
-// Names of a probe's files. Like those of parts on their way they begin with a
-// dot and end in .part, so a recipient ignores them.
+// Names of a probe's files are like those of files on their way, so a recipient
+// ignores them.
 const (
-	probePrefix = ".postern-probe."
-	probeText   = "Postern tries what this server allows. This file holds no data and may be removed.\n"
+	probeName = "postern-probe."
+	probeText = "Postern tries what this server allows. This file holds no data and may be removed.\n"
 )
 
 // trial is a file that abilities are tried on; a rename swaps its two names.
@@ -201,15 +202,19 @@ type try struct {
 // line broke, or not even a file can be made.
 func probe(ctx context.Context, s store) (Plan, error) {
 	p := s.plan()
-	*p = Plan{Where: p.Where, Server: p.Server, HostKey: p.HostKey, PacketSize: p.PacketSize, Left: p.Left}
-	id := probePrefix + strings.ToLower(rand.Text()[:12])
-	t := &trial{name: id + ".part", other: id + ".renamed.part"}
+	*p = Plan{Where: p.Where, Server: p.Server, HostKey: p.HostKey, PacketSize: p.PacketSize, Left: p.Left, Rules: p.Rules}
+	id := probeName + strings.ToLower(rand.Text()[:12])
+	t := &trial{name: p.Rules.temporary(id), other: p.Rules.temporary(id + ".renamed")}
 	p.note(canWrite, nil)
 	if err := s.write(t.name, strings.NewReader(probeText), int64(len(probeText)), false); err != nil {
 		return *p, s.explain("make a file to learn what is allowed", err)
 	}
 	for _, try := range s.tries(t) {
-		p.note(try.ability, try.do())
+		err := errNotAsked
+		if try.ability != canRead || !p.Rules.NoReadBack {
+			err = try.do()
+		}
+		p.note(try.ability, err)
 	}
 	err := s.remove(t.name)
 	p.note(canRemove, err)
@@ -254,6 +259,9 @@ func readsBack(s store, t *trial) error {
 	}
 	return nil
 }
+
+// errNotAsked stands for what the recipient does not want.
+var errNotAsked = errors.New("not tried: read_back is no")
 
 func mustShow(info fs.FileInfo, err error) error {
 	if err == nil && info.Size() != int64(len(probeText)) {

@@ -52,7 +52,7 @@ func TestProbe(t *testing.T) {
 func TestProbeRemovesOldOnes(t *testing.T) {
 	server, c := mailbox(t, sftptest.Options{})
 	inbox := filepath.Join(server.Root, "inbox")
-	for name, age := range map[string]time.Duration{probePrefix + "old.part": 2 * time.Hour, probePrefix + "new.part": 0, "theirs.csv": 1000 * time.Hour} {
+	for name, age := range map[string]time.Duration{"." + probeName + "old.part": 2 * time.Hour, "." + probeName + "new.part": 0, "theirs.csv": 1000 * time.Hour} {
 		path := filepath.Join(inbox, name)
 		must(t, os.WriteFile(path, nil, 0o644))
 		must(t, os.Chtimes(path, time.Now().Add(-age), time.Now().Add(-age)))
@@ -61,7 +61,7 @@ func TestProbeRemovesOldOnes(t *testing.T) {
 	must(t, err)
 	entries, err := os.ReadDir(inbox)
 	must(t, err)
-	if len(entries) != 4 || entries[0].Name() != probePrefix+"new.part" {
+	if len(entries) != 4 || entries[0].Name() != "."+probeName+"new.part" {
 		t.Errorf("there are %v", entries)
 	}
 }
@@ -125,7 +125,7 @@ func TestDeliverWithoutRename(t *testing.T) {
 }
 
 func removeProbes(t testing.TB, inbox string) {
-	left, err := filepath.Glob(filepath.Join(inbox, probePrefix+"*"))
+	left, err := filepath.Glob(filepath.Join(inbox, "."+probeName+"*"))
 	must(t, err)
 	for _, path := range left {
 		must(t, os.Remove(path))

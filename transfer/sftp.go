@@ -30,7 +30,7 @@ type SFTP struct {
 	config SFTPConfig
 	conn   *connection
 	client *sftp.Client
-	use    Plan
+	used
 }
 
 // DialSFTP connects and opens the subsystem. Errors are DestinationErrors.

@@ -107,7 +107,7 @@ func destinations(t *testing.T, story func(t *testing.T, d Destination, inbox, r
 func TestDeliverAndReceipt(t *testing.T) {
 	destinations(t, func(t *testing.T, d Destination, inbox, receipts string, state State) {
 		w, sealed, files := someDrop(t)
-		left := filepath.Join(inbox, privateName(files[0].Name, "0123456789ab"))
+		left := filepath.Join(inbox, Rules{}.temporary(files[0].Name+".0123456789ab"))
 		must(t, os.WriteFile(left, []byte("half"), 0o600))
 		var events []string
 		evidence, err := d.Deliver(context.Background(), files, func(e Event) { events = append(events, e.File+" "+e.State.String()) })

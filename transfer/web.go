@@ -35,7 +35,7 @@ type WebConfig struct {
 type Web struct {
 	config WebConfig
 	client *http.Client
-	use    Plan
+	used
 }
 
 // NewWeb prepares a destination; nothing is connected to yet.
@@ -65,7 +65,7 @@ func newWeb(c WebConfig, p pace) *Web {
 		server = "s3"
 	}
 	return &Web{
-		config: c, use: Plan{Where: c.Folder.String(), Server: server},
+		config: c, used: used{Plan{Where: c.Folder.String(), Server: server}},
 		client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 }

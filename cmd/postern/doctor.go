@@ -30,6 +30,9 @@ func showDiagnosis(out io.Writer, i int, d agent.Diagnosis) {
 		fmt.Fprintln(out)
 	}
 	fmt.Fprintln(out, d.Of+":")
+	if d.Profile != "" {
+		fmt.Fprint(out, page.Wrap("profile "+d.Profile, "  ", "    "))
+	}
 	if d.Plan != nil {
 		showPlan(out, d.Plan)
 	}

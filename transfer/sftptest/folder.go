@@ -44,6 +44,11 @@ func (f *folder) Fileread(r *sftp.Request) (io.ReaderAt, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f.server.ReadOnce {
+		if err := f.server.root.Remove(local(r.Filepath)); err != nil {
+			return nil, err
+		}
+	}
 	return &reading{file, f.server.ShortReads}, nil
 }
 

@@ -32,6 +32,7 @@ type Options struct {
 	CutAfter   int64         // the connection ends after so many uploaded bytes; once
 	Quota      int64         // bytes of one file beyond which writes fail; 0: none
 	ShortReads bool          // answers reads with fewer bytes than asked for
+	ReadOnce   bool          // takes a file away that was read
 }
 
 // Server is a running one.

@@ -1,0 +1,60 @@
+package agent_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/internal/synthetic"
+)
+
+// block gives a page's block of that name.
+func block(t *testing.T, page, name string) string {
+	t.Helper()
+	text, err := os.ReadFile("../docs/" + page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), "```yaml "+name+"\n")
+	inner, _, ended := strings.Cut(rest, "```")
+	if !found || !ended {
+		t.Fatalf("%s has no block %s", page, name)
+	}
+	return inner
+}
+
+// The examples of docs/bare.md and docs/destinations.md are a configuration, and
+// check warns of a kind of server that nobody has tried; what does not fit is
+// refused by its place.
+func TestPageOfBare(t *testing.T) {
+	h := build(t, synthetic.Options{Patients: 30})
+	text := h.read("postern.yaml")
+	from := strings.Index(text, "  acme-health-plan:\n")
+	to := strings.Index(text, "  valley-hie:\n")
+	bare := strings.TrimPrefix(block(t, "bare.md", "bare"), "recipients:\n")
+	plain, _, _ := strings.Cut(bare, "    destination:\n")
+	write := func(recipient string) {
+		recipient = strings.NewReplacer("mft.acme.example", "127.0.0.1", "ssh-ed25519 AAAA…", h.recipient(scores).HostKey).Replace(recipient)
+		h.write("postern.yaml", text[:from]+recipient+text[to:])
+	}
+	for _, recipient := range []string{bare, plain + block(t, "destinations.md", "destination")} {
+		write(recipient)
+		config, err := agent.LoadConfig(filepath.Join(h.dir, "postern.yaml"))
+		if err != nil || config.Recipients[synthetic.HealthPlan].Bare.Environment.Production != "PROD" {
+			t.Error(err)
+		}
+	}
+	good := plain + block(t, "destinations.md", "destination")
+	for _, c := range []struct{ old, new, why string }{
+		{"sterling}", "sterlin}", `"sterlin" is no value of profile; did you mean "sterling"`},
+		{"read_back: no", "read_back: seldom", `"seldom" is no value of read_back`},
+		{"{name}.filepart", "in/{name}", `recipients.acme-health-plan.destination.temporary_name: "in/{name}" is not {name} with`},
+	} {
+		write(strings.Replace(good, c.old, c.new, 1))
+		if _, err := agent.LoadConfig(filepath.Join(h.dir, "postern.yaml")); err == nil || !strings.Contains(err.Error(), c.why) {
+			t.Errorf("%s: %v", c.new, err)
+		}
+	}
+}
