@@ -42,6 +42,7 @@ type DropSpec struct {
 	Bare         *Bare // nil: the recipient takes drops
 	Archive      age.Recipient
 	Signer       ssh.Signer // the key kept for drops
+	Successor    ssh.Signer // that the drop introduces: it signs the manifest, too; nil: none
 	PolicySHA256 string
 }
 
@@ -196,6 +197,13 @@ func (b *Builder) Seal(book *Book) (*Sealed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign manifest: %w", err)
 	}
+	if b.spec.Successor != nil {
+		second, err := sshsig.Sign(b.spec.Successor, IntroductionNamespace, bytes.NewReader(text))
+		if err != nil {
+			return nil, fmt.Errorf("sign manifest by the key that it introduces: %w", err)
+		}
+		signature = append(signature, second...)
+	}
 	if err := b.writeClear(m.sums(), text, signature); err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
@@ -242,6 +250,9 @@ func (b *Builder) manifest() *Manifest {
 	}
 	if b.spec.Bare != nil {
 		m.Format = BareFormat
+	}
+	if b.spec.Successor != nil {
+		m.Introduces = sshsig.KeyText(b.spec.Successor.PublicKey())
 	}
 	return m
 }

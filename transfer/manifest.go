@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/posternhealth/postern/internal/sshsig"
 )
 
 // Formats of the documents, in their first member.
@@ -34,6 +36,7 @@ type Manifest struct {
 	Previous      string       `json:"previous"` // manifest SHA-256 of the last earlier number that is not voided
 	Voids         []int64      `json:"voids"`
 	PolicySHA256  string       `json:"policy_sha256"`
+	Introduces    string       `json:"introduces"` // the public key that signs the drops after this one, as `type base64`, or empty
 	RecipientKeys []string     `json:"recipient_keys"`
 	Files         []SealedFile `json:"files"` // parts, then the book: the order of upload
 }
@@ -109,6 +112,9 @@ func (m *Manifest) check() error {
 	}
 	if m.PolicySHA256 != "" && !hashPattern.MatchString(m.PolicySHA256) {
 		return errors.New("policy_sha256 is not a SHA-256 in 64 lower-case hex digits")
+	}
+	if _, err := sshsig.ParseKey(m.Introduces); err != nil && m.Introduces != "" {
+		return errors.New("introduces is not an SSH public key, its type and its base64, or empty")
 	}
 	if len(m.RecipientKeys) == 0 {
 		return errors.New("recipient_keys is empty")

@@ -33,6 +33,14 @@ type exchangeMemory struct {
 	Exchange string       `json:"exchange"`
 	Code     string       `json:"code"`
 	Drops    []dropMemory `json:"drops"`
+
+	// Public keys, as `type base64`: the one of the allowed signers' file on which
+	// those known by introduction rest, the one that signed the last accepted drop,
+	// the one that drop introduced, and those that others have followed.
+	Root    string   `json:"root"`
+	Signer  string   `json:"signer"`
+	Next    string   `json:"next"`
+	Retired []string `json:"retired"`
 }
 
 type dropMemory struct {
@@ -102,15 +110,19 @@ func (m *memory) keep(e *exchangeMemory) {
 
 // accepted says whether a drop of that name was accepted, whoever sent it.
 func (m *memory) accepted(base Base) bool {
-	for _, e := range m.Exchanges {
-		if e.Code != base.Code || e.Exchange != base.Exchange {
-			continue
-		}
-		if d := e.drop(base.Sequence); d != nil && d.Manifest != "" {
-			return true
-		}
-	}
-	return false
+	return m.find(base, func(d *dropMemory) bool { return d.Manifest != "" })
+}
+
+// has says whether this very manifest was accepted, and is not void.
+func (m *memory) has(base Base, sum string) bool {
+	return m.find(base, func(d *dropMemory) bool { return d.Manifest == sum && !d.Voided })
+}
+
+func (m *memory) find(base Base, is func(*dropMemory) bool) bool {
+	return slices.ContainsFunc(m.Exchanges, func(e exchangeMemory) bool {
+		d := e.drop(base.Sequence)
+		return e.Code == base.Code && e.Exchange == base.Exchange && d != nil && is(d)
+	})
 }
 
 func (m *memory) owner(code string) string {

@@ -211,7 +211,7 @@ func (r *Receiver) recalls(mem *memory, inbox string) (results []Result, err err
 // deleted by people, from wherever it was loaded; when they say so, our own
 // copy of a whole drop goes and the answer is written.
 func (r *Receiver) recall(mem *memory, inbox string, base Base, number int64, result *Result) error {
-	recall, digest, err := r.openRecall(inbox, base, number)
+	recall, digest, err := r.openRecall(mem, inbox, base, number)
 	if err != nil {
 		return err
 	}
@@ -262,7 +262,7 @@ func recallFile(inbox, name string) string {
 }
 
 // openRecall decrypts a recall, and proves whose it is and that it is for us.
-func (r *Receiver) openRecall(inbox string, base Base, number int64) (recall *Recall, digest string, err error) {
+func (r *Receiver) openRecall(mem *memory, inbox string, base Base, number int64) (recall *Recall, digest string, err error) {
 	name := base.RecallBase(number)
 	file := recallFile(inbox, name)
 	var text bytes.Buffer
@@ -280,14 +280,18 @@ func (r *Receiver) openRecall(inbox string, base Base, number int64) (recall *Re
 	if err != nil {
 		return nil, "", fault(SignatureInvalid, name+recallSignature, "it is not a signature over the recall in namespace %s", RecallNamespace)
 	}
-	if !r.Signers.Knows(key, RecallNamespace, r.now()) {
+	signers := r.signersFor(mem, base)
+	if !signers.Knows(key, RecallNamespace, r.now()) {
 		return nil, "", fault(SignerUnknown, name+recallSignature, "key %s is not among the allowed signers for %s at this time", ssh.FingerprintSHA256(key), RecallNamespace)
 	}
 	if recall, err = ParseRecall(text.Bytes()); err != nil {
 		return nil, "", fault(FormatFault, file, "%v", err)
 	}
-	if err := r.Signers.Check(recall.Sender, key, RecallNamespace, r.now()); err != nil {
+	if err := signers.Check(recall.Sender, key, RecallNamespace, r.now()); err != nil {
 		return nil, "", fault(SignerNotSender, name+recallSignature, "key %s may not sign for %s", ssh.FingerprintSHA256(key), recall.Sender)
+	}
+	if slices.Contains(mem.exchange(recall.Sender, recall.Exchange).Retired, sshsig.KeyText(key)) {
+		return nil, "", fault(SignerRetired, name+recallSignature, "another key has signed drops of this exchange after that one")
 	}
 	if recall.Exchange != base.Exchange || recall.Sequence != base.Sequence || recall.Number != number {
 		return nil, "", fault(FormatFault, file, "it is another recall than its name says")

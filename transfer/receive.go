@@ -51,18 +51,19 @@ const (
 
 // Result is what became of one drop of the inbox.
 type Result struct {
-	Drop      string // CODE.EXCHANGE.NUMBER
-	Sender    string // empty while not proved
-	Exchange  string
-	Sequence  int64
-	Status    string // Accepted, Repeated, Rejected, Unfinished
-	Fault     *Fault // of a rejected drop
-	Folder    string // of the plaintext
-	Book      *Book
-	Rows      int64    // of records; what they rest on is not counted
-	Withdrawn []int64  // accepted before, voided by this drop: take their data back
-	Receipt   string   // path of the receipt that was written
-	Delete    []string // of a recall: row keys of what is to be deleted; none: the whole drop
+	Drop       string // CODE.EXCHANGE.NUMBER
+	Sender     string // empty while not proved
+	Exchange   string
+	Sequence   int64
+	Status     string // Accepted, Repeated, Rejected, Unfinished
+	Fault      *Fault // of a rejected drop
+	Folder     string // of the plaintext
+	Book       *Book
+	Rows       int64    // of records; what they rest on is not counted
+	Withdrawn  []int64  // accepted before, voided by this drop: take their data back
+	Receipt    string   // path of the receipt that was written
+	Introduces string   // fingerprint of the key that signs the drops after an accepted one, if it introduces one
+	Delete     []string // of a recall: row keys of what is to be deleted; none: the whole drop
 }
 
 // Receive looks at every drop of the inbox that has its `.done`, in the order
@@ -195,13 +196,17 @@ func (r *Receiver) take(ctx context.Context, mem *memory, inbox string, base Bas
 	if err != nil {
 		return "", err
 	}
-	m, err := s.verify(r.Signers, r.now())
+	m, err := s.verify(r.signersFor(mem, base), r.now())
+	if classOf(err) == SignerUnknown && mem.has(base, s.manifestSum) { // its key ended after we took it
+		result.Status = Repeated
+		return s.manifestSum, nil
+	}
 	if err != nil {
 		return s.manifestSum, err
 	}
 	result.Sender = m.Sender
 	exchange := mem.exchange(m.Sender, m.Exchange)
-	repeat, err := r.admit(mem, exchange, m, s.manifestSum)
+	repeat, err := r.admit(mem, exchange, m, s)
 	if err != nil || repeat {
 		result.Status = Repeated
 		return s.manifestSum, err
@@ -213,11 +218,11 @@ func (r *Receiver) take(ctx context.Context, mem *memory, inbox string, base Bas
 	if err != nil {
 		return s.manifestSum, err
 	}
-	return s.manifestSum, r.accept(mem, exchange, m, s.manifestSum, opened, result)
+	return s.manifestSum, r.accept(mem, exchange, m, s, opened, result)
 }
 
 // admit decides by what the manifest says and by what came before.
-func (r *Receiver) admit(mem *memory, exchange *exchangeMemory, m *Manifest, sum string) (repeat bool, err error) {
+func (r *Receiver) admit(mem *memory, exchange *exchangeMemory, m *Manifest, s *statement) (repeat bool, err error) {
 	file := m.Base().String() + manifestSuffix
 	if m.Recipient != r.Name {
 		return false, fault(NotForUs, file, "it names the recipient %s, here is %s", m.Recipient, r.Name)
@@ -225,12 +230,16 @@ func (r *Receiver) admit(mem *memory, exchange *exchangeMemory, m *Manifest, sum
 	if owner := mem.owner(m.Base().Code); owner != "" && owner != m.Sender {
 		return false, fault(NameTaken, file, "the code %s has been used by %s, not by %s", m.Base().Code, owner, m.Sender)
 	}
-	return exchange.judge(m, sum, r.Adopt)
+	repeat, err = exchange.judge(m, s.manifestSum, r.Adopt)
+	if err == nil && !repeat {
+		err = exchange.checkSigner(m, s.signer)
+	}
+	return repeat, err
 }
 
 // accept publishes the plaintext, then the receipt, then the memory. A crash
 // in between makes the next Receive do it again, with the same outcome.
-func (r *Receiver) accept(mem *memory, exchange *exchangeMemory, m *Manifest, sum string, o *opened, result *Result) error {
+func (r *Receiver) accept(mem *memory, exchange *exchangeMemory, m *Manifest, s *statement, o *opened, result *Result) error {
 	defer o.discard()
 	folder := filepath.Join(r.Dir, m.Base().String())
 	if err := durable.RemoveAll(folder); err != nil { // of a receiver killed right here
@@ -240,7 +249,8 @@ func (r *Receiver) accept(mem *memory, exchange *exchangeMemory, m *Manifest, su
 		return err
 	}
 	result.Status, result.Folder, result.Book = Accepted, folder, o.book
-	receipt := r.receipt(m.Base(), sum, Accepted)
+	result.Introduces = m.introduced()
+	receipt := r.receipt(m.Base(), s.manifestSum, Accepted)
 	receipt.Sender, receipt.Parts, receipt.People = m.Sender, o.parts, o.book.People
 	receipt.LedgerCheckpoint = o.book.Ledger.Checkpoint
 	for _, p := range o.parts {
@@ -254,7 +264,8 @@ func (r *Receiver) accept(mem *memory, exchange *exchangeMemory, m *Manifest, su
 	if err := r.answer(m.Base(), receipt, result); err != nil {
 		return err
 	}
-	result.Withdrawn = exchange.accept(m, sum, o.book.Ledger.Checkpoint)
+	result.Withdrawn = exchange.accept(m, s.manifestSum, o.book.Ledger.Checkpoint)
+	exchange.signed(m, s.signer, r.inFile(m.Sender, s.signer))
 	mem.keep(exchange)
 	mem.forget(m.Base().String())
 	return mem.save(r.Dir)

@@ -22,6 +22,7 @@ type Expectation struct {
 	Rows           int64          `json:"rows"` // of records, which a response file answers
 	People         int64          `json:"people"`
 	Totals         []Total        `json:"totals"`
+	Introduces     string         `json:"introduces,omitempty"` // the key that whoever accepts the drop knows from then on
 }
 
 // ExpectedPart is what a receipt must say of a part; some parts hold no records.
@@ -32,7 +33,7 @@ type ExpectedPart struct {
 
 func expectation(m *Manifest, manifestSum string, parts []BookPart, book *Book) Expectation {
 	e := Expectation{Sender: m.Sender, Recipient: m.Recipient, Exchange: m.Exchange, Sequence: m.Sequence, ManifestSHA256: manifestSum,
-		People: book.People, Totals: book.Totals}
+		People: book.People, Totals: book.Totals, Introduces: m.Introduces}
 	for _, p := range parts {
 		if p.RowsOfRecords() {
 			e.Rows += p.Rows

@@ -74,6 +74,7 @@ func (m *vectorMaker) badManifests() []vector {
 		m.spelt("manifest-crlf", "the line ends in CR LF", "}\n", "}\r\n"),
 		m.spelt("manifest-bom", "a byte order mark stands before it", `{"format"`, "\ufeff{\"format\""),
 		m.spelt("manifest-second", "a second document follows", "}\n", "}\n{}\n"),
+		stated("manifest-introduces", "the key that it introduces has a comment", func(f *Manifest) { f.Introduces = keyOf(newKey) + " clearview" }),
 		stated("manifest-recipient-empty", "recipient is empty", func(f *Manifest) { f.Recipient = "" }),
 		stated("manifest-recipient-path", "recipient is no name", func(f *Manifest) { f.Recipient = "../acme" }),
 		stated("manifest-exchange", "exchange has a capital letter", func(f *Manifest) { f.Exchange = "X7" }),

@@ -36,6 +36,7 @@ func (m *vectorMaker) keys() map[string][]byte {
 		{"clearview", `namespaces="postern-drop,postern-recall"`, "clearview"},
 		{"lakeside", `namespaces="postern-drop,postern-recall"`, "lakeside"},
 		{"clearview.test", `namespaces="postern-drop"`, "clearview"},
+		{"clearview", `namespaces="postern-drop,postern-recall"`, "clearview by telephone"},
 		{"clearview", `namespaces="postern-receipt"`, "clearview receipts"},
 		{"clearview", `namespaces="postern-drop",valid-before="20200101"`, "clearview 2019"},
 		{"clearview", `namespaces="postern-drop",valid-after="20991231"`, "clearview 2100"},

@@ -47,6 +47,7 @@ type draft struct {
 	keys     []Recipient
 	bookKeys []Recipient // instead of keys
 	signer   ssh.Signer
+	second   func(text []byte) []byte // the signature of the key that it introduces
 
 	partName  func(base Base, n int) string
 	packed    map[int]func([]byte) []byte // a part before its encryption
@@ -220,11 +221,15 @@ func (m *vectorMaker) clear(d *draft, base string, manifest *Manifest, files map
 	if sign == nil {
 		sign = func(text []byte) []byte { return signedBy(m.t, d.signer, DropNamespace, text) }
 	}
+	signature := sign(text)
+	if d.second != nil {
+		signature = append(signature, d.second(text)...)
+	}
 	var done []byte
 	for _, f := range []struct {
 		suffix string
 		text   []byte
-	}{{sumsSuffix, then(d.sums, manifest.sums())}, {manifestSuffix, text}, {signatureSuffix, sign(text)}} {
+	}{{sumsSuffix, then(d.sums, manifest.sums())}, {manifestSuffix, text}, {signatureSuffix, signature}} {
 		files[base+f.suffix] = f.text
 		done = appendSum(done, sumOf(f.text), base+f.suffix)
 	}
@@ -338,7 +343,7 @@ var byHand = []string{"README.md", ".gitattributes", "keys/openpgp_identity.asc"
 // makes them anew, and sees in the difference what that means to others.
 func TestVectorsAreMade(t *testing.T) {
 	m := &vectorMaker{t: t, made: map[string]map[string][]byte{}}
-	m.all = slices.Concat(m.goodVectors(), m.badVectors())
+	m.all = slices.Concat(m.goodVectors(), m.introductions(), m.badVectors(), m.badIntroductions())
 	want := m.folder()
 	got := map[string][]byte{}
 	must(t, filepath.WalkDir(vectorFolder, func(path string, e fs.DirEntry, err error) error {

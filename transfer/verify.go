@@ -24,6 +24,7 @@ type statement struct {
 	base                            Base
 	done, sums, manifest, signature []byte
 	manifestSum                     string
+	signer                          string // the key that signed, as `type base64`; once verified
 }
 
 // readStatement gives a *Fault for what is missing or far too long.
@@ -82,7 +83,8 @@ func openRegular(inbox, name string) (*os.File, error) {
 // verifyStatement finds out which of the four files is wrong, then whose the
 // drop is. Nothing of the manifest is believed before its signature.
 func (s *statement) verify(signers *sshsig.AllowedSigners, at time.Time) (*Manifest, error) {
-	key, badSignature := sshsig.Verify(s.signature, DropNamespace, bytes.NewReader(s.manifest))
+	first, _ := s.signatures()
+	key, badSignature := sshsig.Verify(first, DropNamespace, bytes.NewReader(s.manifest))
 	if err := s.checkDone(badSignature == nil); err != nil {
 		return nil, err
 	}
@@ -104,6 +106,10 @@ func (s *statement) verify(signers *sshsig.AllowedSigners, at time.Time) (*Manif
 	}
 	if err := signers.Check(m.Sender, key, DropNamespace, at); err != nil {
 		return nil, fault(SignerNotSender, s.base.String()+signatureSuffix, "key %s may not sign for %s", ssh.FingerprintSHA256(key), m.Sender)
+	}
+	s.signer = sshsig.KeyText(key)
+	if err := s.checkIntroduction(m); err != nil {
+		return nil, err
 	}
 	if !bytes.Equal(s.sums, m.sums()) {
 		return nil, fault(SumsMismatch, s.base.String()+sumsSuffix, "it does not list the files as the signed manifest does")

@@ -111,13 +111,14 @@ type received struct {
 	File   string   `json:"file,omitempty"`
 	Why    string   `json:"why,omitempty"`
 	Takes  []int64  `json:"withdrawn,omitempty"`
-	Delete []string `json:"delete,omitempty"` // row keys, of a recall that does not name the whole drop
+	Delete []string `json:"delete,omitempty"`     // row keys, of a recall that does not name the whole drop
+	NewKey string   `json:"introduces,omitempty"` // fingerprint of the signing key that the drop introduces
 }
 
 func (k *call) showReceived(results []transfer.Result) error {
 	list := []received{}
 	for _, r := range results {
-		row := received{Drop: r.Drop, Sender: r.Sender, Status: r.Status, Rows: r.Rows, Folder: r.Folder, Takes: r.Withdrawn, Delete: r.Delete}
+		row := received{Drop: r.Drop, Sender: r.Sender, Status: r.Status, Rows: r.Rows, Folder: r.Folder, Takes: r.Withdrawn, Delete: r.Delete, NewKey: r.Introduces}
 		if r.Fault != nil {
 			row.Fault, row.File, row.Why = string(r.Fault.Class), r.Fault.File, r.Fault.Why
 		}
@@ -144,6 +145,9 @@ func (k *call) showReceived(results []transfer.Result) error {
 		}
 		if len(r.Takes) > 0 {
 			what += fmt.Sprintf(" (withdraws drops %v)", r.Takes)
+		}
+		if r.NewKey != "" {
+			what += fmt.Sprintf(" (introduces the signing key %s)", r.NewKey)
 		}
 		rows = append(rows, []string{r.Drop, r.Sender, r.Status, fmt.Sprint(r.Rows), what})
 	}

@@ -66,6 +66,11 @@ func (a *AllowedSigners) Knows(key ssh.PublicKey, namespace string, when time.Ti
 	return slices.ContainsFunc(a.lines(key), func(s AllowedSigner) bool { return s.allows(namespace, when) == nil })
 }
 
+// Names says whether a line is about the principal and the key, whatever it allows.
+func (a *AllowedSigners) Names(principal string, key ssh.PublicKey) bool {
+	return slices.ContainsFunc(a.lines(key), func(s AllowedSigner) bool { return matchesList(principal, s.Principals) })
+}
+
 func (a *AllowedSigners) lines(key ssh.PublicKey) []AllowedSigner {
 	var found []AllowedSigner
 	for _, s := range a.Signers {

@@ -26,7 +26,7 @@ func TestCheckAgreesWithOpenSSH(t *testing.T) {
 	keygen := peer(t, "ssh-keygen")
 	dir := t.TempDir()
 	signer := newSigner(t)
-	key, other := publicText(signer.PublicKey()), publicText(newSigner(t).PublicKey())
+	key, other := KeyText(signer.PublicKey()), KeyText(newSigner(t).PublicKey())
 	signatures := map[string]string{}
 	for _, namespace := range []string{"postern-drop", "postern-receipt"} {
 		signatures[namespace] = writeFile(t, filepath.Join(dir, namespace), sign(t, signer, namespace))
@@ -72,7 +72,7 @@ func TestCheckAgreesWithOpenSSH(t *testing.T) {
 
 func TestCheckSaysWhy(t *testing.T) {
 	signer := newSigner(t)
-	a := parse(t, `clinic,!x namespaces="postern-drop",valid-before="20260101Z" `+publicText(signer.PublicKey())+"\n")
+	a := parse(t, `clinic,!x namespaces="postern-drop",valid-before="20260101Z" `+KeyText(signer.PublicKey())+"\n")
 	then, late := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 1, 1, 0, 0, 1, 0, time.UTC)
 	for _, c := range []struct {
 		principal, namespace string
@@ -101,7 +101,7 @@ func TestCheckSaysWhy(t *testing.T) {
 }
 
 func TestMistakesAreAllFoundWithTheirLines(t *testing.T) {
-	key := publicText(newSigner(t).PublicKey())
+	key := KeyText(newSigner(t).PublicKey())
 	_, blob, _ := strings.Cut(key, " ")
 	wrong := []struct{ line, want string }{
 		{"clinic", "no public key"},
@@ -111,7 +111,7 @@ func TestMistakesAreAllFoundWithTheirLines(t *testing.T) {
 		{"clinic ecdsa-sha2-nistp256 " + blob, "not one of type ecdsa-sha2-nistp256"},
 		{"clinic cert-authority " + key, "cert-authority is not accepted"},
 		{`clinic cert-authority,namespaces="x" ` + key, "cert-authority is not accepted"},
-		{"clinic " + publicText(tokenKey(t)), "security token"},
+		{"clinic " + KeyText(tokenKey(t)), "security token"},
 		{"clinic ssh-ed25519-cert-v01@openssh.com AAAA", "certificate"},
 		{"clinic touch-required " + key, `unknown option "touch-required"`},
 		{"clinic namespaces=x " + key, "in double quotes"},
@@ -162,7 +162,7 @@ func lineOf(s AllowedSigner) string {
 	if len(options) > 0 {
 		fields = append(fields, strings.Join(options, ","))
 	}
-	fields = append(fields, publicText(s.Key))
+	fields = append(fields, KeyText(s.Key))
 	if s.Comment != "" {
 		fields = append(fields, s.Comment)
 	}
@@ -191,7 +191,7 @@ func TestLineReadsBackAsItWas(t *testing.T) {
 }
 
 func FuzzParseAllowedSigners(f *testing.F) {
-	key := publicText(newSigner(f).PublicKey())
+	key := KeyText(newSigner(f).PublicKey())
 	f.Add("clinic " + key)
 	f.Add(`a,!b* namespaces="x",valid-after="20260101Z" ` + key + " comment")
 	f.Add(`a "` + key)

@@ -275,10 +275,20 @@ func NewKey(comment string) (private, authorizedLine []byte, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("new key: %w", err)
 	}
-	line := strings.TrimSpace(publicText(public) + " " + comment)
+	line := strings.TrimSpace(KeyText(public) + " " + comment)
 	return pem.EncodeToMemory(block), []byte(line + "\n"), nil
 }
 
-func publicText(key ssh.PublicKey) string {
+// ParseKey reads a public key that KeyText wrote, of a type that may sign.
+func ParseKey(text string) (ssh.PublicKey, error) {
+	s, err := parseLine("* " + text)
+	if err == nil && KeyText(s.Key) != text {
+		err = errors.New("not a public key alone, its type and its base64")
+	}
+	return s.Key, err
+}
+
+// KeyText is a public key as the lines of OpenSSH have it: its type and its base64.
+func KeyText(key ssh.PublicKey) string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 }
