@@ -102,8 +102,7 @@ func (r *answered) told(ctx context.Context, db query, exchange string, number i
 			told[[deid.CodeLen]byte(key)] = true
 		}
 		return nil
-	}, `SELECT key, 1 FROM held WHERE exchange = ?1 AND number = ?2 UNION ALL SELECT key, 1 FROM held_before WHERE exchange = ?1 AND (number = ?2 OR by = ?2)
-		UNION ALL SELECT key, 0 FROM row_answer WHERE exchange = ?1 AND number = ?2`, exchange, number); err != nil || !changes {
+	}, `SELECT key, 1 FROM told WHERE exchange = ?1 AND number = ?2 UNION ALL SELECT key, 0 FROM row_answer WHERE exchange = ?1 AND number = ?2`, exchange, number); err != nil || !changes {
 		return err
 	}
 	for key, row := range r.rows {

@@ -121,6 +121,9 @@ func (a *Agent) takeReply(ctx context.Context, tx *sql.Tx, x *exchange, s *reply
 	if err := notTaken(ctx, tx, x.name, s.number, s.whole); err != nil {
 		return err
 	}
+	if err := passedOver(ctx, tx, x.name); err != nil {
+		return err
+	}
 	data := map[string]any{"outcome": s.outcome, "receipt_sha256": s.sha256}
 	if s.by != "" {
 		data["by"] = s.by
@@ -133,21 +136,35 @@ func (a *Agent) takeReply(ctx context.Context, tx *sql.Tx, x *exchange, s *reply
 
 // notTaken notes of an exchange that sends changes that the recipient does not
 // hold the rows it has rejected, or the whole drop: the next run sends them
-// again, if they still may leave. A signed rejection of a drop is no such: the
-// drop is delivered again, or given up.
+// again, if they still may leave. A signed rejection of a drop is no such: its
+// recipient may read it once more, or it is given up; see passedOver.
 func notTaken(ctx context.Context, tx *sql.Tx, exchange string, number int64, whole bool) error {
 	if whole {
-		var changes bool
-		err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM held WHERE exchange = ?1 AND number = ?2) OR EXISTS (SELECT 1 FROM held_before WHERE exchange = ?1 AND (by = ?2 OR number = ?2))`,
-			exchange, number).Scan(&changes)
-		if err != nil || !changes {
-			return err
-		}
-		return forget(ctx, tx, exchange, number)
+		_, err := untell(ctx, tx, exchange, number, nil)
+		return err
 	}
 	keys, err := rejectedRows(ctx, tx, exchange, number)
 	if err == nil && len(keys) > 0 {
 		_, err = unhold(ctx, tx, exchange, number, keys)
+	}
+	return err
+}
+
+// passedOver notes the same of drops that were rejected as a whole by a recipient
+// that has taken a later one all the same: it asks for them no more.
+func passedOver(ctx context.Context, tx *sql.Tx, exchange string) error {
+	var rejected []int64
+	var n int64
+	err := each(ctx, tx, row{&n}, func() error {
+		rejected = append(rejected, n)
+		return nil
+	}, `SELECT number FROM delivery WHERE exchange = ? AND state = ?`, exchange, stateRejected)
+	for _, n := range rejected {
+		later, failed := takenAfter(ctx, tx, exchange, n)
+		if failed == nil && later > 0 {
+			failed = notTaken(ctx, tx, exchange, n, true)
+		}
+		err = errors.Join(err, failed)
 	}
 	return err
 }

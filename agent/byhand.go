@@ -70,8 +70,9 @@ func (a *Agent) Answer(ctx context.Context, name string, number int64, h HandAns
 }
 
 // Void gives up a drop that the recipient does not hold: one that was not
-// delivered, or that it has rejected as a whole. Later undelivered ones fall
-// with it; the next run's manifest explains their numbers.
+// delivered, or that it has rejected as a whole. Later ones fall with it, sent or
+// not: they follow it, and a recipient that keeps the order takes none of them. The
+// next run's manifest explains their numbers.
 func (a *Agent) Void(ctx context.Context, name string, number int64, by, because string) (*DropPage, error) {
 	x, err := a.answering(name)
 	if err != nil {
@@ -114,8 +115,8 @@ func (a *Agent) dropToVoid(ctx context.Context, exchange string, number int64) (
 	return d, a.db.QueryRowContext(ctx, `SELECT dir, manifest, exposed FROM delivery WHERE exchange = ? AND number = ?`, exchange, number).Scan(&d.dir, &d.manifest, &d.exposed)
 }
 
-// mayVoid refuses for what the recipient holds, and where a later drop was
-// built upon it and sent.
+// mayVoid refuses for what the recipient holds, and where it went on without
+// the drop: then nothing of its later ones need be taken back.
 func (a *Agent) mayVoid(ctx context.Context, page *DropPage) error {
 	remedy := "`postern drops recall` asks the recipient to delete what it holds"
 	if page.State == stateVoided {
@@ -124,15 +125,19 @@ func (a *Agent) mayVoid(ctx context.Context, page *DropPage) error {
 	if !page.Waits() && page.State != stateRejected {
 		return fail(AnsweredNo, nil, remedy, "drop %d of %s is %s", page.Number, page.Exchange, page.State)
 	}
-	var later int64
-	if err := a.db.QueryRowContext(ctx, `SELECT coalesce(min(number), 0) FROM delivery WHERE exchange = ? AND number > ? AND state NOT IN (?, ?, ?)`,
-		page.Exchange, page.Number, stateSealed, stateUploading, stateVoided).Scan(&later); err != nil {
-		return err
+	later, err := takenAfter(ctx, a.db, page.Exchange, page.Number)
+	if err == nil && later > 0 {
+		err = fail(AnsweredNo, nil, "what it told counts as not held: `postern run "+page.Exchange+"` tells it again, and `postern reconcile settle` ends what is open",
+			"drop %d of %s need not be given up: the recipient has taken drop %d after it", page.Number, page.Exchange, later)
 	}
-	if later > 0 {
-		return fail(AnsweredNo, nil, remedy, "drop %d of %s was sent after drop %d and stands on it", later, page.Exchange, page.Number)
-	}
-	return nil
+	return err
+}
+
+// takenAfter is the first later drop that the recipient has taken, at least in
+// part; 0 when there is none.
+func takenAfter(ctx context.Context, db query, exchange string, number int64) (later int64, err error) {
+	return later, db.QueryRowContext(ctx, `SELECT coalesce(min(number), 0) FROM delivery WHERE exchange = ? AND number > ? AND state IN (?, ?, ?)`,
+		exchange, number, stateAcknowledged, statePartly, stateDiffering).Scan(&later)
 }
 
 // Resend has rows of a drop decided anew by the next run, and sent anew where

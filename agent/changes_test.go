@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/internal/synthetic"
+	"github.com/posternhealth/postern/transfer"
 )
 
 // heldNow is all that the release memory says, as text.
@@ -238,6 +241,101 @@ func TestVoidedDropUndoesItsChanges(t *testing.T) {
 		if got[id] != held.row {
 			t.Errorf("%s is %q at the plan and must be %q", id, got[id], held.row)
 		}
+	}
+}
+
+// TestRejectedDropFallsWithLaterOnes: a drop that the plan could not read, and the one
+// after it, which it therefore did not take, are given up in one step, and the next
+// run makes its table right.
+func TestRejectedDropFallsWithLaterOnes(t *testing.T) {
+	t.Parallel()
+	h, c := startYear(t)
+	p := &plan{rows: map[string]string{}, records: map[string]string{}}
+	take := func(number int64) {
+		t.Helper()
+		for _, r := range h.receiveAny(scores) {
+			if r.Sequence == number && r.Status == transfer.Accepted {
+				p.trace(h, scores, r)
+				p.take(t, r, func(string) bool { return false })
+				return
+			}
+		}
+		t.Fatalf("drop %d was not taken", number)
+	}
+	take(1)
+	want := c.next(yearTable{}, "2026", nil)
+	for m := 2; m <= 3; m++ {
+		today := fmt.Sprintf("2026-%02d-28", m)
+		c.month(m)
+		c.lay(h, today)
+		if o := h.run(scores, agent.RunOptions{AsOf: day(today)}); o.Changes.Add == 0 || o.Changes.Change == 0 || o.Changes.Void == 0 {
+			t.Fatalf("%+v", *o.Changes)
+		}
+		h.deliver(scores)
+		if m == 2 {
+			h.must(os.Truncate(filepath.Join(h.recipient(scores).Inbox(), "cv.x7.000002.001.zst.age"), 100))
+		}
+		h.receiveAny(scores)
+	}
+	if _, err := h.agent.Reconcile(t.Context(), scores); err != nil || h.state(scores, 2)+h.state(scores, 3) != "rejectedrejected" {
+		t.Fatalf("%s, %s: %v", h.state(scores, 2), h.state(scores, 3), err)
+	}
+	if _, err := h.agent.Void(t.Context(), scores, 2, "Rosa Diaz", "cut on its way"); err != nil {
+		t.Fatal(err)
+	}
+	if h.state(scores, 3) != "voided" {
+		t.Errorf("drop 3 is %s", h.state(scores, 3))
+	}
+	h.run(scores, agent.RunOptions{AsOf: day("2026-03-28")})
+	h.deliver(scores)
+	take(4)
+	want = c.next(want, "2026", nil)
+	got := p.table()
+	for id, held := range want {
+		if got[id] != held.row {
+			t.Errorf("%s is %q at the plan and must be %q", id, got[id], held.row)
+		}
+	}
+	if len(got) != len(want) || p.odd > 0 {
+		t.Errorf("%d rows at the plan, must be %d; %d are odd", len(got), len(want), p.odd)
+	}
+	if o := h.run(scores, agent.RunOptions{AsOf: day("2026-03-28")}); *o.Changes != (agent.Changes{Unchanged: o.Changes.Unchanged}) {
+		t.Errorf("told once more: %+v", *o.Changes)
+	}
+}
+
+// TestDropThatWasPassedOver: a plan that rejects a drop, and takes the next one all
+// the same, is told again what the first had told, and the second of the same rows.
+func TestDropThatWasPassedOver(t *testing.T) {
+	t.Parallel()
+	h, c := startYear(t)
+	h.byFiles()
+	r := h.agent.Config.Recipients[synthetic.HealthPlan]
+	r.Receipt.Files = append(r.Receipt.Files, transfer.ResponseFile{Match: "{sequence}.no", Says: "rejected"})
+	h.agent.Config.Recipients[synthetic.HealthPlan] = r
+	both, one := c.plainRecord(), (*yearRecord)(nil)
+	opt := agent.RunOptions{AsOf: day("2026-02-28")}
+	for m := 2; m <= 3; m++ {
+		both.total = (both.total + 1) % 22
+		if m == 2 {
+			one = c.plainRecord(both)
+			one.total = (one.total + 1) % 22
+		}
+		c.lay(h, "2026-02-28")
+		h.run(scores, opt)
+		h.deliver(scores)
+	}
+	taken := h.sent(3)["change"]
+	h.respondTo(3, []string{taken[0][strings.LastIndexByte(taken[0], ',')+1:]}, 0, 1)
+	h.must(os.WriteFile(filepath.Join(h.world.Recipient(synthetic.HealthPlan).Dir, "receipts", "2.no"), nil, 0o600))
+	if _, err := h.agent.Reconcile(t.Context(), scores); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.agent.Void(t.Context(), scores, 2, "Rosa Diaz", "they went on"); agent.ExitCode(err) != int(agent.AnsweredNo) || !strings.Contains(err.Error(), "need not be given up") {
+		t.Errorf("given up: %v", err)
+	}
+	if o := h.run(scores, opt); len(taken) != 1 || o.Changes.Change != 2 || !slices.Contains(h.sent(4)["change"], taken[0]) {
+		t.Errorf("%+v", *o.Changes)
 	}
 }
 

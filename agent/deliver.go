@@ -217,34 +217,37 @@ func (a *Agent) decisionIndex(drop *pendingDrop) (string, error) {
 }
 
 // void takes a drop back before it was delivered, or once the recipient has
-// rejected it. Later undelivered drops of the exchange were built upon this one and
-// fall with it. What they did to the release memory is undone; codes and row keys stay.
+// rejected it. Later drops of the exchange were built upon this one and fall with
+// it. What they did to the release memory is undone, but what was sent of the later
+// ones is in doubt; codes and row keys stay.
 func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File, judged *judgement, reason, disclosure string) error {
-	note := reason + disclosure
 	err := inTx(ctx, a.db, func(tx *sql.Tx) error {
 		var numbers []int64
+		var exposed []bool
 		var n int64
-		if err := each(ctx, tx, row{&n}, func() error {
-			numbers = append(numbers, n)
+		var sent bool
+		if err := each(ctx, tx, row{&n, &sent}, func() error {
+			numbers, exposed = append(numbers, n), append(exposed, sent)
 			return nil
-		}, `SELECT number FROM delivery WHERE exchange = ? AND (number = ? OR number > ? AND state IN (?, ?)) ORDER BY number`,
-			x.name, drop.number, drop.number, stateSealed, stateUploading); err != nil {
+		}, `SELECT number, exposed FROM delivery WHERE exchange = ? AND number >= ? AND state != ? ORDER BY number DESC`,
+			x.name, drop.number, stateVoided); err != nil {
 			return err
 		}
-		for _, n := range slices.Backward(numbers) {
-			if err := forget(ctx, tx, x.name, n); err != nil {
-				return err
+		for i, n := range numbers {
+			undo, text := forget, fmt.Sprintf("built upon voided drop %d", drop.number)
+			switch {
+			case n == drop.number:
+				text = reason + disclosure
+			case exposed[i]:
+				undo, text = doubt, text+"; it was sent"
 			}
-		}
-		for _, n := range numbers {
-			text := note
-			if n > drop.number {
-				text = fmt.Sprintf("built upon voided drop %d", drop.number)
+			if err := undo(ctx, tx, x.name, n); err != nil {
+				return err
 			}
 			if _, err := tx.ExecContext(ctx, `UPDATE delivery SET state = ?, note = ?, index_key = NULL WHERE exchange = ? AND number = ?`, stateVoided, text, x.name, n); err != nil {
 				return err
 			}
-			if err := a.record(ctx, tx, ledger.DropVoided, x, n, map[string]any{"reason": text, "possibly_disclosed": drop.exposed && n == drop.number}); err != nil {
+			if err := a.record(ctx, tx, ledger.DropVoided, x, n, map[string]any{"reason": text, "possibly_disclosed": exposed[i]}); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/cipher"
 	"crypto/rand"
@@ -17,40 +18,30 @@ import (
 	"github.com/posternhealth/postern/transfer"
 )
 
-// heldSchema is the release memory of exchanges that send changes: what their
-// recipients hold or will hold. A drop that changes or voids a row leaves what
-// was held before it: whatever a recipient has answered, it may answer otherwise later.
+// heldSchema is the release memory of exchanges that send changes: what each drop
+// told of each row. The last word on a row is what its recipient holds or will
+// hold. All are kept: whatever a recipient has answered, it may answer otherwise later.
 const heldSchema = `
-CREATE TABLE IF NOT EXISTS held (
-	id       INTEGER PRIMARY KEY AUTOINCREMENT, -- no id is used again: held_before names it
+CREATE TABLE IF NOT EXISTS told (
+	id       INTEGER PRIMARY KEY,
 	exchange TEXT NOT NULL,
+	number   INTEGER NOT NULL,               -- of the drop
 	epoch    INTEGER NOT NULL,
 	record   BLOB NOT NULL,                  -- keyed hash of dataset and record id
 	line     INTEGER NOT NULL,               -- which of the record's rows, from 0
 	key      TEXT NOT NULL,                  -- the row key
+	void     INTEGER NOT NULL,               -- 1: that the row is void; then the others are empty
 	content  BLOB NOT NULL,                  -- keyed hash of what was sent
-	number   INTEGER NOT NULL,               -- the drop that sent it last
 	basis    BLOB NOT NULL,                  -- keyed hash of what is sealed
 	sealed   BLOB NOT NULL,                  -- what is needed to judge it again
-	UNIQUE (exchange, epoch, record, line)
+	again    TEXT NOT NULL DEFAULT '',       -- the action by which it is told anew: what the recipient made of it is uncertain
+	UNIQUE (exchange, epoch, record, line, number, void)
 ) STRICT;
-CREATE TABLE IF NOT EXISTS held_before (
-	by       INTEGER NOT NULL,               -- the drop that changed or voided it
-	id       INTEGER NOT NULL,
-	exchange TEXT NOT NULL,
-	epoch    INTEGER NOT NULL,
-	record   BLOB NOT NULL,
-	line     INTEGER NOT NULL,
-	key      TEXT NOT NULL,
-	content  BLOB NOT NULL,
-	number   INTEGER NOT NULL,
-	basis    BLOB NOT NULL,
-	sealed   BLOB NOT NULL,
-	PRIMARY KEY (exchange, by, id)
-) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS told_drop ON told (exchange, number);
+CREATE VIEW IF NOT EXISTS held AS SELECT id, exchange, number, epoch, record, line, key, content, basis, sealed, again FROM told AS t
+	WHERE void = 0 AND NOT EXISTS (SELECT 1 FROM told AS later WHERE later.exchange = t.exchange AND later.epoch = t.epoch
+		AND later.record = t.record AND later.line = t.line AND later.number > t.number);
 `
-
-const heldColumns = `id, exchange, epoch, record, line, key, content, number, basis, sealed`
 
 // Held looks up the rows of records that are held.
 func (m *memory) Held(ctx context.Context, records [][16]byte, take func(build.Held)) error {
@@ -58,7 +49,7 @@ func (m *memory) Held(ctx context.Context, records [][16]byte, take func(build.H
 	for i := range records {
 		asked = append(asked, records[i][:])
 	}
-	return m.heldAmong(ctx, `key, content, basis, x''`, `exchange = ? AND epoch = ? AND record`, []any{m.x.name, m.seen.id}, asked, take)
+	return m.heldAmong(ctx, `key, again, content, basis, x''`, `exchange = ? AND epoch = ? AND record`, []any{m.x.name, m.seen.id}, asked, take)
 }
 
 // HeldWhole looks rows up by their ids.
@@ -67,7 +58,7 @@ func (m *memory) HeldWhole(ctx context.Context, ids []int64, take func(build.Hel
 	for _, id := range ids {
 		asked = append(asked, id)
 	}
-	return m.heldAmong(ctx, `key, content, basis, sealed`, `id`, nil, asked, take)
+	return m.heldAmong(ctx, `key, again, content, basis, sealed`, `id`, nil, asked, take)
 }
 
 func (m *memory) heldAmong(ctx context.Context, what, where string, of, among []any, take func(build.Held)) error {
@@ -93,7 +84,7 @@ func (m *memory) HeldAfter(ctx context.Context, last build.Held, older bool) (so
 	if last.ID == 0 {
 		record = []byte{}
 	}
-	err = m.readHeld(ctx, func(h build.Held) { some = append(some, h) }, `'', x'', x'', x''`,
+	err = m.readHeld(ctx, func(h build.Held) { some = append(some, h) }, `'', '', x'', x'', x''`,
 		`exchange = ? AND `+text+` LIMIT ?`, append(of, record, last.Line, heldTogether)...)
 	return some, err
 }
@@ -102,7 +93,7 @@ func (m *memory) readHeld(ctx context.Context, take func(build.Held), what, wher
 	var h build.Held
 	var record, content, basis sql.RawBytes
 	var sealed []byte
-	err := each(ctx, m.agent.db, row{&h.ID, &h.Epoch, &record, &h.Line, &h.Key, &content, &basis, &sealed}, func() error {
+	err := each(ctx, m.agent.db, row{&h.ID, &h.Epoch, &record, &h.Line, &h.Key, &h.Again, &content, &basis, &sealed}, func() error {
 		if len(record) != 16 || len(content)%16 != 0 || len(basis)%16 != 0 {
 			return fail(Altered, nil, "restore the state from its backup", "the release memory of %s holds an entry of the wrong length", m.x.name)
 		}
@@ -187,54 +178,39 @@ func (m *memory) storeHeld(ctx context.Context, tx *sql.Tx, built *build.Run, ep
 	return nil
 }
 
-// heldStore carries out what a drop does to the release memory.
+// heldStore keeps what a drop tells.
 type heldStore struct {
-	ctx                                   context.Context
-	exchange                              string
-	number, epoch                         int64
-	aead                                  cipher.AEAD
-	insert, save, update, refresh, remove *sql.Stmt
+	ctx           context.Context
+	exchange      string
+	number, epoch int64
+	aead          cipher.AEAD
+	put, refresh  *sql.Stmt
 }
 
 func (s *heldStore) prepare(tx *sql.Tx) (err error) {
-	for into, text := range map[**sql.Stmt]string{
-		&s.insert:  `INSERT INTO held (exchange, epoch, record, line, key, content, number, basis, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		&s.save:    `INSERT INTO held_before (by, ` + heldColumns + `) SELECT ?, ` + heldColumns + ` FROM held WHERE id = ?`,
-		&s.update:  `UPDATE held SET content = ?, number = ?, basis = ?, sealed = ? WHERE id = ?`,
-		&s.refresh: `UPDATE held SET basis = ?, sealed = ? WHERE id = ?`,
-		&s.remove:  `DELETE FROM held WHERE id = ?`,
-	} {
-		if *into, err = tx.PrepareContext(s.ctx, text); err != nil {
-			return err
-		}
+	if s.put, err = tx.PrepareContext(s.ctx, `INSERT INTO told (exchange, number, epoch, record, line, key, void, content, basis, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`); err == nil {
+		s.refresh, err = tx.PrepareContext(s.ctx, `UPDATE told SET basis = ?, sealed = ? WHERE id = ?`)
 	}
-	return nil
+	return err
 }
 
 func (s *heldStore) close() {
-	for _, statement := range []*sql.Stmt{s.insert, s.save, s.update, s.refresh, s.remove} {
+	for _, statement := range []*sql.Stmt{s.put, s.refresh} {
 		if statement != nil {
 			_ = statement.Close()
 		}
 	}
 }
 
-func (s *heldStore) keep(k *build.Kept) error {
-	if k.Action == transfer.Change || k.Action == transfer.Void {
-		if _, err := s.save.ExecContext(s.ctx, s.number, k.ID); err != nil {
-			return err
-		}
+func (s *heldStore) keep(k *build.Kept) (err error) {
+	content, basis, sealed := []byte{}, []byte{}, []byte{}
+	if k.Action != transfer.Void {
+		content, basis, sealed = k.Content[:], k.Basis[:], s.seal(k)
 	}
-	var err error
-	switch k.Action {
-	case transfer.Add:
-		_, err = s.insert.ExecContext(s.ctx, s.exchange, s.epoch, k.Record[:], k.Line, k.Key, k.Content[:], s.number, k.Basis[:], s.seal(k))
-	case transfer.Change:
-		_, err = s.update.ExecContext(s.ctx, k.Content[:], s.number, k.Basis[:], s.seal(k), k.ID)
-	case build.Refresh:
-		_, err = s.refresh.ExecContext(s.ctx, k.Basis[:], s.seal(k), k.ID)
-	case transfer.Void:
-		_, err = s.remove.ExecContext(s.ctx, k.ID)
+	if k.Action == build.Refresh {
+		_, err = s.refresh.ExecContext(s.ctx, basis, sealed, k.ID)
+	} else {
+		_, err = s.put.ExecContext(s.ctx, s.exchange, s.number, cmp.Or(k.Epoch, s.epoch), k.Record[:], k.Line, k.Key, k.Action == transfer.Void, content, basis, sealed)
 	}
 	return err
 }
@@ -245,61 +221,90 @@ func (s *heldStore) seal(k *build.Kept) []byte {
 	return s.aead.Seal(box, box, k.Facts, k.Record[:])
 }
 
-// forget undoes what a drop did to the release memory: the recipient never had it.
+// forget takes a drop out of the release memory: the recipient never had it.
 // Row keys and codes stay. A run that has begun commits nothing.
 func forget(ctx context.Context, tx *sql.Tx, exchange string, number int64) error {
-	return forgetRows(ctx, tx, exchange, number, ``)
+	_, err := untell(ctx, tx, exchange, number, nil)
+	return errors.Join(err, moveMemory(ctx, tx, exchange))
 }
+
+const (
+	// ofSome are words of one drop, of all its rows or of some keys.
+	ofSome = `exchange = ?1 AND number = ?2 AND (?3 IS NULL OR key IN (SELECT value FROM json_each(?3)))`
+	// doubtful are words from a number on about what these were about. What is not
+	// there, as far as is known, is added anew, since a recipient may have passed over
+	// a change of it; what is there is changed.
+	doubtful = `UPDATE told AS t SET again = coalesce((SELECT iif(void OR again = 'add', 'add', 'change') FROM told AS before
+			WHERE before.exchange = t.exchange AND before.epoch = t.epoch AND before.record = t.record AND before.line = t.line AND before.number < ?2
+			ORDER BY before.number DESC LIMIT 1), 'add')
+		WHERE exchange = ?1 AND number >= ?4 AND (epoch, record, line) IN (SELECT epoch, record, line FROM told WHERE ` + ofSome + `)`
+)
 
 // unhold notes within a transaction that the recipient did not take rows of a drop,
 // by their keys: what the drop added is not held, and the next run adds it again;
 // what it changed or voided is held as before, and the next run changes or voids it
-// again. A key that the drop does not have means nothing. It tells how many it
-// had. It is for exchanges that send changes: any other sends every row in every drop.
-func unhold(ctx context.Context, tx *sql.Tx, exchange string, number int64, keys []string) (n int64, err error) {
-	asked := make(map[string]bool, len(keys))
-	for _, key := range keys {
-		asked[key] = true
+// again. What later drops told of these rows may have been taken or not, so the
+// next run tells it anew. A key that the drop does not have means nothing. It
+// tells how many it had. It is for exchanges that send changes: any other sends
+// every row in every drop.
+func unhold(ctx context.Context, tx *sql.Tx, exchange string, number int64, keys []string) (int64, error) {
+	which, err := json.Marshal(append([]string{}, keys...))
+	if err != nil {
+		return 0, err
 	}
-	var ids []int64
-	var id int64
-	var key string
-	if err := each(ctx, tx, row{&id, &key}, func() error {
-		if asked[key] {
-			ids = append(ids, id)
+	return untell(ctx, tx, exchange, number, string(which))
+}
+
+// untell does so for a JSON list of keys, or for nil of the whole drop.
+func untell(ctx context.Context, tx *sql.Tx, exchange string, number int64, which any) (n int64, err error) {
+	_, err = tx.ExecContext(ctx, doubtful, exchange, number, which, number+1)
+	var result sql.Result
+	if err == nil {
+		result, err = tx.ExecContext(ctx, `DELETE FROM told WHERE `+ofSome, exchange, number, which)
+	}
+	if err == nil {
+		n, err = result.RowsAffected()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("release memory: %w", err)
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	return n, moveMemory(ctx, tx, exchange)
+}
+
+// doubt notes within a transaction that a drop that was sent is void. Whatever the
+// recipient made of it, and of its being void, the next run tells anew what the
+// drop told, and voids anew what it had voided.
+func doubt(ctx context.Context, tx *sql.Tx, exchange string, number int64) error {
+	const voided = `exchange = ?1 AND number = ?2 AND void`
+	for _, q := range []string{
+		doubtful,
+		`UPDATE told SET again = 'add' WHERE exchange = ?1 AND (epoch, record, line) IN (SELECT epoch, record, line FROM told WHERE ` + voided + `)`,
+		`DELETE FROM told WHERE ` + voided,
+	} {
+		if _, err := tx.ExecContext(ctx, q, exchange, number, nil, number); err != nil {
+			return fmt.Errorf("release memory: %w", err)
 		}
-		return nil
-	}, `SELECT id, key FROM held WHERE exchange = ?1 AND number = ?2 UNION
-		SELECT id, key FROM held_before WHERE exchange = ?1 AND (by = ?2 OR number = ?2)`, exchange, number); err != nil {
-		return 0, err
 	}
-	text, err := json.Marshal(ids)
-	if err != nil || len(ids) == 0 {
-		return 0, err
-	}
-	return int64(len(ids)), forgetRows(ctx, tx, exchange, number, ` AND id IN (SELECT value FROM json_each('`+string(text)+`'))`)
+	return moveMemory(ctx, tx, exchange)
 }
 
 // deleted notes within a transaction that the recipient deletes rows of the given
 // keys, or without any those that a drop sent last: whatever was held of them before,
 // they are not held. What the drop had made void stays void.
 func deleted(ctx context.Context, tx *sql.Tx, exchange string, number int64, keys []string) error {
-	held, before, of := `number = ?2`, `by = ?2`, any(number)
+	which, of := `number <= ?2 AND (epoch, record, line) IN (SELECT epoch, record, line FROM told WHERE exchange = ?1 AND number = ?2)`, any(number)
 	if len(keys) > 0 {
 		text, err := json.Marshal(keys)
 		if err != nil {
 			return err
 		}
-		held, of = `key IN (SELECT value FROM json_each(?2))`, string(text)
-		before = held
+		which, of = `key IN (SELECT value FROM json_each(?2))`, string(text)
 	}
-	for _, q := range []string{
-		`DELETE FROM held WHERE exchange = ?1 AND ` + held,
-		`DELETE FROM held_before WHERE exchange = ?1 AND ` + before,
-	} {
-		if _, err := tx.ExecContext(ctx, q, exchange, of); err != nil {
-			return fmt.Errorf("release memory: %w", err)
-		}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM told WHERE exchange = ?1 AND `+which, exchange, of); err != nil {
+		return fmt.Errorf("release memory: %w", err)
 	}
 	return moveMemory(ctx, tx, exchange)
 }
@@ -308,24 +313,4 @@ func deleted(ctx context.Context, tx *sql.Tx, exchange string, number int64, key
 func moveMemory(ctx context.Context, tx *sql.Tx, exchange string) error {
 	_, err := tx.ExecContext(ctx, `UPDATE exchange SET memory = memory + 1 WHERE name = ?`, exchange)
 	return err
-}
-
-// forgetRows takes a drop out of the history of rows. What a later drop keeps as
-// having stood before it becomes what stood before this one, or nothing.
-func forgetRows(ctx context.Context, tx *sql.Tx, exchange string, number int64, which string) error {
-	const columns = `key, content, number, basis, sealed`
-	for _, q := range []string{
-		`UPDATE held_before AS later SET (` + columns + `) = (SELECT ` + columns + ` FROM held_before AS b WHERE b.exchange = ?1 AND b.by = ?2 AND b.id = later.id)
-			WHERE exchange = ?1 AND number = ?2 AND EXISTS (SELECT 1 FROM held_before AS b WHERE b.exchange = ?1 AND b.by = ?2 AND b.id = later.id)` + which,
-		`DELETE FROM held_before WHERE exchange = ?1 AND number = ?2` + which,
-		`DELETE FROM held WHERE exchange = ?1 AND number = ?2` + which,
-		`INSERT OR IGNORE INTO held (` + heldColumns + `) SELECT ` + heldColumns + ` FROM held_before AS b WHERE exchange = ?1 AND by = ?2
-			AND NOT EXISTS (SELECT 1 FROM held_before AS later WHERE later.exchange = ?1 AND later.by > ?2 AND later.id = b.id)` + which,
-		`DELETE FROM held_before WHERE exchange = ?1 AND by = ?2` + which,
-	} {
-		if _, err := tx.ExecContext(ctx, q, exchange, number); err != nil {
-			return fmt.Errorf("release memory: %w", err)
-		}
-	}
-	return moveMemory(ctx, tx, exchange)
 }

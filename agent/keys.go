@@ -364,8 +364,7 @@ func (a *Agent) Destroy(ctx context.Context, doomed *Epoch, by, because string, 
 			{`UPDATE epoch SET overlap = 0 WHERE family = ? AND number = ?`, []any{doomed.family, doomed.number + 1}},
 			{`DELETE FROM code WHERE epoch = ?`, []any{doomed.id}},
 			{`DELETE FROM row_key WHERE epoch = ?`, []any{doomed.id}},
-			{`DELETE FROM held WHERE epoch = ?`, []any{doomed.id}},
-			{`DELETE FROM held_before WHERE epoch = ?`, []any{doomed.id}},
+			{`DELETE FROM told WHERE epoch = ?`, []any{doomed.id}},
 		} {
 			if _, err := tx.ExecContext(ctx, q.text, q.args...); err != nil {
 				return err

@@ -119,6 +119,34 @@ func TestVoidThatIsRefusedLateIsNotLost(t *testing.T) {
 	}
 }
 
+// A late answer says that a row was not taken which a later drop has changed since. It
+// is told once more, as it is now, to be added: who does not have it may have passed
+// over the change.
+func TestRowThatIsRefusedLateIsToldAnew(t *testing.T) {
+	t.Parallel()
+	h, c := startYear(t)
+	h.byFiles()
+	r := c.plainRecord()
+	r.total = (r.total + 1) % 22
+	opt := agent.RunOptions{AsOf: day("2026-02-28")}
+	c.lay(h, "2026-02-28")
+	if o := h.run(scores, opt); o.Changes.Change != 1 {
+		t.Fatal(*o.Changes)
+	}
+	h.deliver(scores)
+	row := h.sent(2)["change"][0]
+	h.respondTo(1, []string{row[strings.LastIndexByte(row, ',')+1:]}, 1, 1)
+	if _, err := h.agent.Reconcile(t.Context(), scores); err != nil {
+		t.Fatal(err)
+	}
+	if o := h.run(scores, opt); *o.Changes != (agent.Changes{Add: 1, Unchanged: o.Changes.Unchanged}) || h.sent(3)["add"][0] != row {
+		t.Errorf("told anew: %+v", *o.Changes)
+	}
+	if o := h.run(scores, opt); *o.Changes != (agent.Changes{Unchanged: o.Changes.Unchanged}) {
+		t.Errorf("told twice: %+v", *o.Changes)
+	}
+}
+
 // A source that writes a status in another way takes nothing back.
 func TestStatusWrittenOtherwiseVoidsNothing(t *testing.T) {
 	t.Parallel()

@@ -38,12 +38,7 @@ func (h *house) deliver(exchange string) []agent.Delivered {
 // receive is the recipient looking at its inbox; only what is new is given.
 func (h *house) receive(exchange string) (results []transfer.Result) {
 	h.t.Helper()
-	r := h.recipient(exchange)
-	receiver, err := h.world.Receiver(r)
-	h.must(err)
-	all, err := receiver.Receive(context.Background(), r.Inbox())
-	h.must(err)
-	for _, result := range all {
+	for _, result := range h.receiveAny(exchange) {
 		if result.Fault != nil {
 			h.t.Fatalf("the recipient refused %s: %v", result.Drop, result.Fault)
 		}
@@ -52,6 +47,17 @@ func (h *house) receive(exchange string) (results []transfer.Result) {
 		}
 	}
 	return results
+}
+
+// receiveAny gives the drops that the recipient refused, and those it had before, too.
+func (h *house) receiveAny(exchange string) []transfer.Result {
+	h.t.Helper()
+	r := h.recipient(exchange)
+	receiver, err := h.world.Receiver(r)
+	h.must(err)
+	all, err := receiver.Receive(context.Background(), r.Inbox())
+	h.must(err)
+	return all
 }
 
 // inbox lists what the recipient's server holds of a number, private names of

@@ -316,6 +316,7 @@ func yearHouse(t *testing.T) *house {
 type plan struct {
 	rows    map[string]string
 	records map[string]string // by row key, as the clinic traced it
+	odd     int               // rows to add that it holds, to change or void that it does not: allowed, and of a clinic that is answered in time there are none
 }
 
 // take applies the parts of a received drop. Rows that refuse says yes to are not
@@ -335,9 +336,11 @@ func (p *plan) take(t *testing.T, result transfer.Result, refuse func(key string
 		for _, line := range lines {
 			key := line[strings.LastIndexByte(line, ',')+1:]
 			row := strings.TrimSuffix(line, ","+key)
-			_, held := p.rows[key]
-			if seen[key] || held != (part.Action != transfer.Add) {
-				t.Errorf("drop %d: %s of a row that is held: %v, met twice: %v", result.Sequence, part.Action, held, seen[key])
+			if _, held := p.rows[key]; held != (part.Action != transfer.Add) {
+				p.odd++
+			}
+			if seen[key] {
+				t.Errorf("drop %d: a key to %s is met twice", result.Sequence, part.Action)
 			}
 			seen[key] = true
 			switch {
@@ -473,6 +476,9 @@ func TestYearOfChanges(t *testing.T) {
 		if m == 13 && *outcome.Changes != (agent.Changes{}) {
 			t.Errorf("the new year begins with %+v", *outcome.Changes)
 		}
+	}
+	if p.odd > 0 {
+		t.Errorf("%d rows were added that were held, or changed or void that were not", p.odd)
 	}
 	if sum.Add < 400 || sum.Change < 40 || sum.Void < 20 || sum.Unchanged < 2000 || len(once) < 20 {
 		t.Errorf("too little happened: %+v, %d refused", sum, len(once))

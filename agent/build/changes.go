@@ -49,6 +49,7 @@ type Held struct {
 	ID      int64 // the memory's own
 	Epoch   int64 // likewise
 	Key     string
+	Again   string   // the action by which it is told anew, whatever it is now; mostly empty
 	Content [16]byte // keyed hash of what was sent
 	Basis   [16]byte // keyed hash of what Sealed holds
 	Sealed  []byte   // of what Facts of Kept was
@@ -261,6 +262,8 @@ func (c *changes) compare(o *outcome, line *row, n int) {
 	case !is:
 		l.action = transfer.Add
 		l.Key = line.key
+	case held.Again != "":
+		l.action = held.Again
 	case l.Content != held.Content:
 		l.action = transfer.Change
 	}
@@ -274,7 +277,7 @@ func (r *Run) spoolChanges(o *outcome, facts []byte) error {
 	c, sent := r.changes, false
 	for i := range c.lines {
 		l := &c.lines[i]
-		if l.action != transfer.Change {
+		if l.action == "" || l.ID == 0 {
 			continue
 		}
 		reasons, err := r.obstacleOf(&l.Held, facts)
