@@ -207,12 +207,11 @@ func (e *Engine) dayOf(b []byte, c *node, t *extract.Token) []byte {
 	if c.class != extract.Date && c.class != extract.DeathDate {
 		return b
 	}
-	full := len(b) + 1
-	if b = appendDay(append(b, '"'), e.text(t)); len(b) == full {
-		return b[:full-1]
+	mark := len(b)
+	if b = quotedJSON(b, func(b []byte) []byte { return appendDay(b, e.text(t)) }); len(b) > mark {
+		e.counts[c.counter].out += e.step
 	}
-	e.counts[c.counter].out += e.step
-	return append(b, '"')
+	return b
 }
 
 // copy appends a value as it is; of an empty string, which FHIR does not know
@@ -304,14 +303,10 @@ func (e *Engine) transform(b []byte, c *node, t *extract.Token) []byte {
 		if len(e.facts.Subjects) != 1 || !bytes.Equal(e.text(t), e.facts.Subjects[0]) {
 			return b
 		}
-		b = append(b, '"')
-		b = e.codeHole(b)
-		return append(b, '"')
+		return quotedJSON(b, e.codeHole)
 	case yearOf:
 		if year, ok := e.plan.rules.year(c.class, e.text(t)); ok {
-			b = append(b, '"')
-			b = appendYear(b, year)
-			b = append(b, '"')
+			b = append(appendYear(append(b, '"'), year), '"')
 		}
 	case tokenOf, ordinalOf:
 		if c.class == extract.Link {
@@ -352,9 +347,7 @@ func (e *Engine) transform(b []byte, c *node, t *extract.Token) []byte {
 		if !e.abroad(t) {
 			zip = ZIP3(e.text(t))
 		}
-		b = append(b, '"')
-		b = append(b, zip[:]...)
-		b = append(b, '"')
+		b = append(append(append(b, '"'), zip[:]...), '"')
 	}
 	return b
 }

@@ -204,9 +204,8 @@ func wholeNumber(v []byte) (float64, bool) {
 	return float64(n), len(v) > 0 && len(v) < 10
 }
 
-// timeForms are those in which FHIR writes a day with a time; the seconds, which may
-// have a fraction, many leave out.
-var timeForms = []string{time.RFC3339, "2006-01-02T15:04Z07:00"}
+// The lives of people now treated: a day outside is a slip, and the gate stops it.
+const earliestYear, latestYear = 1880, 2120
 
 // isTime tells of a FHIR date, dateTime, instant or time of the lives of people
 // now treated. What has a time of the day has a zone, too.
@@ -216,15 +215,32 @@ func isTime(v []byte) bool {
 	case !ok:
 		_, err := time.Parse("15:04:05", string(v))
 		return err == nil
-	case span.From.Year() < 1880 || span.From.Year() > 2120:
+	case span.From.Year() < earliestYear || span.From.Year() > latestYear:
 		return false
-	case len(v) <= len(time.DateOnly):
-		return true
 	}
-	return len(v) <= len("2006-01-02T15:04:05.999999999-07:00") && slices.ContainsFunc(timeForms, func(form string) bool {
-		_, err := time.Parse(form, string(v))
-		return err == nil
-	})
+	return len(v) <= len(time.DateOnly) || isTimeOfDay(v[len(time.DateOnly):])
+}
+
+// isTimeOfDay tells of "Thh:mm[:ss[.fff]]" with a zone (FHIR R4 §2.24.0.1); the
+// seconds, of which it has nine decimals at most, many leave out.
+func isTimeOfDay(v []byte) bool {
+	clock := func(v []byte, mark byte, most int) bool {
+		return len(v) >= 3 && v[0] == mark && allDigits(v[1:3]) && int(v[1]-'0')*10+int(v[2]-'0') <= most
+	}
+	if !clock(v, 'T', 23) || !clock(v[3:], ':', 59) {
+		return false
+	}
+	if v = v[6:]; clock(v, ':', 60) {
+		if v = v[3:]; len(v) > 0 && v[0] == '.' {
+			decimals := len(v) - len(bytes.TrimLeft(v[1:], "0123456789")) - 1
+			if decimals < 1 || decimals > 9 {
+				return false
+			}
+			v = v[1+decimals:]
+		}
+	}
+	return len(v) == 1 && v[0] == 'Z' ||
+		len(v) == 6 && (clock(v, '+', 14) || clock(v, '-', 14)) && clock(v[3:], ':', 59)
 }
 
 // appendDay appends the day of a time that is written otherwise, such as one

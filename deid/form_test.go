@@ -59,7 +59,8 @@ func TestKeptValuesHaveTheFormOfTheirClass(t *testing.T) {
 func TestFormsOfTimes(t *testing.T) {
 	form := formOf(&policies.Policy{Standard: policies.LimitedDataSet}, extract.Date, nil)
 	for text, want := range map[string]bool{"2026": true, "2026-01": true, "2026-01-05": true, "2026-01-05T10:30:00Z": true, "2026-01-05T10:30:00.123-06:00": true, "08:30:00": true, "08:30:00.5": true,
-		"2026-01-05T10:30": false, "2026-01-05T10:30Z": true, "2026-01-05T10:30:00": false, "2026-01-05 10:30:00": false, "2026-01-05 10:30:00Z": false, "2026-1-5": false, "1066-10-14": false, "2226-01-01": false, "yesterday": false, "": false, "2026-01-05T25:00:00Z": false} {
+		"2026-01-05T10:30": false, "2026-01-05T10:30Z": true, "2026-01-05T10:30:00": false, "2026-01-05 10:30:00": false, "2026-01-05 10:30:00Z": false, "2026-1-5": false, "1066-10-14": false, "2226-01-01": false, "yesterday": false, "": false, "2026-01-05T25:00:00Z": false,
+		"2026-01-05T23:59:60.123456789Z": true, "2026-01-05T10:30:00.Z": false, "2026-01-05T10:30:00.1234567890Z": false} {
 		if form([]byte(text)) != want {
 			t.Errorf("%q: %v", text, !want)
 		}

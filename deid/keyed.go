@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash"
+	"time"
 
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/keyring"
@@ -133,42 +134,22 @@ func (e *Engine) shifted(b []byte, date extract.Span, rec *extract.Record, s *Su
 		return b
 	}
 	day := date.From + extract.Day(e.keyed.shiftOf(person, most))
-	if min(date.From, day).Year() < max(e.plan.rules.firstYear, 1) || day.Year() > 9999 {
+	if min(date.From, day).Year() < max(e.plan.rules.firstYear, earliestYear) || day.Year() > latestYear {
 		return b
 	}
-	return day.Time().AppendFormat(b, "2006-01-02")
+	return day.Time().AppendFormat(b, time.DateOnly)
 }
 
 // shiftedTime is shifted for a FHIR date, dateTime or instant, of which the time
 // of day and its zone stay: the instant moves by whole days, exactly.
 func (e *Engine) shiftedTime(b, text []byte, most int) []byte {
-	const day = len("2006-01-02")
 	date, ok := extract.ParseSpan(text)
-	if !ok || len(text) > day && !isTimeOfDay(text[day:]) {
+	if !ok || len(text) > len(time.DateOnly) && !isTimeOfDay(text[len(time.DateOnly):]) {
 		return b
 	}
 	start := len(b)
 	if b = e.shifted(append(b, '"'), date, e.rec, e.subject, most); len(b) == start+1 {
 		return b[:start]
 	}
-	return append(append(b, text[day:]...), '"')
-}
-
-// isTimeOfDay tells of "Thh:mm[:ss[.fff]]" with a zone (FHIR R4 §2.24.0.1).
-func isTimeOfDay(v []byte) bool {
-	clock := func(v []byte, mark byte, most int) bool {
-		return len(v) >= 3 && v[0] == mark && v[1]-'0' < 10 && v[2]-'0' < 10 && int(v[1]-'0')*10+int(v[2]-'0') <= most
-	}
-	if !clock(v, 'T', 23) || !clock(v[3:], ':', 59) {
-		return false
-	}
-	if v = v[6:]; clock(v, ':', 60) {
-		v = v[3:]
-		if len(v) > 1 && v[0] == '.' {
-			for v = v[1:]; len(v) > 0 && v[0]-'0' < 10; v = v[1:] {
-			}
-		}
-	}
-	return len(v) == 1 && v[0] == 'Z' ||
-		len(v) == 6 && (clock(v, '+', 14) || clock(v, '-', 14)) && clock(v[3:], ':', 59)
+	return append(append(b, text[len(time.DateOnly):]...), '"')
 }

@@ -152,7 +152,7 @@ func TestShiftedDatesKeepIntervals(t *testing.T) {
 			t.Fatal(err)
 		}
 		rec := recordOf(fmt.Appendf(nil, `{"resourceType":"Observation","effectiveDateTime":"%s","effectivePeriod":{"start":"%s","end":"%s"},"effectiveTiming":{"event":["%s","%s","%s"]},"issued":"%s"}`,
-			two+clock, one[:7], three, three+clock, one[:4], two, three+"T1:00Z"))
+			two+clock, one[:7], three, three+clock, one[:4], two, three+rapid.SampledFrom([]string{"T1:00Z", "T10:00:00.Z", "T10:00:00.1234567890Z"}).Draw(t, "no time")))
 		rec.Facts.Subjects = []phi.Bytes{phi.Bytes(alias)}
 		if err := resources.Engine().Apply(rec, &s, &resource); err != nil {
 			t.Fatal(err)
@@ -187,6 +187,7 @@ func TestShiftedDatesKeepIntervals(t *testing.T) {
 		"of nobody":     {Row: rowOf("r", "", "2025-02-03").Row},
 		"of old":        rowOf("r", "p1", "1934-02-03"), // shows an age over 89, 45 CFR 164.514(b)(2)(i)(C)
 		"of a month":    rowOf("r", "p1", "2025-02"),
+		"of a slip":     rowOf("r", "p1", "2925-02-03"), // the gate would stop the drop
 	} {
 		var out Output
 		if err := rows.Engine().Apply(rec, nil, &out); err != nil || string(out.Bytes) != "\"\"\n" {

@@ -64,9 +64,7 @@ func (e *Engine) codedLink(b []byte, c *node, t *extract.Token) []byte {
 	if len(e.facts.Subjects) != 1 || e.ownPatient(c, e.rec.Resolve(e.text(t))) == nil {
 		return b
 	}
-	b = append(b, `"Patient/`...)
-	b = e.codeHole(b)
-	return append(b, '"')
+	return append(e.codeHole(append(b, `"Patient/`...)), '"')
 }
 
 var (
@@ -155,11 +153,8 @@ func plainOrNil(id []byte) []byte {
 func isURN(text []byte) bool { return bytes.HasPrefix(text, []byte("urn:uuid:")) }
 
 func appendReference(b, typ, id []byte) []byte {
-	b = append(b, '"')
-	b = append(b, typ...)
-	b = append(b, '/')
-	b = append(b, id...)
-	return append(b, '"')
+	b = append(append(append(b, '"'), typ...), '/')
+	return append(append(b, id...), '"')
 }
 
 // splitReference reads a literal reference, relative or absolute, with or

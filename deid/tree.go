@@ -39,24 +39,17 @@ const (
 // node is one member of the tree. Its name and prefix are constants of the
 // plan, so nothing of a record's member names is ever written.
 type node struct {
+	treatment
 	name     string
 	prefix   []byte // "name":
-	action   action
-	many     bool  // FHIR has an array here
-	extended bool  // stands within a known extension, which gives it its class
-	kinds    uint8 // bit set of the token kinds that a leaf may have
-	class    extract.Class
+	many     bool   // FHIR has an array here
+	extended bool   // stands within a known extension, which gives it its class
+	kinds    uint8  // bit set of the token kinds that a leaf may have
 	element  string // of a Reference.reference: the element that holds the Reference
 	counter  int32
-	fits     func([]byte) bool // of what is kept: its form; nil where any may stand
-	retold   func([]byte) bool // the same, of what the layout writes other words for: a column that does not asks for it
-	mapped   bool              // the layout does
+	retold   func([]byte) bool // as fits, of what the layout writes other words for: a column that does not asks for it
 	system   func([]byte) bool // of a Coding: its systems
 	bare     func([]byte) bool // of a Coding of which none leaves without such a system: which codes need none
-	codes    map[string][]byte // of mapOf: what each code becomes, as JSON has it
-	step     int               // of roundOf; of shiftOf, by how many days at most
-	unit     string            // of relativeOf
-	bands    []numberBand      // of bandOf
 
 	only       *condition // of the elements, those leave that meet it
 	list       []*node
@@ -66,16 +59,21 @@ type node struct {
 	primitives int32   // counter of primitive extensions (_name)
 }
 
-type leaf struct {
-	path   []string
-	class  extract.Class
+// treatment is what is done to a leaf.
+type treatment struct {
 	action action
-	codes  map[string][]byte
-	step   int
-	unit   string
-	bands  []numberBand
-	fits   func([]byte) bool
-	mapped bool // by the layout
+	class  extract.Class
+	codes  map[string][]byte // of mapOf: what each code becomes, as JSON has it
+	step   int               // of roundOf; of shiftOf, by how many days at most
+	unit   string            // of relativeOf
+	bands  []numberBand      // of bandOf
+	fits   func([]byte) bool // of what is kept: its form; nil where any may stand
+	mapped bool              // the layout writes other words for it
+}
+
+type leaf struct {
+	path []string
+	treatment
 }
 
 const extensionStep = "extension:"
@@ -90,7 +88,7 @@ func (pl *Plan) compileTree(p *policies.Policy, release *policies.Release) error
 	if t := extract.TypeOf(release.Dataset); t == nil || !t.Resource {
 		return compileError(p, release.Dataset, "", errors.New("this is no resource type of FHIR R4, and no schema says that it is delimited"))
 	}
-	pl.root, pl.number = &node{name: release.Dataset, action: descend}, formOf(p, extract.Number, nil)
+	pl.root, pl.number = &node{name: release.Dataset, treatment: treatment{action: descend}}, formOf(p, extract.Number, nil)
 	for _, f := range release.Fields {
 		if f.OfPerson() {
 			if err := pl.compilePerson(p, release, &f); err != nil {
@@ -180,7 +178,7 @@ func (pl *Plan) leavesOf(p *policies.Policy, release *policies.Release, f *polic
 		if f.Do == policies.Keep && !link {
 			fits = formOf(p, class, closed(release, strings.Join(l.Path, ".")))
 		}
-		leaves = append(leaves, leaf{l.Path, class, do, codes, step, f.Unit, bands, fits, retold(p.Layout, dataset, l.Path)})
+		leaves = append(leaves, leaf{l.Path, treatment{do, class, codes, step, f.Unit, bands, fits, retold(p.Layout, dataset, l.Path)}})
 	}
 	if len(leaves) == 0 {
 		return nil, fmt.Errorf("no part of this element can leave with do: %s; remove the field", f.Do)
@@ -188,47 +186,27 @@ func (pl *Plan) leavesOf(p *policies.Policy, release *policies.Release, f *polic
 	return leaves, nil
 }
 
+var actions = map[policies.Transform]action{
+	policies.Keep: keep, policies.CodePerson: drop, policies.Year: yearOf, policies.ZIP3: zip3Of, policies.Round: roundOf,
+	policies.Map: mapOf, policies.KeepIn: mapOf, policies.CodeDisplay: displayOf, policies.Region: regionOf,
+	policies.ShiftDate: shiftOf, policies.Token: tokenOf, policies.Ordinal: ordinalOf, policies.RelativeTime: relativeOf, policies.Band: bandOf,
+}
+
 func actionOf(do policies.Transform, link, subject bool) (action, error) {
-	switch do {
-	case policies.Keep:
-		if link {
-			return keepLink, nil
-		}
-		return keep, nil
-	case policies.CodePerson:
-		if link {
-			return codeLink, nil
-		}
-		if subject {
-			return codeSubject, nil
-		}
-		return drop, nil
-	case policies.Year:
-		return yearOf, nil
-	case policies.ZIP3:
-		return zip3Of, nil
-	case policies.Round:
-		return roundOf, nil
-	case policies.Map, policies.KeepIn:
-		return mapOf, nil
-	case policies.CodeDisplay:
-		return displayOf, nil
-	case policies.Region:
-		return regionOf, nil
-	case policies.ShiftDate:
-		return shiftOf, nil
-	case policies.Token:
-		return tokenOf, nil
-	case policies.Ordinal:
-		return ordinalOf, nil
-	case policies.RelativeTime:
-		return relativeOf, nil
-	case policies.Band:
-		return bandOf, nil
-	case policies.Constant:
+	action, known := actions[do]
+	switch {
+	case do == policies.Constant:
 		return drop, errors.New("do: constant gives a value that no FHIR element can hold; write it into the layout")
+	case !known:
+		return drop, fmt.Errorf("do: %s is no transform of this version of Postern; see docs/transforms.md", do)
+	case do == policies.Keep && link:
+		return keepLink, nil
+	case do == policies.CodePerson && link:
+		return codeLink, nil
+	case do == policies.CodePerson && subject:
+		return codeSubject, nil
 	}
-	return drop, fmt.Errorf("do: %s is no transform of this version of Postern; see docs/transforms.md", do)
+	return action, nil
 }
 
 func asJSON(value string) []byte {
@@ -282,8 +260,7 @@ func (n *node) add(l leaf, path []string) error {
 	if c.action != l.action || c.action == descend {
 		return fmt.Errorf("%s is released twice in different ways; keep one of the two", step)
 	}
-	c.codes, c.step, c.unit, c.bands, c.fits, c.mapped = l.codes, l.step, l.unit, l.bands, l.fits, l.mapped
-	c.class, c.element, c.extended = l.class, n.name, slices.ContainsFunc(l.path, func(s string) bool { return strings.HasPrefix(s, extensionStep) })
+	c.treatment, c.element, c.extended = l.treatment, n.name, slices.ContainsFunc(l.path, func(s string) bool { return strings.HasPrefix(s, extensionStep) })
 	return nil
 }
 
@@ -305,7 +282,7 @@ func (n *node) child(name string, do action) *node {
 			return c
 		}
 	}
-	c := &node{name: name, action: do, prefix: []byte(`"` + name + `":`)}
+	c := &node{name: name, treatment: treatment{action: do}, prefix: []byte(`"` + name + `":`)}
 	n.list = append(n.list, c)
 	return c
 }
@@ -316,7 +293,7 @@ func (n *node) extension(url string) *node {
 			return c
 		}
 	}
-	c := &node{name: url, action: descend, prefix: []byte(`{"url":"` + url + `",`)}
+	c := &node{name: url, treatment: treatment{action: descend}, prefix: []byte(`{"url":"` + url + `",`)}
 	n.byURL = append(n.byURL, c)
 	return c
 }
