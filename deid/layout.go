@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"slices"
+	"time"
 
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/policies"
@@ -31,7 +32,7 @@ type laidColumn struct {
 	codes  map[string][]byte // nil: values stay
 	others []byte            // nil: what is in no code rejects the record; see also when
 	fixed  []byte            // what is the same in every row
-	form   dateForm
+	form   string            // of dates, as package time has it; "" leaves them as they are
 	fits   func([]byte) bool // FHIR: of a value that another column maps, its form; nil where any may stand
 }
 
@@ -256,12 +257,12 @@ func (c *laidColumn) written(e *Engine, value []byte) (_ []byte, why string) {
 		return code, ""
 	case c.fits != nil && !c.fits(value):
 		return nil, ""
-	case c.form != 0 && len(value) > 0:
+	case c.form != "" && len(value) > 0:
 		span, ok := c.span(value)
-		if !ok || !c.form.fits(span) {
+		if !ok || span.From != span.To && (c.form != yearAlone || span.From.Year() != span.To.Year()) {
 			return nil, "is no whole day, or no whole year"
 		}
-		e.plain = c.form.append(e.plain[:0], span.From)
+		e.plain = span.From.Time().AppendFormat(e.plain[:0], c.form)
 		return e.plain, ""
 	}
 	return value, ""
@@ -275,40 +276,8 @@ func (c *laidColumn) span(value []byte) (extract.Span, bool) {
 	return c.cell.span(value)
 }
 
-// dateForm is a form in which a layout writes a date; 0 leaves it as it is.
-type dateForm uint8
+const yearAlone = "2006"
 
-const (
-	dashed dateForm = iota + 1
-	digits
-	monthFirst
-	shortMonthFirst
-	yearAlone
-)
-
-var dateForms = map[string]dateForm{"YYYY-MM-DD": dashed, "YYYYMMDD": digits, "MM/DD/YYYY": monthFirst, "M/D/YYYY": shortMonthFirst, "YYYY": yearAlone}
-
-// fits tells whether a date is as whole as the form says: the year alone needs
+// dateForms are the forms in which a layout writes a date; the year alone needs
 // no day.
-func (f dateForm) fits(span extract.Span) bool {
-	return span.From == span.To || f == yearAlone && span.From.Year() == span.To.Year()
-}
-
-func (f dateForm) append(b []byte, day extract.Day) []byte {
-	year, month, d := day.Time().Date()
-	two := func(b []byte, n int) []byte {
-		if f == shortMonthFirst && n < 10 {
-			return append(b, byte('0'+n))
-		}
-		return append(b, byte('0'+n/10), byte('0'+n%10))
-	}
-	switch f {
-	case dashed:
-		return two(append(two(append(appendYear(b, year), '-'), int(month)), '-'), d)
-	case digits:
-		return two(two(appendYear(b, year), int(month)), d)
-	case yearAlone:
-		return appendYear(b, year)
-	}
-	return appendYear(append(two(append(two(b, int(month)), '/'), d), '/'), year)
-}
+var dateForms = map[string]string{"YYYY-MM-DD": time.DateOnly, "YYYYMMDD": "20060102", "MM/DD/YYYY": "01/02/2006", "M/D/YYYY": "1/2/2006", "YYYY": yearAlone}

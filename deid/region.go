@@ -11,8 +11,12 @@ import (
 //go:embed regions.csv
 var regionLines string
 
+//go:embed places.txt
+var placeLines string
+
 // places gives region and division of a state, by its letters or its name in
-// capitals, and of ZIP codes, by their first three digits or by all five.
+// capitals, and of ZIP codes, by their first three digits or by all five; neither
+// of what else may stand where a state does.
 var places = sync.OnceValue(func() map[string][2]string {
 	all := map[string][2]string{}
 	for line := range strings.Lines(regionLines) {
@@ -35,15 +39,6 @@ var places = sync.OnceValue(func() map[string][2]string {
 			}
 		}
 	}
-	return all
-})
-
-//go:embed places.txt
-var placeLines string
-
-// otherPlaces are what a state may be beside the states.
-var otherPlaces = sync.OnceValue(func() map[string]bool {
-	all := map[string]bool{}
 	for line := range strings.Lines(strings.ToUpper(placeLines)) {
 		words := strings.Fields(line)
 		switch {
@@ -53,7 +48,7 @@ var otherPlaces = sync.OnceValue(func() map[string]bool {
 			words = strings.Split(strings.TrimSpace(line), ";")
 		}
 		for _, word := range words {
-			all[word] = true
+			all[word] = all[word]
 		}
 	}
 	return all
@@ -67,8 +62,8 @@ func isPlace(v []byte) bool {
 	if len(upper) == 0 || upper[0] < 'A' {
 		return false
 	}
-	_, state := places()[string(upper)]
-	return state || otherPlaces()[string(upper)]
+	_, known := places()[string(upper)]
+	return known
 }
 
 // inCapitals writes a text in capitals, where there is room for it.

@@ -127,8 +127,15 @@ func (pl *Plan) cellOf(p *policies.Policy, release *policies.Release, f *policie
 	if c.bands, err = numberBands(f.Bands); err != nil {
 		return c, err
 	}
-	return c, pl.checkOptions(&c.field)
+	if err = pl.checkOptions(&c.field); err == nil && !slices.Contains(ofRows, c.field.Do) {
+		err = fmt.Errorf("do: %s is no transform of this version of Postern", c.field.Do)
+	}
+	return c, err
 }
+
+// ofRows are the transforms of delimited datasets.
+var ofRows = []policies.Transform{policies.Keep, policies.CodePerson, policies.Year, policies.AgeBand, policies.RelativeTime, policies.ShiftDate,
+	policies.Round, policies.ZIP3, policies.Token, policies.Ordinal, policies.Map, policies.Constant, policies.Region, policies.Band}
 
 // LookUp is a value that a plan takes from a column of an input: a roster's of
 // the person, or a table's by another column of the row.
@@ -148,6 +155,7 @@ func (pl *Plan) lookup(what LookUp) int {
 	return at
 }
 
+// checkOptions holds the numbers and words of a transform to what they mean.
 func (pl *Plan) checkOptions(f *policies.Field) error {
 	switch f.Do {
 	case policies.AgeBand:
@@ -158,29 +166,15 @@ func (pl *Plan) checkOptions(f *policies.Field) error {
 			return fmt.Errorf("age-band: width must be at least one year and top at most %d+ (45 CFR 164.514(b)(2)(i)(C))", oldest)
 		}
 	case policies.RelativeTime:
-		return checkUnit(f)
+		if f.Unit != "days" && f.Unit != "weeks" {
+			return fmt.Errorf("relative-time: unit %q: write days or weeks", f.Unit)
+		}
 	case policies.Age: // a band of one year
 		f.Do, f.Width, f.Top = policies.AgeBand, 1, oldest
 	case policies.Round, policies.ShiftDate:
-		return checkDays(f)
-	case policies.Keep, policies.CodePerson, policies.Year, policies.ZIP3, policies.Token, policies.Ordinal, policies.Map, policies.Constant, policies.Region, policies.Band:
-	default:
-		return fmt.Errorf("do: %s is no transform of this version of Postern", f.Do)
-	}
-	return nil
-}
-
-func checkUnit(f *policies.Field) error {
-	if f.Unit != "days" && f.Unit != "weeks" {
-		return fmt.Errorf("relative-time: unit %q: write days or weeks", f.Unit)
-	}
-	return nil
-}
-
-// checkDays holds the step of a round, and the range of a shift, to what they mean.
-func checkDays(f *policies.Field) error {
-	if f.Days < 1 || f.Days > 36525 && f.Do == policies.ShiftDate {
-		return fmt.Errorf("%s: by %d is not possible", f.Do, f.Days)
+		if f.Days < 1 || f.Days > 36525 && f.Do == policies.ShiftDate {
+			return fmt.Errorf("%s: by %d is not possible", f.Do, f.Days)
+		}
 	}
 	return nil
 }

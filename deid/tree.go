@@ -140,18 +140,13 @@ func (pl *Plan) leavesOf(p *policies.Policy, release *policies.Release, f *polic
 	switch {
 	case (f.Do == policies.RelativeTime || f.Do == policies.Band) && p.Layout == nil:
 		return nil, fmt.Errorf("do: %s gives a value that no FHIR element can hold; use year, or name a layout", f.Do)
-	case f.Do == policies.RelativeTime:
-		if err := checkUnit(f); err != nil {
-			return nil, err
-		}
 	case f.Do == policies.CodeDisplay:
 		codes = bySystem(codes, p.ValueSets[f.To].System)
 	case f.Do == policies.Region && f.To == policies.Division:
 		step = 1
-	case f.Do == policies.Round || f.Do == policies.ShiftDate:
-		if err := checkDays(f); err != nil {
-			return nil, err
-		}
+	}
+	if err := pl.checkOptions(f); err != nil {
+		return nil, err
 	}
 	leaves := make([]leaf, 0, len(f.Leaves))
 	for _, l := range f.Leaves {
