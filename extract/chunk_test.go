@@ -63,6 +63,15 @@ func expect(t *testing.T, got []string, err error, want ...string) {
 	}
 }
 
+// A table of a few rows does not cost the memory of a whole chunk.
+func TestMemoryIsTakenAsTheTextComes(t *testing.T) {
+	r := OpenChunks([]File{file(t, "x.ndjson", fmt.Sprintf(org, "a"), FileRule{Format: FHIRNDJSON})})
+	var c Chunk
+	if err := r.Next(&c); err != nil || cap(c.data) >= chunkSize/10 {
+		t.Errorf("%d bytes are taken, %v", cap(c.data), err)
+	}
+}
+
 const org = `{"resourceType":"Organization","id":"%s"}`
 
 func TestLines(t *testing.T) {

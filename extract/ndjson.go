@@ -50,13 +50,14 @@ func (l *lineCutter) next(c *Chunk) error {
 
 var newline = []byte("\n")
 
-// fill reads until data holds want bytes or the text is at its end.
+// fill reads until data holds want bytes or the text is at its end. Memory is
+// taken as the text comes: a table of a few rows does not cost a chunk's.
 func (l *lineCutter) fill(data []byte, want int) ([]byte, error) {
-	if cap(data) < want {
-		data = slices.Grow(data, want-len(data))
-	}
 	for len(data) < want && !l.eof {
-		n, err := l.r.Read(data[len(data):want])
+		if len(data) == cap(data) {
+			data = slices.Grow(data, min(max(16<<10, 3*len(data)), want-len(data)))
+		}
+		n, err := l.r.Read(data[len(data):min(want, cap(data))])
 		data = data[:len(data)+n]
 		if errors.Is(err, io.EOF) {
 			l.eof = true
