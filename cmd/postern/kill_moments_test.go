@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"database/sql"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,12 +81,25 @@ func (k *killing) landing(command string, f flow, before int64, p *process) stri
 		return over
 	case command != "run" && command != "serve":
 		return "or the recipient in " + command
-	case k.number(`SELECT count(*) FROM delivery WHERE exchange = ? AND number > ?`, f.exchange, before) == 0:
+	}
+	db := k.snapshot()
+	defer db.Close()
+	return k.found(db, f, before)
+}
+
+// found says where a run stands, by the state it has left so far.
+func (k *killing) found(db *sql.DB, f flow, before int64) string {
+	count := func(where string) (n int64) {
+		k.ok(db.QueryRow(`SELECT count(*) FROM delivery WHERE exchange = ? AND number > ? `+where, f.exchange, before).Scan(&n))
+		return n
+	}
+	switch {
+	case count("") == 0:
 		if len(k.new(k.dropsDir())) > 0 {
 			return inDrop
 		}
 		return early
-	case k.number(`SELECT count(*) FROM delivery WHERE exchange = ? AND number > ? AND state NOT IN ('sealed', 'uploading')`, f.exchange, before) > 0:
+	case count(`AND state NOT IN ('sealed', 'uploading')`) > 0:
 		return delivered
 	case len(k.new(f.inbox())) > 0:
 		return exposed

@@ -229,7 +229,8 @@ func (k *killing) endsWell(p *process) {
 	k.searchText("what "+p.Args[1]+" says", p.out.Bytes())
 }
 
-// kill starts a command and kills it at a random instant of the moment.
+// kill starts a command and kills it at a random instant of the moment, or where
+// the moment aims at.
 func (k *killing) kill(m moment, f flow, usual time.Duration, args ...string) {
 	k.t.Helper()
 	if m.within > 0 {
@@ -240,6 +241,10 @@ func (k *killing) kill(m moment, f flow, usual time.Duration, args ...string) {
 	k.wasThere = k.names(f)
 	p := k.start(args...)
 	k.waitFor(m, f, p)
+	if m.aim != "" {
+		k.holdAt(m.aim, f, before, p)
+		delay = 0
+	}
 	select {
 	case <-p.ended:
 	case <-time.After(delay):
@@ -248,6 +253,24 @@ func (k *killing) kill(m moment, f flow, usual time.Duration, args ...string) {
 	<-p.ended
 	k.searchText("what "+args[0]+" says", p.out.Bytes())
 	k.landed[k.landing(args[0], f, before, p)]++
+}
+
+// holdAt lets a run go on step by step, looking at what it has left while it
+// stands still, until that is where the kill must find the clinic, and leaves it
+// standing there. It may have passed that point, and then it ends.
+func (k *killing) holdAt(where string, f flow, before int64, p *process) {
+	db := k.live("&mode=ro") // it leaves the write-ahead log as the kill does
+	defer db.Close()
+	step, limit := time.NewTicker(300*time.Microsecond), time.After(longest)
+	defer step.Stop()
+	for p.Process.Signal(syscall.SIGSTOP) == nil && k.found(db, f, before) != where {
+		_ = p.Process.Signal(syscall.SIGCONT)
+		select {
+		case <-limit:
+			return
+		case <-step.C:
+		}
+	}
 }
 
 // waitFor ends when the moment has come, or the process is over without it.
@@ -281,7 +304,7 @@ func (k *killing) receive(f flow) []string {
 func (k *killing) dueOccurrence(f flow) string {
 	k.minute++
 	civil := fmt.Sprintf("%sT%02d:%02d", asOf, k.minute/60%24, k.minute%60)
-	db := k.live()
+	db := k.live("")
 	defer db.Close()
 	_, err := db.Exec(`INSERT INTO occurrence (exchange, civil, state) VALUES (?, ?, 'due')`, f.exchange, civil)
 	k.ok(err)
@@ -292,7 +315,7 @@ func (k *killing) dueOccurrence(f flow) string {
 // then ends it as a service manager does.
 func (k *killing) serveUntilSettled() {
 	p := k.start("serve")
-	db := k.live()
+	db := k.live("")
 	k.wait("serve works off what is due", func() bool {
 		select {
 		case <-p.ended:
@@ -311,8 +334,8 @@ func (k *killing) serveUntilSettled() {
 }
 
 // live opens the state beside the agent.
-func (k *killing) live() *sql.DB {
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(k.clinic, "state", "postern.db")+"?_pragma=busy_timeout(30000)")
+func (k *killing) live(how string) *sql.DB {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(k.clinic, "state", "postern.db")+"?_pragma=busy_timeout(30000)"+how)
 	k.ok(err)
 	db.SetMaxOpenConns(1)
 	return db
