@@ -106,7 +106,7 @@ func (a *Agent) check() (proofs map[string]*policies.Proof, warnings []string, e
 	if len(failures) > 0 {
 		return proofs, warnings, joinFailures(failures)
 	}
-	return proofs, append(warnings, a.Config.untested()...), nil
+	return proofs, slices.Concat(warnings, a.Config.untested(), a.Config.unscheduled(a.Now())), nil
 }
 
 // joinFailures keeps the class of the first failure, and each line once: two

@@ -118,9 +118,9 @@ func (r *run) commitDelivery(ctx context.Context, tx *sql.Tx) error {
 	}
 	key := r.agent.master.Wrap("decision-index/"+r.dropDir, []byte(r.indexKey.String()))
 	outcome := r.built.Outcome()
-	_, err = tx.ExecContext(ctx, `INSERT INTO delivery (exchange, number, state, dir, manifest, released, people, committed, as_of, ledger, expect, files, index_key, source)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.x.name, r.built.Number, stateSealed, r.dropDir, r.built.Sealed.ManifestSHA256,
-		outcome.Released, outcome.People, r.agent.Now().UnixMilli(), r.opt.AsOf.String(), r.ledgerSize, string(expect), string(files), key, outcome.Source)
+	_, err = tx.ExecContext(ctx, `INSERT INTO delivery (exchange, number, state, dir, manifest, released, people, committed, as_of, ledger, expect, files, index_key, source, cut_off)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.x.name, r.built.Number, stateSealed, r.dropDir, r.built.Sealed.ManifestSHA256,
+		outcome.Released, outcome.People, r.agent.Now().UnixMilli(), r.opt.AsOf.String(), r.ledgerSize, string(expect), string(files), key, outcome.Source, r.wantedBy())
 	return err
 }
 

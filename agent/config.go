@@ -179,6 +179,9 @@ type ExchangeConfig struct {
 	Policy    string `yaml:"policy,required"`
 	Recipient string `yaml:"recipient,required"`
 	Schedule  string `yaml:"schedule"`
+	CutOff    string `yaml:"cut_off"` // five fields as of a schedule: by when a drop is to be there
+
+	Apart strictyaml.Duration `yaml:"apart"` // at least so long after one drop is there the next is sent
 }
 
 // Kinds of protective inputs.
@@ -454,9 +457,12 @@ func (c *Config) checkExchanges(errs configErrors) {
 		if _, ok := c.Recipients[e.Value.Recipient]; !ok {
 			errs.add(path+".recipient", nearest(e.Value.Recipient, slices.Sorted(maps.Keys(c.Recipients))), "no such recipient")
 		}
-		if e.Value.Schedule != "" {
-			if _, err := parseSchedule(e.Value.Schedule, c.Zone); err != nil {
-				errs.add(path+".schedule", `write five fields: minute hour day month weekday, such as "30 2 5 * *"`, "%v", err)
+		for key, line := range map[string]string{"schedule": e.Value.Schedule, "cut_off": e.Value.CutOff} {
+			if line == "" {
+				continue
+			}
+			if _, err := parseSchedule(line, c.Zone); err != nil {
+				errs.add(path+"."+key, `write five fields: minute hour day month weekday, such as "30 2 5 * *"`, "%v", err)
 			}
 		}
 	}

@@ -9,22 +9,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
-	"golang.org/x/crypto/ssh"
 
 	"github.com/posternhealth/postern/agent/build"
 	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/durable"
-	"github.com/posternhealth/postern/internal/keyring"
-	"github.com/posternhealth/postern/internal/sshsig"
 	"github.com/posternhealth/postern/ledger"
 	"github.com/posternhealth/postern/transfer"
 )
@@ -74,7 +69,10 @@ func (a *Agent) Deliver(ctx context.Context, name string) ([]Delivered, error) {
 		if err != nil || drop == nil {
 			return done, err
 		}
-		result, err := a.deliverOne(lease.Context, x, drop)
+		var result *Delivered
+		if err = a.mayGo(ctx, x, drop); err == nil {
+			result, err = a.deliverOne(lease.Context, x, drop)
+		}
 		err = errors.Join(err, a.noteProblem(ctx, name, drop.number, err))
 		if result != nil {
 			done = append(done, *result)
@@ -187,12 +185,18 @@ func (a *Agent) settleDelivery(ctx context.Context, x *exchange, drop *pendingDr
 	if err != nil {
 		return err
 	}
+	told := map[string]any{"state": state, "manifest_sha256": drop.manifest}
+	if cutOff, late, err := a.lateness(ctx, x.name, drop.number); err != nil {
+		return err
+	} else if cutOff != "" {
+		told["cut_off"], told["late"] = cutOff, late
+	}
 	err = inTx(ctx, a.db, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `UPDATE delivery SET state = ?, evidence = ?, delivered = ?, index_key = NULL WHERE exchange = ? AND number = ?`,
 			state, string(text), a.Now().UnixMilli(), x.name, drop.number); err != nil {
 			return err
 		}
-		return a.record(ctx, tx, ledger.Delivered, x, drop.number, map[string]any{"state": state, "manifest_sha256": drop.manifest})
+		return a.record(ctx, tx, ledger.Delivered, x, drop.number, told)
 	})
 	if err != nil {
 		return err
@@ -432,47 +436,4 @@ func rejudge(ctx context.Context, index io.Reader, tables *consent.Tables, decid
 		}
 	}
 	return ctx.Err()
-}
-
-// destination connects to where a recipient wants its drops, to use it as it wants.
-func (a *Agent) destination(ctx context.Context, r RecipientConfig) (transfer.Destination, error) {
-	d, err := a.connect(ctx, r)
-	if err == nil {
-		d.Obey(r.Destination.rules())
-	}
-	return d, err
-}
-
-func (a *Agent) connect(ctx context.Context, r RecipientConfig) (transfer.Destination, error) {
-	if f := r.Destination.Folder; f != nil {
-		receipts := f.Receipts
-		if receipts != "" {
-			receipts = a.Config.Path(receipts)
-		}
-		return transfer.NewFolder(a.Config.Path(f.Path), receipts)
-	}
-	if r.Destination.SFTP == nil {
-		return a.web(r.Destination)
-	}
-	s := r.Destination.SFTP
-	text, err := keyring.Resolve(s.Key, a.Config.Dir)
-	var login ssh.Signer
-	if err == nil {
-		login, err = sshsig.LoadSigner(text)
-	}
-	if err != nil {
-		return nil, fail(KeyTrouble, err, "", "login key for %s", s.Host)
-	}
-	hostKey, err := transfer.ParseHostKey(s.HostKey)
-	if err != nil {
-		return nil, fail(KeyTrouble, err, "", "host key of %s", s.Host)
-	}
-	port := s.Port
-	if port == 0 {
-		port = 22
-	}
-	return transfer.DialSFTP(ctx, transfer.SFTPConfig{
-		Address: net.JoinHostPort(s.Host, strconv.Itoa(port)), User: s.User, Signer: login,
-		HostKey: hostKey, Folder: s.Folder, Receipts: s.Receipts,
-	})
 }

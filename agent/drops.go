@@ -28,6 +28,8 @@ type DropStatus struct {
 	Open      int64     `json:"open_differences,omitempty"`
 	Explained int64     `json:"explained_by,omitempty"` // of a voided drop: the number whose manifest lists it
 	Manifest  string    `json:"manifest_sha256"`
+	CutOff    string    `json:"cut_off,omitempty"` // civil time by which it was to be there
+	Late      bool      `json:"late,omitempty"`    // it was not
 
 	Recalls []RecallStatus `json:"recalls,omitempty"`
 }
@@ -43,9 +45,12 @@ func (a *Agent) Drops(ctx context.Context, name string) ([]DropStatus, error) {
 	var d DropStatus
 	var committed, delivered int64
 	var settled bool
-	err := each(ctx, a.db, row{&d.Exchange, &d.Number, &d.State, &d.Released, &d.People, &d.AsOf, &committed, &d.Attempts, &d.Note, &d.Manifest, &delivered, &d.Explained, &d.Problem, &d.Source, &d.Open, &settled}, func() error {
+	err := each(ctx, a.db, row{&d.Exchange, &d.Number, &d.State, &d.Released, &d.People, &d.AsOf, &committed, &d.Attempts, &d.Note, &d.Manifest, &delivered, &d.Explained, &d.Problem, &d.Source, &d.Open, &settled, &d.CutOff}, func() error {
 		d.Committed = time.UnixMilli(committed).UTC()
-		d.Recipient = ""
+		d.Recipient, d.Late = "", a.Config.passed(d.CutOff, a.Now())
+		if delivered > 0 {
+			d.Late = a.Config.passed(d.CutOff, time.UnixMilli(delivered))
+		}
 		if config, err := a.Config.Exchange(d.Exchange); err == nil {
 			d.Recipient = config.Recipient
 			if !settled && a.silent(config.Recipient, d.State, delivered) {
@@ -56,7 +61,7 @@ func (a *Agent) Drops(ctx context.Context, name string) ([]DropStatus, error) {
 		return nil
 	}, `SELECT exchange, number, state, released, people, as_of, committed, attempts, note, manifest, delivered, explained,
 		CASE WHEN state IN (?, ?) THEN problem ELSE '' END, source, (SELECT count(*) FROM difference AS f WHERE f.exchange = delivery.exchange AND f.number = delivery.number AND settled = 0),
-		EXISTS (SELECT 1 FROM difference AS f WHERE f.exchange = delivery.exchange AND f.number = delivery.number AND rule = ? AND settled > 0) FROM delivery
+		EXISTS (SELECT 1 FROM difference AS f WHERE f.exchange = delivery.exchange AND f.number = delivery.number AND rule = ? AND settled > 0), cut_off FROM delivery
 		WHERE ? IN ('', exchange) ORDER BY exchange, number`, stateSealed, stateUploading, ruleSilence, name)
 	recalls, failed := a.Recalls(ctx, name)
 	for i := range list {

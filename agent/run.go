@@ -194,7 +194,10 @@ func (r *run) openDrop(ctx context.Context, job *build.Job) error {
 	for _, w := range r.x.warnings {
 		r.agent.Log.Warn(w, "exchange", r.x.name)
 	}
-	var err error
+	err := r.forewarn(ctx)
+	if err != nil {
+		return err
+	}
 	if r.indexKey, err = age.GenerateX25519Identity(); err != nil {
 		return err
 	}

@@ -124,6 +124,10 @@ func (w *deliverWorker) Work(ctx context.Context, job *river.Job[deliverJob]) er
 		w.agent.Log.Warn("delivery refused, it waits for people", "exchange", job.Args.Exchange, "error", err)
 		return river.JobSnooze(longestRetry)
 	}
+	if wait := new(early); errors.As(err, &wait) {
+		w.agent.Log.Info("the drop waits", "exchange", job.Args.Exchange, "until", w.agent.Config.civil(wait.until))
+		return river.JobSnooze(min(longestRetry, max(shortestRetry, wait.until.Sub(w.agent.Now()))))
+	}
 	if err != nil {
 		w.agent.Log.Error("delivery failed, it will be tried again", "exchange", job.Args.Exchange, "error", err, "attempt", job.Attempt)
 	}

@@ -58,6 +58,7 @@ CREATE TABLE IF NOT EXISTS delivery (
 	index_key BLOB,                          -- wrapped key of the decision index; gone when delivery ends
 	explained INTEGER NOT NULL DEFAULT 0,    -- the number of the manifest that lists it as voided
 	arrived   TEXT NOT NULL DEFAULT '[]',    -- files of profile bare that were delivered, so that none is sent twice
+	cut_off   TEXT NOT NULL DEFAULT '',      -- civil time by which it was to be there
 	PRIMARY KEY (exchange, number)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS file_name (

@@ -15,6 +15,8 @@ type ExchangeStatus struct {
 	Stopped   int    `json:"stopped"`          // of them in quarantine: nothing of them was sent
 	Open      int    `json:"open_differences"` // between what was sent and what was answered
 	Next      string `json:"next,omitempty"`   // civil time of the next occurrence
+
+	Calendar
 }
 
 // Status tells of every configured exchange where it stands.
@@ -68,6 +70,13 @@ func (a *Agent) Status(ctx context.Context) ([]ExchangeStatus, error) {
 			if o.Exchange == e.Key {
 				s.Next = o.Civil
 			}
+		}
+		var late bool
+		if s.Calendar, late, err = a.calendar(ctx, e.Key, e.Value, drops, s.Next); err != nil {
+			return nil, err
+		}
+		if late {
+			s.Attention++
 		}
 		list = append(list, s)
 	}

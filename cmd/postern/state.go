@@ -35,6 +35,17 @@ func (k *call) showStatus(list []agent.ExchangeStatus) error {
 	if err != nil {
 		return err
 	}
+	for _, s := range list {
+		if s.CutOff != "" {
+			fmt.Fprintf(k.out, "\n%s: the next cut-off is %s: %s\n", s.Exchange, s.CutOff, s.For)
+		}
+		if s.Missed != "" {
+			fmt.Fprintf(k.out, "\n%s: missed the cut-off of %s\n", s.Exchange, s.Missed)
+		}
+		if s.Waits != "" {
+			fmt.Fprintf(k.out, "\n%s: a drop waits until %s, to be apart from the one before\n", s.Exchange, s.Waits)
+		}
+	}
 	if stopped > 0 {
 		fmt.Fprintln(k.out, "\nthe gate stopped a drop; `postern quarantine list` shows what people are to look at")
 	}
@@ -154,6 +165,9 @@ func (k *call) showDrops(list []agent.DropStatus) error {
 		}
 		if d.Problem != "" {
 			note = d.Problem
+		}
+		if d.Late {
+			note += "; after the cut-off of " + d.CutOff
 		}
 		if d.Open > 0 {
 			note += fmt.Sprintf("; open differences: %d", d.Open)

@@ -2,8 +2,15 @@ package agent
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"net"
+	"strconv"
 
+	"golang.org/x/crypto/ssh"
+
+	"github.com/posternhealth/postern/internal/keyring"
+	"github.com/posternhealth/postern/internal/sshsig"
 	"github.com/posternhealth/postern/transfer"
 )
 
@@ -47,4 +54,47 @@ func (c *Config) untested() (warnings []string) {
 		}
 	}
 	return warnings
+}
+
+// destination connects to where a recipient wants its drops, to use it as it wants.
+func (a *Agent) destination(ctx context.Context, r RecipientConfig) (transfer.Destination, error) {
+	d, err := a.connect(ctx, r)
+	if err == nil {
+		d.Obey(r.Destination.rules())
+	}
+	return d, err
+}
+
+func (a *Agent) connect(ctx context.Context, r RecipientConfig) (transfer.Destination, error) {
+	if f := r.Destination.Folder; f != nil {
+		receipts := f.Receipts
+		if receipts != "" {
+			receipts = a.Config.Path(receipts)
+		}
+		return transfer.NewFolder(a.Config.Path(f.Path), receipts)
+	}
+	if r.Destination.SFTP == nil {
+		return a.web(r.Destination)
+	}
+	s := r.Destination.SFTP
+	text, err := keyring.Resolve(s.Key, a.Config.Dir)
+	var login ssh.Signer
+	if err == nil {
+		login, err = sshsig.LoadSigner(text)
+	}
+	if err != nil {
+		return nil, fail(KeyTrouble, err, "", "login key for %s", s.Host)
+	}
+	hostKey, err := transfer.ParseHostKey(s.HostKey)
+	if err != nil {
+		return nil, fail(KeyTrouble, err, "", "host key of %s", s.Host)
+	}
+	port := s.Port
+	if port == 0 {
+		port = 22
+	}
+	return transfer.DialSFTP(ctx, transfer.SFTPConfig{
+		Address: net.JoinHostPort(s.Host, strconv.Itoa(port)), User: s.User, Signer: login,
+		HostKey: hostKey, Folder: s.Folder, Receipts: s.Receipts,
+	})
 }

@@ -48,7 +48,7 @@ func TestPageOfBare(t *testing.T) {
 	}
 	good := plain + block(t, "destinations.md", "destination")
 	for _, c := range []struct{ old, new, why string }{
-		{"sterling}", "sterlin}", `"sterlin" is no value of profile; did you mean "sterling"`},
+		{"sterling}", "sterlin}", `"sterlin" is no value of profile (did you mean "sterling"?)`},
 		{"read_back: no", "read_back: seldom", `"seldom" is no value of read_back`},
 		{"{name}.filepart", "in/{name}", `recipients.acme-health-plan.destination.temporary_name: "in/{name}" is not {name} with`},
 	} {
