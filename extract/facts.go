@@ -104,11 +104,11 @@ func (f *finder) element(e *element, value int32) {
 	case evidence:
 		f.each(value, f.evidenceWithoutReference)
 	case meta:
-		facts.Labels = f.codes(facts.Labels, value, "security")
+		f.labels(value)
 	case contained:
 		f.each(value, func(inner int32) {
 			if m := member(f.raw, f.doc, inner, "meta"); m >= 0 {
-				facts.Labels = f.codes(facts.Labels, m, "security")
+				f.labels(m)
 			}
 		})
 	}
@@ -135,14 +135,24 @@ func (f *finder) date(e *element, value int32) {
 	}
 }
 
+// labels takes those of a meta, and of a list of them, which FHIR does not know: a
+// label protects in whatever shape it comes.
+func (f *finder) labels(value int32) {
+	f.each(value, func(meta int32) { f.rec.Facts.Labels = f.codes(f.rec.Facts.Labels, meta, "security") })
+}
+
 func (f *finder) codes(to []phi.Bytes, value int32, name string) []phi.Bytes {
 	list := member(f.raw, f.doc, value, name)
 	if list < 0 {
 		return to
 	}
 	f.each(list, func(coding int32) {
-		if c := member(f.raw, f.doc, coding, "code"); c >= 0 && f.doc[c].Kind == String {
-			to = append(to, f.text(f.doc[c]))
+		if c := member(f.raw, f.doc, coding, "code"); c >= 0 {
+			f.each(c, func(code int32) {
+				if f.doc[code].Kind == String {
+					to = append(to, f.text(f.doc[code]))
+				}
+			})
 		}
 	})
 	return to
@@ -156,7 +166,7 @@ func (f *finder) each(value int32, do func(int32)) {
 		return
 	}
 	for i := value + 1; i < f.doc[value].Next; i = f.doc[i].Next {
-		do(i)
+		f.each(i, do)
 	}
 }
 

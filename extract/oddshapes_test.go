@@ -55,6 +55,22 @@ func TestPaddedCellsMeetTheLists(t *testing.T) {
 	}
 }
 
+// A label protects in whatever shape it comes, also where FHIR has one value and the
+// record a list of them.
+func TestLabelsInLists(t *testing.T) {
+	scanner := NewScanner()
+	var rec Record
+	for _, text := range []string{
+		`"meta":{"security":[{"code":"42CFRPart2"}]}`, `"meta":{"security":{"code":"42CFRPart2"}}`, `"meta":[{},{"security":[{"code":"42CFRPart2"}]}]`,
+		`"meta":{"security":[{"code":["N","42CFRPart2"]}]}`, `"meta":{"security":[[{"code":"42CFRPart2"}]]}`, `"contained":[{"meta":[{"security":[{"code":"42CFRPart2"}]}]}]`,
+	} {
+		scanner.Resource([]byte(`{"resourceType":"Observation","subject":{"reference":"Patient/p1"},`+text+`}`), &rec)
+		if l := rec.Facts.Labels; rec.Reject != NoReason || len(l) == 0 || string(l[len(l)-1]) != "42CFRPart2" {
+			t.Errorf("%s: %s", text, show(&rec))
+		}
+	}
+}
+
 // A reference to a patient that is nearly one by id names nobody whom the lists
 // know. It must not become a person of whom nothing is on file.
 func TestAlmostAPatient(t *testing.T) {
