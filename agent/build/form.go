@@ -62,6 +62,14 @@ func (f *form) cut(line []byte, h deid.Hole) []byte {
 	return line
 }
 
+// keys is the column of the row keys, in lines that have them.
+func (f *form) keys() int {
+	if f.file == nil {
+		return len(f.columns) - 1
+	}
+	return slices.IndexFunc(f.file.Columns, func(c policies.Column) bool { return c.RowKey })
+}
+
 // cell appends the plain cell of a column of one of our own lines.
 func (f *form) cell(dst, line []byte, column int) []byte {
 	switch {

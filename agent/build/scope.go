@@ -2,7 +2,6 @@ package build
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +24,7 @@ type scopes struct {
 	met     []int // by number of the run: the number in the drop, 0 of one that no row has
 	order   []uint32
 	lines   *partSpool
-	keyed   bool // rows have keys, in their last cell
+	keyed   bool // rows have keys
 	line    []byte
 	rows    int64
 	people  peopleSet
@@ -51,8 +50,8 @@ func (s *scopes) number(text string) (uint32, error) {
 	return n, nil
 }
 
-// row notes a sealed row of a part.
-func (s *scopes) row(part int, line int64, row *row) error {
+// row notes a sealed row of a part, whose form finds its key.
+func (s *scopes) row(part int, line int64, row *row, form *form) error {
 	if s.met[row.rests-1] == 0 {
 		s.order = append(s.order, row.rests)
 		s.met[row.rests-1] = len(s.order)
@@ -61,7 +60,7 @@ func (s *scopes) row(part int, line int64, row *row) error {
 	b = strconv.AppendInt(append(b, ','), line, 10)
 	b = strconv.AppendInt(append(b, ','), int64(s.met[row.rests-1]), 10)
 	if s.keyed {
-		b = append(b, row.bytes[bytes.LastIndexByte(row.bytes, ','):len(row.bytes)-1]...)
+		b = form.cell(append(b, ','), row.bytes, form.keys())
 	}
 	s.line = append(b, '\n')
 	s.rows++

@@ -94,7 +94,7 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 		}
 		out = w
 	}
-	s := &sealer{run: r, part: at + 1, spool: part, out: bufio.NewWriterSize(out, 128<<10), totals: totals.of(lines, lines.column), sums: r.sums(lines), trailer: newTrailer(lines)}
+	s := &sealer{run: r, part: at + 1, form: lines, spool: part, out: bufio.NewWriterSize(out, 128<<10), totals: totals.of(lines, lines.column), sums: r.sums(lines), trailer: newTrailer(lines)}
 	if spec.Format != gate.NDJSON {
 		guard := <-guards
 		if hit := guard.Header(header); hit != nil {
@@ -199,6 +199,7 @@ func (b *sealBatch) judge(r *Run, guard *gate.Gate) {
 type sealer struct {
 	run     *Run
 	part    int
+	form    form
 	spool   *partSpool
 	out     *bufio.Writer
 	totals  *partTotals
@@ -241,7 +242,7 @@ func (s *sealer) row(row *row) error {
 	}
 	s.trailer.add(row.bytes)
 	if row.rests > 0 {
-		if err := s.run.scopes.row(s.part, s.lines, row); err != nil {
+		if err := s.run.scopes.row(s.part, s.lines, row, &s.form); err != nil {
 			return err
 		}
 	}
