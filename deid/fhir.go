@@ -330,7 +330,7 @@ func (e *Engine) transform(b []byte, c *node, t *extract.Token) []byte {
 		return quotedJSON(b, func(b []byte) []byte { return appendRegion(b, e.text(t), c.step > 0) })
 	case relativeOf:
 		if span, ok := extract.ParseSpan(e.text(t)); ok {
-			return quotedJSON(b, func(b []byte) []byte { return relative(b, span, e.subject.Index, c.unit) })
+			return quotedJSON(b, func(b []byte) []byte { return e.plan.rules.relative(b, span, e.subject.Index, c.unit) })
 		}
 	case bandOf:
 		if !e.bounded(t) {

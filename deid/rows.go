@@ -346,7 +346,7 @@ func (r *rules) day(b []byte, span extract.Span, s *Subject, f *policies.Field) 
 			return appendYear(b, year)
 		}
 	case policies.RelativeTime:
-		return relative(b, span, s.Index, f.Unit)
+		return r.relative(b, span, s.Index, f.Unit)
 	case policies.Keep:
 		return append(b, span.From.String()...)
 	}

@@ -20,10 +20,14 @@ type rules struct {
 	standard  policies.Standard
 	asOf      extract.Day
 	firstYear int // no birth or event may show an earlier year; 0 where dates may leave
+	follow    int // days of each person's window; 0 without a cohort
 }
 
 func newRules(p *policies.Policy, asOf extract.Day) (rules, error) {
 	r := rules{standard: p.Standard, asOf: asOf}
+	if p.Cohort != nil {
+		r.follow = p.Cohort.FollowDays
+	}
 	if asOf == extract.NoDay {
 		return r, errors.New("as-of is not set; ages and periods are taken at that day")
 	}
@@ -156,12 +160,17 @@ func age(birth, at extract.Day) int {
 }
 
 // relative appends the whole days or weeks from the index to a full date,
-// rounded down, so that the day before the index is week -1.
-func relative(b []byte, date extract.Span, index extract.Day, unit string) []byte {
+// rounded down, so that the day before the index is week -1. Of a day outside the
+// person's window there is no value: nothing tells of it, and the gate would stop
+// the drop.
+func (r *rules) relative(b []byte, date extract.Span, index extract.Day, unit string) []byte {
 	if !date.Known() || date.From != date.To || index == extract.NoDay {
 		return b
 	}
 	n := int64(date.From) - int64(index)
+	if r.follow > 0 && (n < 0 || n >= int64(r.follow)) {
+		return b
+	}
 	if unit == "weeks" {
 		n = (n - (n%7+7)%7) / 7
 	}

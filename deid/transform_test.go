@@ -128,8 +128,14 @@ func TestRelative(t *testing.T) {
 		{"", "2025-03-10", "days", ""},
 		{"2025-03-02", "", "days", ""},
 	} {
-		if got := string(relative(nil, span(c.date), span(c.index).From, c.unit)); got != c.want {
+		if got := string(new(rules).relative(nil, span(c.date), span(c.index).From, c.unit)); got != c.want {
 			t.Errorf("%+v: %q", c, got)
+		}
+	}
+	followed := rules{follow: 14}
+	for date, want := range map[string]string{"2025-03-09": "", "2025-03-10": "0", "2025-03-23": "13", "2025-03-24": ""} {
+		if got := string(followed.relative(nil, span(date), span("2025-03-10").From, "days")); got != want {
+			t.Errorf("%s: %q", date, got)
 		}
 	}
 }
