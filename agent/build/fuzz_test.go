@@ -59,7 +59,7 @@ func pick[T any](c *choices, list []T) T { return list[c.n(len(list))] }
 // than our own finds in the files of a drop.
 type kind struct {
 	policies func() []*clinic
-	read     func(t testing.TB, k *clinic, drop *capture)
+	read     func(t testing.TB, k *clinic, drop *capture, in *source)
 }
 
 var kinds = map[string]kind{"resources": {resourcePolicies, readResources}, "rows": {rowPolicies, readRows}, "layouts": {layoutPolicies, readLayouts}}
@@ -89,6 +89,24 @@ func TestRunsOfArbitraryExtracts(t *testing.T) {
 	}
 }
 
+// Enough of these runs fill what their readers reckon again, each kind of cell of
+// FHIR and rows of Part 2 programs among them.
+func TestRunsFillWhatIsReckonedAgain(t *testing.T) {
+	t.Setenv("GOMEMLIMIT", "off")
+	clear(filled)
+	fhir := kind{read: readLayouts, policies: func() []*clinic {
+		return slices.DeleteFunc(slices.Clone(layoutPolicies()), func(k *clinic) bool { return k.schemas["record"] != nil })
+	}}
+	empty := []string{"roster fhir", "age fhir", "age-band fhir", "age-band index fhir", "year fhir", "relative-time fhir", "band fhir", "part2"}
+	for seed := uint64(0); len(empty) > 0; seed++ {
+		if seed == 3000 {
+			t.Fatalf("never filled: %q", empty)
+		}
+		fhir.holds(t, &choices{someBytes(seed)})
+		empty = slices.DeleteFunc(empty, func(what string) bool { return filled[what] > 0 })
+	}
+}
+
 func (kind kind) holds(t testing.TB, c *choices) {
 	g := &making{c: c, k: pick(c, kind.policies()), tame: c.n(2) == 0}
 	rule, records := g.extract()
@@ -98,7 +116,9 @@ func (kind kind) holds(t testing.TB, c *choices) {
 		return
 	}
 	accounts(t, r, drop, records, g.b)
-	kind.read(t, g.k, drop)
+	in := sourceOf(rule, g.b, g.tame)
+	kind.read(t, g.k, drop, in)
+	apart(t, g.k, drop, in)
 }
 
 func someBytes(seed uint64) []byte {
@@ -129,6 +149,9 @@ func dayOf(text string) extract.Day {
 // people of the extracts; of those whose name is a member's, the roster knows.
 const roster = "subject,member_id,from,to,plan\np1,MBR-0001,2020-01-01,,PPO\np2,MBR-0002,2020-01-01,2025-12-31,HMO\np3,MBR-0003,2026-01-01,,\n"
 
+// program is the provider of rows that is a Part 2 program.
+const program = "1999000023"
+
 // run makes a drop of an extract.
 func (k *clinic) run(t testing.TB, rule *extract.FileRule, text []byte) (*capture, *Run, error) {
 	ctx := context.Background()
@@ -146,6 +169,12 @@ func (k *clinic) run(t testing.TB, rule *extract.FileRule, text []byte) (*captur
 		members := filepath.Join(tempDir, "roster.csv")
 		must(t, os.WriteFile(members, []byte(roster), 0o600))
 		tables.Rosters[k.policy.People.Roster], err = consent.LoadRoster(members, people)
+		must(t, err)
+	}
+	if k.policy.ReleasesPart2() && rule.Schema != nil {
+		declared := filepath.Join(tempDir, "programs.csv")
+		must(t, os.WriteFile(declared, []byte("kind,id,from,to\ncolumn,"+program+",2020-01-01,\n"), 0o600))
+		_, err = tables.Programs.Load(declared)
 		must(t, err)
 	}
 	decided := fuzzedAsOf.Time().Add(12 * time.Hour)
@@ -178,10 +207,13 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// capture is a drop in memory, of what records gave.
+// capture is a drop in memory: what records gave, beside it control files and
+// scope of consent, and the row index.
 type capture struct {
 	parts   []*capturedPart
-	control *capturedPart
+	control [2]*capturedPart // of general parts, and of those of Part 2 rows
+	scope   *capturedPart
+	index   capturedPart
 }
 
 type capturedPart struct {
@@ -192,21 +224,34 @@ type capturedPart struct {
 
 func (p *capturedPart) Close(rows, _ int64) error { p.rows = rows; return nil }
 
-func (p *capturedPart) File() string { return p.info.Dataset + ".txt" }
+func (p *capturedPart) File() string {
+	return p.info.Dataset + map[bool]string{true: "2"}[p.info.Part2] + ".txt"
+}
+
+// private is a file that stays at the clinic.
+type private struct{ *capturedPart }
+
+func (private) Close() error { return nil }
 
 func (d *capture) Part(info transfer.PartInfo) (Part, error) {
 	p := &capturedPart{info: info}
 	switch info.Dataset {
 	case transfer.ScopeOfConsent:
+		d.scope = p
 	case transfer.ControlFile:
-		d.control = p
+		d.control[map[bool]int{true: 1}[info.Part2]] = p
 	default:
 		d.parts = append(d.parts, p)
 	}
 	return p, nil
 }
 
-func (d *capture) Private(string, age.Recipient) (io.WriteCloser, error) { return nowhere{}, nil }
+func (d *capture) Private(name string, _ age.Recipient) (io.WriteCloser, error) {
+	if name == "row-index" {
+		return private{&d.index}, nil
+	}
+	return nowhere{}, nil
+}
 
 func (d *capture) Seal(*transfer.Book) (*transfer.Sealed, error) { return &transfer.Sealed{}, nil }
 

@@ -115,6 +115,9 @@ func (g *resources) resource(depth int) {
 	if !g.c.rarely(6) && depth == 3 {
 		typ = g.k.policy.Release[g.c.n(len(g.k.policy.Release))].Dataset
 	}
+	if g.k.policy.Layout != nil && depth == 3 && g.c.n(4) == 3 { // ages are reckoned from it
+		typ = "Patient"
+	}
 	outer, class := g.release, g.class
 	g.release, g.class = nil, extract.Unclassed
 	var paths [][]string
@@ -142,6 +145,9 @@ func (g *resources) resource(depth int) {
 			paths = append(paths, []string{e})
 		}
 	}
+	if g.c.n(3) == 2 && !slices.ContainsFunc(paths, func(p []string) bool { return p[0] == "meta" }) {
+		paths = append(paths, []string{"meta", "security", "code"})
+	}
 	g.members(extract.TypeOf(typ), typ, paths, first, depth)
 	g.b = append(g.b, '}')
 	g.release, g.class = outer, class
@@ -156,7 +162,7 @@ func (g *resources) whom(typ string) []string {
 		}
 	}
 	for _, e := range extract.TypeOf(typ).Elements {
-		if e.Class == extract.Date || e.Type == "Period" {
+		if e.Class == extract.Date || e.Class == extract.BirthDate || e.Type == "Period" {
 			return append(list, e.Name)
 		}
 	}
@@ -310,6 +316,9 @@ func (g *resources) leaf(primitive string, class extract.Class, path string) {
 	}
 	if class == extract.Date && primitive == "code" { // of a Timing
 		value = "mon"
+	}
+	if strings.HasSuffix(path, ".meta.security.code") {
+		value = pick(g.c, []string{"42CFRPart2", "42CFRPart2", "42cfrpart2", "N"})
 	}
 	if !g.tame && g.c.rarely(6) {
 		value = g.wild()

@@ -101,6 +101,9 @@ func (l *laying) file(release *policies.Release, letter string) {
 	for _, code := range columns {
 		for _, value := range l.codes(release, &code) {
 			c := one(l.random, columns...)
+			if (c.leaf == nil) != (code.leaf == nil) { // nothing of an element is bound to what is known of the person
+				c = code
+			}
 			l.column(name(), fmt.Sprintf("from: %s, when: {%s: %q}%s", c.name, code.name, value, one(l.random, "", `, else: "-"`)), 40)
 			if c.class == extract.Number && c.field.Do == policies.Keep {
 				sums = append(sums, fmt.Sprintf("%s%d", letter, n))
@@ -207,7 +210,7 @@ func (l *laying) per(dataset string, columns []laidValue) string {
 
 // form is how a kept value is written otherwise.
 func (l *laying) form(c *laidValue) string {
-	if c.field.Do != policies.Keep || c.leaf == nil && l.schema.Column(c.field.From) < 0 {
+	if c.field.Do != policies.Keep || c.leaf == nil && (l.schema == nil || l.schema.Column(c.field.From) < 0) {
 		return ""
 	}
 	switch c.class {

@@ -105,9 +105,10 @@ type random struct {
 	kind      string
 	release   []dataset
 	schema    *extract.Schema // of rows
+	cohort    string          // the dataset whose first record begins a window; "" without one
 	layout    bool            // the recipient's; lay writes it
-	laid      bool
 	rowKey    bool
+	part2     bool // rows of a Part 2 program leave on a ground, in a part of their own
 }
 
 type dataset struct {
@@ -132,6 +133,7 @@ func (r *random) stand(roster bool) {
 	default:
 		r.basis, r.kind = "45 CFR 164.502(d)\npurpose: HRESCH", "registry"
 	}
+	r.part2 = (r.kind == "health-plan" || r.kind == "researcher") && r.IntN(2) == 0
 }
 
 const someMap = "postern: value-set/v1\ntitle: t\nsource: s\nlicence: l\nsystem: http://loinc.org\neffective: {from: 2026-01-01, to: open}\nmap: {final: F, amended: \"A,1\", 44261-6: \"x \\\"y\\\"\", 2106-3: White, female: fem, en: English, MA: North}\n"
@@ -141,6 +143,10 @@ func (r *random) text() string {
 	b := fmt.Sprintf("postern: policy/v1\npolicy: p\nversion: 1\nstandard: %s\nrecipient: them\nbasis: %s\nbecause: tests\ninclude: {groups: sets/groups.yaml}\n", r.standard, r.basis)
 	kind := map[policies.Standard]string{policies.LimitedDataSet: "dua"}[r.standard]
 	b += fmt.Sprintf("agreement: {kind: %s, id: A-1, from: 2026-01-01, to: 2027-12-31}\n", max(kind, "dua"))
+	part2 := "without_directive: deny"
+	if r.part2 {
+		part2 += fmt.Sprintf(", grounds: [{section: %q, paper: P-1, from: 2026-01-01, to: 2027-12-31}]", map[string]string{"health-plan": "2.53", "researcher": "2.52"}[r.kind])
+	}
 	inputs := "  consents: {max_age: 7 days, shrink_limit: 1%}\n"
 	switch r.standard {
 	case policies.SafeHarbor:
@@ -148,7 +154,7 @@ func (r *random) text() string {
 	case policies.ExpertDetermination:
 		b += "certificate: {expert: somebody, on: 2026-03-01, method: report, conditions: [none], expires: 2027-12-31, fine_dates: yes}\n"
 	default:
-		b += "people:\n  consent:\n    general: {without_directive: permit}\n    part2: {without_directive: deny}\n"
+		b += "people:\n  consent:\n    general: {without_directive: permit}\n    part2: {" + part2 + "}\n"
 		if r.kind == "health-plan" {
 			b += "  relationship: {roster: payer-roster, covered: at-service, if_ambiguous: withhold}\n"
 			inputs += "  payer-roster: {max_age: 35 days, shrink_limit: 10%}\n  practices: {max_age: 35 days, shrink_limit: 10%}\n"
@@ -156,8 +162,11 @@ func (r *random) text() string {
 		inputs += "  restrictions: {max_age: 7 days, shrink_limit: 0%}\n  programs: {max_age: 365 days, shrink_limit: 0%}\n"
 	}
 	b += "inputs:\n" + inputs
-	if r.schema != nil && (r.standard == policies.SafeHarbor || r.standard == policies.ExpertDetermination) && r.seedOf()%2 == 0 {
-		b += "cohort: {index: first record of the person, index_year: last-closed, follow: 26 weeks, release_after: every window has closed}\n"
+	if r.cohort != "" {
+		b += "cohort: {index: first " + r.cohort + " of the person, index_year: last-closed, follow: 25 weeks, release_after: every window has closed}\n"
+	}
+	if r.part2 && r.seedOf()%2 == 0 {
+		b += "notices: {scope_of_consent: per-row}\n"
 	}
 	b += "release:\n"
 	for _, d := range r.release {
@@ -174,15 +183,18 @@ func (r *random) text() string {
 	if r.schema != nil {
 		output = "layout: csv, mode: full"
 	}
-	if r.laid {
+	if r.layout {
 		output = "layout: " + r.file + ", mode: full"
 	}
-	if r.rowKey && (r.laid || r.schema != nil) {
+	if r.rowKey && (r.layout || r.schema != nil) {
 		output += ", row_key: yes"
 	}
-	if r.standard == policies.SafeHarbor || r.standard == policies.ExpertDetermination {
+	switch {
+	case r.standard == policies.SafeHarbor || r.standard == policies.ExpertDetermination:
 		output += ", shuffle: people"
-	} else {
+	case r.part2:
+		output += ", part2_rows: own-file"
+	default:
 		output += ", part2_rows: leave-out"
 	}
 	return b + "output: {" + output + "}\n"
@@ -200,7 +212,7 @@ func (r *random) clinic() *clinic {
 	if r.schema != nil {
 		env.Schemas["record"] = r.schema
 	}
-	env.Recipients = map[string]string{"them": r.kind}
+	env.Recipients, env.Unbuilt = map[string]string{"them": r.kind}, r.layout // which is written when the rest is right
 	file := filepath.Join(r.dir, r.file+".yaml")
 	for range 6 {
 		if len(r.release) == 0 {
@@ -212,7 +224,7 @@ func (r *random) clinic() *clinic {
 			continue
 		}
 		if err == nil && r.layout {
-			r.laid = true
+			env.Unbuilt = false
 			sure(os.WriteFile(filepath.Join(r.dir, "layouts", r.file+".yaml"), []byte(r.layoutText(p)), 0o600))
 			sure(os.WriteFile(file, []byte(r.text()), 0o600))
 			p = sureOf(checked(file, env))
@@ -291,13 +303,22 @@ func (r *random) mend(err error) bool {
 // resources writes a policy of some resource types: whole elements, leaves, and
 // known extensions, each with some transform.
 func (r *random) resources() {
-	r.stand(false)
+	r.stand(r.layout && r.IntN(2) == 0)
 	types := []string{one(r, extract.ResourceTypes()...), one(r, "Observation", "Condition", "Encounter", "QuestionnaireResponse", "MeasureReport", "Procedure"), "Patient"}
+	if r.kind == "health-plan" { // a Patient has no day of service
+		types = types[:2]
+	}
 	for _, typ := range slices.Compact(types) {
 		if slices.ContainsFunc(r.release, func(d dataset) bool { return d.name == typ }) {
 			continue
 		}
 		d := dataset{name: typ}
+		if r.layout {
+			if r.cohort == "" && typ != "Patient" && r.IntN(2) == 0 {
+				r.cohort = typ
+			}
+			d.fields = r.knownOfThePerson()
+		}
 		if (typ == "Observation" || typ == "QuestionnaireResponse") && r.IntN(2) == 0 || r.standard == policies.SafeHarbor && typ == "Observation" {
 			d.only = []string{"code: [44261-6, 55758-7]"}
 			if typ == "QuestionnaireResponse" {
@@ -347,11 +368,27 @@ func (r *random) element(typ string) (string, extract.Class) {
 // formatted is the type of a day in a form of its own.
 const formatted = `date", "format": "%m/%d/%Y`
 
+// knownOfThePerson are fields that no column or element of a record holds.
+func (r *random) knownOfThePerson() (list []releasedField) {
+	for _, f := range []releasedField{
+		{"years", "{do: age}"}, {"age", "{do: age-band, width: 5, top: 90+}"}, {"age_then", "{at: index, do: age-band, width: 10, top: 90+}"},
+		{"first", "{from: index, do: year}"}, {"member_id", "{from: payer-roster.member_id}"}, {"plan", "{from: payer-roster.plan}"},
+	} {
+		if r.IntN(3) == 0 {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
 // rows writes a schema and a policy of rows.
 func (r *random) rows() {
 	r.stand(true)
 	r.rowKey = r.IntN(2) == 0 && r.standard != policies.SafeHarbor
-	d := dataset{name: "record"}
+	d := dataset{name: "record", fields: r.knownOfThePerson()}
+	if r.IntN(2) == 0 {
+		r.cohort = "record"
+	}
 	type column struct{ name, typ, class, role string }
 	columns := []column{{"row", "string", "record-key", "record"}, {"patient", "string", "subject-key", "subject"}, {"day", one(r, "date", formatted), "date", "date"}}
 	for i := range 2 + r.IntN(10) {
@@ -382,9 +419,7 @@ func (r *random) rows() {
 	sure(os.WriteFile(name, []byte(schema+"]}"), 0o600))
 	r.schema = sureOf(extract.LoadSchema(name))
 	for _, f := range []releasedField{
-		{"person", "{do: code}"}, {"age", "{do: age-band, width: 5, top: 90+}"}, {"age_then", "{at: index, do: age-band, width: 10}"}, {"first", "{from: index, do: year}"},
-		{"week", "{from: day, do: relative-time, unit: weeks}"}, {"again", "{from: day, do: year}"}, {"source", `{do: constant, value: "a, b"}`},
-		{"member_id", "{from: payer-roster.member_id}"}, {"plan", "{from: payer-roster.plan}"}, {"years", "{do: age}"},
+		{"person", "{do: code}"}, {"week", "{from: day, do: relative-time, unit: weeks}"}, {"again", "{from: day, do: year}"}, {"source", `{do: constant, value: "a, b"}`},
 	} {
 		if r.IntN(3) == 0 {
 			d.fields = append(d.fields, f)
@@ -407,9 +442,10 @@ func (r *random) transform(class extract.Class, element bool) string {
 	var list []string
 	for do, rest := range map[policies.Transform]string{
 		policies.Keep: "", policies.CodePerson: "", policies.Year: "", policies.ZIP3: "", policies.Token: "", policies.Ordinal: "",
-		policies.AgeBand: ", width: 5, top: 90+", policies.Age: "", policies.RelativeTime: ", unit: days", policies.ShiftDate: ", range: 365 days", policies.Round: ", to: 5", policies.Map: ", to: groups",
+		policies.AgeBand: ", width: 5, top: 90+", policies.Age: "", policies.RelativeTime: ", unit: days", policies.ShiftDate: ", range: 365 days", policies.Round: ", to: 5", policies.Map: ", to: groups", policies.Band: ", bands: [0-9, 10-19, 20+]",
 	} {
-		if policies.Permits(r.standard, class, do) && !(element && (do == policies.AgeBand || do == policies.Age || do == policies.RelativeTime)) {
+		aged, laid := do == policies.AgeBand || do == policies.Age, do == policies.RelativeTime || do == policies.Band
+		if policies.Permits(r.standard, class, do) && !(element && (aged || laid && !r.layout)) {
 			list = append(list, "{do: "+string(do)+rest+"}")
 		}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // readResources reads lines with encoding/json.
-func readResources(t testing.TB, k *clinic, drop *capture) {
+func readResources(t testing.TB, k *clinic, drop *capture, _ *source) {
 	for _, p := range drop.parts {
 		named := k.named(p.info.Dataset)
 		lines := int64(0)
@@ -155,37 +155,53 @@ func strangeExtension(list []any, path string, named map[string]bool) string {
 }
 
 // readRows reads rows with encoding/csv.
-func readRows(t testing.TB, k *clinic, drop *capture) {
-	for _, p := range drop.parts {
+func readRows(t testing.TB, k *clinic, drop *capture, in *source) {
+	for i, p := range drop.parts {
 		reader := csv.NewReader(bytes.NewReader(p.Bytes()))
 		reader.FieldsPerRecord = len(p.info.Columns)
 		read, err := reader.ReadAll()
 		if err != nil || !slices.Equal(read[0], p.info.Columns) || int64(len(read)) != p.rows+1 {
 			t.Fatalf("%s: %d rows, %v: %q", k.policy.File, p.rows, err, p.Bytes())
 		}
+		var columns []policies.Column
+		for _, f := range k.policy.Release[slices.IndexFunc(k.policy.Release, func(r policies.Release) bool { return r.Dataset == p.info.Dataset })].Fields {
+			columns = append(columns, policies.Column{Name: f.Name, From: f.Name})
+		}
+		k.known(t, in, p.info.Dataset, columns, read[1:], in.of(t, drop, i))
 	}
 }
 
 // readLayouts reads files of a layout, and counts and adds up again what trailers
 // and the control file tell of them.
-func readLayouts(t testing.TB, k *clinic, drop *capture) {
+func readLayouts(t testing.TB, k *clinic, drop *capture, in *source) {
 	l := k.policy.Layout
-	var files [][][]string
-	for _, p := range drop.parts {
-		files = append(files, readLaid(t, l, l.File(p.info.Dataset), p))
-	}
-	if (l.Control != nil) != (drop.control != nil) {
-		t.Fatal("a control file that nobody asked for, or none")
-	}
-	if l.Control == nil {
-		return
-	}
-	lines := readLaid(t, l, l.Control, drop.control)
-	if len(lines) != len(drop.parts) {
-		t.Fatalf("%d lines, %d files", len(lines), len(drop.parts))
+	var control [2][][]string
+	for i, p := range drop.control {
+		if (p != nil) != (l.Control != nil && (i == 0 || k.policy.ReleasesPart2())) {
+			t.Fatal("a control file that nobody asked for, or none")
+		}
+		if p != nil {
+			control[i] = readLaid(t, l, l.Control, p)
+		}
 	}
 	for i, p := range drop.parts {
-		tells(t, p, l.File(p.info.Dataset), files[i], l.Control.Columns, lines[i])
+		file := l.File(p.info.Dataset)
+		rows := readLaid(t, l, file, p)
+		k.known(t, in, p.info.Dataset, file.Columns, rows, in.of(t, drop, i))
+		if lines := &control[map[bool]int{true: 1}[p.info.Part2]]; l.Control != nil {
+			if len(*lines) == 0 {
+				t.Fatalf("%s is not in its control file", p.File())
+			}
+			tells(t, p, file, rows, l.Control.Columns, (*lines)[0])
+			*lines = (*lines)[1:]
+		}
+	}
+	if drop.scope != nil && l.Control != nil && len(control[1]) == 1 {
+		tells(t, drop.scope, &policies.LaidOut{}, drop.scopes(t), l.Control.Columns, control[1][0])
+		control[1] = nil
+	}
+	if len(control[0])+len(control[1]) != 0 {
+		t.Fatalf("control files tell of %q and %q, too", control[0], control[1])
 	}
 }
 

@@ -1,0 +1,141 @@
+package build
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/posternhealth/postern/extract"
+)
+
+// source is what was put in, read again by encoding/json and encoding/csv.
+type source struct {
+	records map[[2]int]any // by line and entry: a resource, or a row's cells by column
+	schema  *extract.Schema
+	bundle  bool
+	plain   bool // tame, and each record reads for everybody as it does here
+}
+
+func sourceOf(rule *extract.FileRule, text []byte, tame bool) *source {
+	in := &source{records: map[[2]int]any{}, schema: rule.Schema, bundle: rule.Format == extract.FHIRJSON, plain: tame}
+	switch {
+	case rule.Schema != nil:
+		in.plain = in.plain && in.rows(text)
+	case in.bundle:
+		var bundle struct {
+			Entry []struct{ Resource json.RawMessage }
+		}
+		_ = json.Unmarshal(text, &bundle) // one that cannot be read stops the run
+		for i, e := range bundle.Entry {
+			in.resource([2]int{0, i + 1}, e.Resource)
+		}
+	default:
+		for i, line := range bytes.Split(text, []byte("\n")) {
+			in.resource([2]int{i + 1, 0}, line)
+		}
+	}
+	return in
+}
+
+func (in *source) resource(at [2]int, text []byte) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) == nil {
+		in.records[at] = v
+	}
+	if _, err := decode(json.NewDecoder(bytes.NewReader(text))); err != nil && err.Error() == "a name stands twice" {
+		in.plain = false
+	}
+}
+
+// rows tells whether all of them can be read.
+func (in *source) rows(text []byte) bool {
+	reader := csv.NewReader(bytes.NewReader(text))
+	reader.Comma, reader.FieldsPerRecord = rune(in.schema.Delimiter), -1
+	for {
+		cells, err := reader.Read()
+		if err != nil {
+			return err == io.EOF
+		}
+		line, _ := reader.FieldPos(0)
+		row := map[string]any{}
+		for i, name := range in.schema.Names() {
+			if i < len(cells) {
+				row[name] = cells[i]
+			}
+		}
+		in.records[[2]int{line, 0}] = row
+	}
+}
+
+// origin is what a line of a part was made of, and whom it is about.
+type origin struct {
+	record any
+	people []string
+}
+
+// of gives the origins of a part's lines, by the row index.
+func (in *source) of(t testing.TB, drop *capture, part int) (list []origin) {
+	t.Helper()
+	read, err := csv.NewReader(bytes.NewReader(drop.index.Bytes())).ReadAll()
+	must(t, err)
+	for _, line := range read[1:] {
+		if line[0] != strconv.Itoa(part+1) {
+			continue
+		}
+		n, _ := strconv.Atoi(line[1])
+		if n > len(list) {
+			place := [2]int{}
+			place[0], _ = strconv.Atoi(line[3])
+			if place[1], _ = strconv.Atoi(line[4]); in.bundle {
+				place[0] = 0
+			}
+			list = append(list, origin{record: in.records[place]})
+		}
+		if n != len(list) || line[5] != drop.parts[part].info.Dataset {
+			t.Fatalf("row index: %q", line)
+		}
+		if line[6] != "" {
+			list[n-1].people = append(list[n-1].people, line[6])
+		}
+	}
+	if int64(len(list)) != drop.parts[part].rows {
+		t.Fatalf("%d rows, %d in the row index", drop.parts[part].rows, len(list))
+	}
+	return list
+}
+
+// at lists the values at a path, through arrays.
+func at(v any, path ...string) (list []string) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			list = append(list, at(e, path...)...)
+		}
+	case map[string]any:
+		if len(path) == 0 {
+			return nil
+		}
+		url, is := strings.CutPrefix(path[0], "extension:")
+		if !is {
+			return at(v[path[0]], path[1:]...)
+		}
+		extensions, _ := v["extension"].([]any)
+		for _, e := range extensions {
+			if slices.Equal(at(e, "url"), []string{url}) {
+				list = append(list, at(e, path[1:]...)...)
+			}
+		}
+	case string:
+		return []string{v}[:max(0, 1-len(path))]
+	case json.Number:
+		return []string{v.String()}[:max(0, 1-len(path))]
+	}
+	return list
+}
