@@ -29,7 +29,6 @@ import (
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/internal/keyring"
-	"github.com/posternhealth/postern/internal/sshsig"
 	"github.com/posternhealth/postern/internal/strictyaml"
 	"github.com/posternhealth/postern/ledger"
 	"github.com/posternhealth/postern/policies"
@@ -45,7 +44,9 @@ type Agent struct {
 	db         *sql.DB
 	master     *keyring.Master
 	signer     ssh.Signer
-	checkpoint note.Signer
+	before     ssh.Signer           // signed drops before signer did; nil: nobody is to be told of signer
+	ledgerKeys []note.Signer        // sign checkpoints: the present key, and the one before while it is named
+	ledgerKey  ed25519.PublicKey    // of the present one
 	openPGP    *transfer.OpenPGPKey // nil: the clinic has none
 	archive    transfer.Recipient
 	review     age.Recipient // to whom rows are encrypted that the gate stopped
@@ -87,18 +88,8 @@ func (a *Agent) openKeys() error {
 	if a.master, err = keyring.LoadMaster(keys.Master, keys.Passphrase, a.Config.Dir); err != nil {
 		return fail(KeyTrouble, err, ifLost(err), "master key")
 	}
-	text, err := keyring.Resolve(keys.DropSigning, a.Config.Dir)
-	if err == nil {
-		a.signer, err = sshsig.LoadSigner(text)
-	}
-	if err != nil {
-		return fail(KeyTrouble, err, ifLost(err), "signing key of drops")
-	}
-	if text, err = keyring.Resolve(keys.Checkpoint, a.Config.Dir); err == nil {
-		a.checkpoint, err = checkpointSigner(a.Config.Organization.ID, text)
-	}
-	if err != nil {
-		return fail(KeyTrouble, err, ifLost(err), "signing key of ledger checkpoints")
+	if err := a.openSigners(); err != nil {
+		return err
 	}
 	if err := a.loadOpenPGP(); err != nil {
 		return err
@@ -119,22 +110,6 @@ func ifLost(err error) string {
 	}
 	return ""
 }
-
-// checkpointSigner makes the signer of ledger checkpoints from an Ed25519 key
-// in OpenSSH's format. A checkpoint's origin is the organization's ledger.
-func checkpointSigner(organization string, text []byte) (note.Signer, error) {
-	key, err := ssh.ParseRawPrivateKey(text)
-	if err != nil {
-		return nil, errors.New("no OpenSSH private key")
-	}
-	private, ok := key.(*ed25519.PrivateKey)
-	if !ok {
-		return nil, errors.New("no Ed25519 key")
-	}
-	return ledger.Signer(ledgerOrigin(organization), *private)
-}
-
-func ledgerOrigin(organization string) string { return organization + "/postern" }
 
 func (a *Agent) dropsDir() string   { return filepath.Join(a.Config.StateDir(), "drops") }
 func (a *Agent) scratchDir() string { return filepath.Join(a.Config.StateDir(), "scratch") }

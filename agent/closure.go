@@ -74,7 +74,7 @@ func (a *Agent) closure(x *exchange) *Closure {
 	c.organizations(a.Config, x.config.Recipient)
 	c.add("folders", []string{a.Config.place()})
 	c.add(approversPart, approverLines(a.Config.Approvers))
-	signing := []string{ssh.FingerprintSHA256(a.signer.PublicKey())}
+	signing := []string{fingerprint(a.signer)}
 	if a.openPGP != nil && slices.ContainsFunc(x.recipient.EncryptTo, func(k EncryptionKey) bool { return k.File != "" }) {
 		signing = append(signing, a.openPGP.Fingerprint())
 	}

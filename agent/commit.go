@@ -78,7 +78,7 @@ func (r *run) commit(ctx context.Context) error {
 	}
 	return inTx(ctx, r.agent.db, func(tx *sql.Tx) error {
 		for _, step := range []func(context.Context, *sql.Tx) error{
-			r.lease.holds, r.commitApproved, r.commitNames, r.commitDelivery, r.commitJudged, r.commitMemory, r.acceptInputs, r.commitLedger,
+			r.lease.holds, r.commitApproved, r.firstSigner, r.commitNames, r.commitDelivery, r.commitJudged, r.commitMemory, r.acceptInputs, r.commitLedger,
 		} {
 			if err := step(ctx, tx); err != nil {
 				return err

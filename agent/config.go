@@ -62,9 +62,13 @@ type KeyRefs struct {
 	Passphrase  string `yaml:"passphrase"` // of a master key that `age -p` encrypted; "": asked for at the terminal
 	DropSigning string `yaml:"drop_signing,required"`
 	Checkpoint  string `yaml:"checkpoint,required"`
-	Archive     string `yaml:"archive,required"`
-	OpenPGP     string `yaml:"openpgp"` // signs what is encrypted with OpenPGP; needed by nothing else
-	Review      string `yaml:"review"`  // likewise: what the gate stops is encrypted to it; without one, to the archive key
+	// The keys before those two: the one signs drops that introduce drop_signing until
+	// their recipient knows it, the other signs checkpoints beside checkpoint.
+	DropSigningBefore string `yaml:"drop_signing_before"`
+	CheckpointBefore  string `yaml:"checkpoint_before"`
+	Archive           string `yaml:"archive,required"`
+	OpenPGP           string `yaml:"openpgp"` // signs what is encrypted with OpenPGP; needed by nothing else
+	Review            string `yaml:"review"`  // likewise: what the gate stops is encrypted to it; without one, to the archive key
 }
 
 func (k KeyRefs) reviewKey() string { return cmp.Or(k.Review, k.Archive) }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/internal/keyring"
-	"github.com/posternhealth/postern/internal/sshsig"
 	"github.com/posternhealth/postern/policies"
 )
 
@@ -40,23 +39,15 @@ func NewKeys(dir, archiveDir string) (*Keys, error) {
 		return nil, err
 	}
 	k := &Keys{ArchiveIdentity: filepath.Join(archiveDir, "archive-identity.txt"), ReviewIdentity: filepath.Join(archiveDir, "review-identity.txt")}
+	var err error
 	for _, key := range []struct {
 		name   string
 		public *string
 	}{{"drop-signing", &k.DropSigning}, {"checkpoint", &k.Checkpoint}} {
-		private, public, err := sshsig.NewKey("postern " + key.name)
-		if err != nil {
+		if *key.public, err = newSigningKey(filepath.Join(folder, key.name), "postern "+key.name); err != nil {
 			return nil, err
 		}
-		if err := durable.WriteFile(filepath.Join(folder, key.name), private, 0o600); err != nil {
-			return nil, err
-		}
-		if err := durable.WriteFile(filepath.Join(folder, key.name+".pub"), public, 0o644); err != nil {
-			return nil, err
-		}
-		*key.public = string(public)
 	}
-	var err error
 	if k.Archive, err = newIdentity(k.ArchiveIdentity); err != nil {
 		return nil, err
 	}
@@ -93,7 +84,7 @@ func Init(dir string) (*Keys, error) {
 	}
 	keys, err := NewKeys(dir, filepath.Join(dir, "archive-key"))
 	if err == nil {
-		keys.Login, err = newLogin(filepath.Join(dir, "keys", "sftp-login"))
+		keys.Login, err = newSigningKey(filepath.Join(dir, "keys", "sftp-login"), "postern sftp-login")
 	}
 	if err != nil {
 		return nil, fail(KeyTrouble, err, "name a folder without keys", "make keys")
@@ -112,18 +103,6 @@ func Init(dir string) (*Keys, error) {
 		}
 	}
 	return keys, nil
-}
-
-// newLogin makes the key by which the clinic logs in at recipients' servers.
-func newLogin(path string) (public string, err error) {
-	private, line, err := sshsig.NewKey("postern sftp-login")
-	if err != nil {
-		return "", err
-	}
-	if err := durable.WriteFile(path, private, 0o600); err != nil {
-		return "", err
-	}
-	return string(line), durable.WriteFile(path+".pub", line, 0o644)
 }
 
 //go:embed first/postern.yaml

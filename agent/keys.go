@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/ed25519"
 	"database/sql"
 	"fmt"
 	"slices"
@@ -21,45 +20,43 @@ import (
 // PublicKeys are what recipients need of the clinic, and the fingerprints by
 // which its keys are told apart. None of it is secret.
 type PublicKeys struct {
-	AllowedSigner string            `json:"allowed_signer"` // a line for ssh-keygen -Y verify
-	CheckpointKey string            `json:"checkpoint_key"` // NAME+HASH+BASE64
-	Archive       string            `json:"archive"`
-	OpenPGP       string            `json:"openpgp,omitempty"` // armored; "": the clinic has none
-	Fingerprints  map[string]string `json:"fingerprints"`      // by use
-	Recipients    []RecipientKey    `json:"recipient_keys"`
+	AllowedSigners string            `json:"allowed_signers"` // lines for ssh-keygen -Y verify, see allowedSigners
+	CheckpointKey  string            `json:"checkpoint_key"`  // NAME+HASH+BASE64
+	Archive        string            `json:"archive"`
+	OpenPGP        string            `json:"openpgp,omitempty"` // armored; "": the clinic has none
+	Fingerprints   map[string]string `json:"fingerprints"`      // by use
+	Recipients     []RecipientKey    `json:"recipient_keys"`
+	Known          []Known           `json:"signing"`
 }
 
 // PublicKeys gives the public halves of the clinic's keys.
-func (a *Agent) PublicKeys() (*PublicKeys, error) {
-	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(a.signer.PublicKey())))
-	text, err := keyring.Resolve(a.Config.Keys.Checkpoint, a.Config.Dir)
+func (a *Agent) PublicKeys(ctx context.Context) (*PublicKeys, error) {
+	verifier, err := ledger.VerifierKey(a.ledgerOrigin(), a.ledgerKey)
 	if err != nil {
 		return nil, err
 	}
-	key, err := ssh.ParseRawPrivateKey(text)
-	if err != nil {
-		return nil, fail(KeyTrouble, nil, "", "signing key of ledger checkpoints cannot be read")
-	}
-	private, ok := key.(*ed25519.PrivateKey)
-	if !ok {
-		return nil, fail(KeyTrouble, nil, "", "signing key of ledger checkpoints is no Ed25519 key")
-	}
-	public := private.Public().(ed25519.PublicKey)
-	verifier, err := ledger.VerifierKey(ledgerOrigin(a.Config.Organization.ID), public)
+	checkpoint, err := ssh.NewPublicKey(a.ledgerKey)
 	if err != nil {
 		return nil, err
 	}
-	checkpoint, err := ssh.NewPublicKey(public)
+	lines, err := a.allowedSigners(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known, err := a.Known(ctx)
 	if err != nil {
 		return nil, err
 	}
 	keys := &PublicKeys{
-		AllowedSigner: fmt.Sprintf("%s namespaces=%q %s", a.Config.Organization.ID, transfer.DropNamespace+","+transfer.RecallNamespace, line),
+		AllowedSigners: lines, Known: known,
 		CheckpointKey: verifier, Archive: a.Config.Keys.Archive, Recipients: a.RecipientKeys(),
 		Fingerprints: map[string]string{
 			"master": a.master.Fingerprint(), "archive": a.archive.Fingerprint,
-			"drop signing": ssh.FingerprintSHA256(a.signer.PublicKey()), "checkpoint": ssh.FingerprintSHA256(checkpoint),
+			"drop signing": fingerprint(a.signer), "checkpoint": ssh.FingerprintSHA256(checkpoint),
 		},
+	}
+	if a.before != nil {
+		keys.Fingerprints["drop signing, before"] = fingerprint(a.before)
 	}
 	if a.openPGP != nil {
 		if keys.OpenPGP, err = a.openPGP.Public(); err != nil {

@@ -107,10 +107,14 @@ func (a *Agent) Recall(ctx context.Context, name string, number int64, keys []st
 	if err := errors.Join(durable.RemoveAll(path), durable.MkdirAll(path, 0o700)); err != nil { // of a call that died here
 		return nil, err
 	}
+	signer, _, err := a.signers(ctx, x)
+	if err != nil {
+		return nil, err
+	}
 	r.sealed, r.digest, err = transfer.SealRecall(path, a.Config.Organization.Code, &transfer.Recall{
 		Sender: a.Config.Organization.ID, Recipient: r.Recipient, Exchange: x.config.ID, Sequence: number, ManifestSHA256: manifest,
 		Number: r.Recall, Rows: append([]string{}, keys...), RecalledAt: r.Made.Format(time.RFC3339),
-	}, x.envelope, a.signer)
+	}, x.envelope, signer)
 	if err == nil {
 		err = errors.Join(durable.SyncTree(path), durable.SyncDir(filepath.Dir(path)))
 	}

@@ -185,7 +185,9 @@ func (a *Agent) takeReceipt(ctx context.Context, x *exchange, path string) (*Rec
 	}
 	r := s.reconciled(x)
 	r.Fault, r.File = string(compared.Fault), compared.File
-	return r, inTx(ctx, a.db, func(tx *sql.Tx) error { return a.takeReply(ctx, tx, x, s) })
+	return r, inTx(ctx, a.db, func(tx *sql.Tx) error {
+		return errors.Join(a.takeReply(ctx, tx, x, s), a.learned(ctx, tx, x, expect, compared.Receipt))
+	})
 }
 
 func (a *Agent) expectation(ctx context.Context, exchange string, number int64) (*transfer.Expectation, string, error) {

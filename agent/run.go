@@ -49,25 +49,26 @@ type run struct {
 	opt    RunOptions
 	lease  *Lease
 
-	tables     *consent.Tables
-	lookUps    map[string]*build.Table
-	inputs     []acceptedInput
-	reading    int64 // of the inputs, see revocationSchema
-	scratchDir string
-	dropDir    string
-	builder    *transfer.Builder
-	bare       *transfer.Bare // nil: a drop is sent
-	indexKey   *age.X25519Identity
-	memory     *memory
-	built      *build.Run
-	stages     *build.Stages
-	ledgerSize int64 // of the checkpoint in the book
-	observe    func(n int64, about consent.Subject, reason extract.Reason)
-	inspect    func(rec *extract.Record, reasons extract.ReasonSet, part2 bool)
-	seen       string // see quarantine.seen
-	identity   string // of what this run read, see identify; known once it has read it
-	review     *reviewFile
-	committing bool // from here on only the database knows whether the drop is committed
+	signer, successor ssh.Signer // of the drop, see Agent.signers
+	tables            *consent.Tables
+	lookUps           map[string]*build.Table
+	inputs            []acceptedInput
+	reading           int64 // of the inputs, see revocationSchema
+	scratchDir        string
+	dropDir           string
+	builder           *transfer.Builder
+	bare              *transfer.Bare // nil: a drop is sent
+	indexKey          *age.X25519Identity
+	memory            *memory
+	built             *build.Run
+	stages            *build.Stages
+	ledgerSize        int64 // of the checkpoint in the book
+	observe           func(n int64, about consent.Subject, reason extract.Reason)
+	inspect           func(rec *extract.Record, reasons extract.ReasonSet, part2 bool)
+	seen              string // see quarantine.seen
+	identity          string // of what this run read, see identify; known once it has read it
+	review            *reviewFile
+	committing        bool // from here on only the database knows whether the drop is committed
 }
 
 // Run executes an exchange once: index, decide, transform, gate, seal, commit.
@@ -157,6 +158,11 @@ func (r *run) prepare(ctx context.Context) error {
 	if r.memory, err = r.agent.openMemory(ctx, r.x, r.opt.DryRun); err != nil {
 		return err
 	}
+	if r.signer = r.agent.signer; !r.opt.DryRun {
+		if r.signer, r.successor, err = r.agent.signers(ctx, r.x); err != nil {
+			return err
+		}
+	}
 	job := &build.Job{
 		Exchange: r.x.name, Recipient: r.x.config.Recipient, Policy: r.policy, Schemas: r.x.schemas, Files: files, Numbers: r.agent.Config.Organization.RecordNumbers,
 		Tables: r.tables, LookUps: r.lookUps, Decider: decider, AsOf: r.opt.AsOf, DecidedAt: r.opt.DecidedAt,
@@ -223,7 +229,7 @@ func (r *run) openDrop(ctx context.Context, job *build.Job) error {
 	spec := transfer.DropSpec{
 		Dir: path, Sender: r.agent.Config.Organization.ID, Recipient: r.x.config.Recipient,
 		Exchange: r.x.config.ID, Sequence: job.Number, Previous: previous, Voids: voids,
-		Code: r.agent.Config.Organization.Code, Archive: r.agent.archive.Key, Signer: r.agent.signer,
+		Code: r.agent.Config.Organization.Code, Archive: r.agent.archive.Key, Signer: r.signer, Successor: r.successor,
 		PolicySHA256: r.policy.Digest(), Envelope: r.x.envelope, Bare: r.bare,
 	}
 	if r.builder, err = transfer.NewDrop(spec); err != nil {
@@ -238,7 +244,7 @@ func (r *run) openDrop(ctx context.Context, job *build.Job) error {
 func (r *run) account() build.Account {
 	a := build.Account{
 		Closure: r.agent.closure(r.x).SHA256(), Applies: policies.Applies(r.x.recipient.Kind, r.policy.Basis, r.policy.Standard),
-		Keys: build.Keys{Epoch: r.memory.epoch.Name, Signing: ssh.FingerprintSHA256(r.agent.signer.PublicKey()), Archive: transfer.Fingerprint(r.agent.Config.Keys.Archive)},
+		Keys: build.Keys{Epoch: r.memory.epoch.Name, Signing: fingerprint(r.signer), Archive: transfer.Fingerprint(r.agent.Config.Keys.Archive)},
 	}
 	for _, in := range r.inputs {
 		a.Inputs = append(a.Inputs, build.Input{Digest: build.Digest{Name: in.Name, SHA256: in.SHA256}, Kind: in.Kind, Rows: in.Rows})
@@ -286,7 +292,7 @@ func (r *run) ledgerBefore(ctx context.Context) (transfer.Ledger, error) {
 		if err != nil {
 			return err
 		}
-		checkpoint, err := ledger.Checkpoint(ctx, tx, r.agent.checkpoint, r.agent.checkpoint.Name())
+		checkpoint, err := ledger.Checkpoint(ctx, tx, r.agent.ledgerOrigin(), r.agent.ledgerKeys...)
 		if err != nil {
 			return err
 		}

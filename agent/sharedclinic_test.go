@@ -138,9 +138,9 @@ func (c *sharedClinic) open(t testing.TB, log io.Writer) {
 // records.
 func (c *sharedClinic) receive(t testing.TB, exchange string) (plain [][]byte, result transfer.Result) {
 	t.Helper()
-	keys, err := c.agent.PublicKeys()
+	keys, err := c.agent.PublicKeys(t.Context())
 	must(t, err)
-	signers, err := sshsig.ParseAllowedSigners("allowed_signers", []byte(keys.AllowedSigner+"\n"))
+	signers, err := sshsig.ParseAllowedSigners("allowed_signers", []byte(keys.AllowedSigners+"\n"))
 	must(t, err)
 	r := &transfer.Receiver{
 		Name: "partner-hie", Signers: signers, Identities: []age.Identity{c.identity}, Dir: t.TempDir(), Now: time.Now,

@@ -167,7 +167,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	return inTx(ctx, db, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, schema+heldSchema+approvalSchema+quarantineSchema+recallSchema+revocationSchema+receiptSchema); err != nil {
+		if _, err := tx.ExecContext(ctx, schema+heldSchema+approvalSchema+quarantineSchema+recallSchema+revocationSchema+receiptSchema+signingSchema); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, ledger.Schema)

@@ -71,9 +71,13 @@ func (a *Agent) sendTest(ctx context.Context, x *exchange, dir string, sent *Tes
 	if err != nil {
 		return err
 	}
+	signer, _, err := a.signers(ctx, x) // the test name is given no key by a drop
+	if err != nil {
+		return err
+	}
 	spec := transfer.DropSpec{
 		Dir: filepath.Join(dir, "drop"), Sender: a.Config.Organization.ID + testSender, Recipient: x.config.Recipient, Exchange: x.config.ID, Sequence: number,
-		Code: testCode + a.Config.Organization.Code, Archive: a.archive.Key, Signer: a.signer, PolicySHA256: x.policy.Digest(), Envelope: x.envelope,
+		Code: testCode + a.Config.Organization.Code, Archive: a.archive.Key, Signer: signer, PolicySHA256: x.policy.Digest(), Envelope: x.envelope,
 	}
 	for n := int64(1); n < number; n++ { // it stands alone, whatever became of those before
 		spec.Voids = append(spec.Voids, n)

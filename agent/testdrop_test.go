@@ -37,9 +37,9 @@ func (h *house) tests(recipient string) string {
 // received opens a test drop as its recipient does.
 func (h *house) received(sent *agent.TestSent, principal string) transfer.Result {
 	h.t.Helper()
-	keys, err := h.agent.PublicKeys()
+	keys, err := h.agent.PublicKeys(h.t.Context())
 	h.must(err)
-	line := strings.Replace(keys.AllowedSigner, h.agent.Config.Organization.ID+" ", principal+" ", 1)
+	line := strings.Replace(keys.AllowedSigners, h.agent.Config.Organization.ID+" ", principal+" ", 1)
 	signers, err := sshsig.ParseAllowedSigners("signers", []byte(line+"\n"))
 	h.must(err)
 	text, err := os.ReadFile(filepath.Join(h.world.Recipient(sent.Recipient).Dir, "keys", "identity.txt"))

@@ -339,7 +339,7 @@ func TestCheckpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	trees, _ := grow(t, db, 3)
-	before, err := Checkpoint(ctx, db, signer, origin)
+	before, err := Checkpoint(ctx, db, origin, signer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +352,7 @@ func TestCheckpoints(t *testing.T) {
 	if _, err := Append(ctx, db, Event{Kind: Hold, At: start}); err != nil {
 		t.Fatal(err)
 	}
-	now, err := Checkpoint(ctx, db, signer, origin)
+	now, err := Checkpoint(ctx, db, origin, signer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -386,7 +386,7 @@ func TestCheckpoints(t *testing.T) {
 	if _, err := VerifyCheckpoint(now, other); err == nil {
 		t.Error("accepted by another key")
 	}
-	if _, err := Checkpoint(ctx, db, signer, "other.example/postern"); err == nil {
+	if _, err := Checkpoint(ctx, db, "other.example/postern", signer); err == nil {
 		t.Error("signed for another origin")
 	}
 	if _, err := Signer("a name", key(1)); err == nil {

@@ -118,17 +118,20 @@ func VerifierKey(origin string, key ed25519.PublicKey) (string, error) {
 }
 
 // Checkpoint signs the ledger's head: a signed note of three lines, which are
-// origin, size and root in base64.
-func Checkpoint(ctx context.Context, db DB, signer note.Signer, origin string) ([]byte, error) {
-	if signer.Name() != origin {
-		return nil, fmt.Errorf("checkpoint: the key is named %q, not %q", signer.Name(), origin)
+// origin, size and root in base64. Each signer adds its signature; a recipient
+// needs one.
+func Checkpoint(ctx context.Context, db DB, origin string, signers ...note.Signer) ([]byte, error) {
+	for _, signer := range signers {
+		if signer.Name() != origin {
+			return nil, fmt.Errorf("checkpoint: the key is named %q, not %q", signer.Name(), origin)
+		}
 	}
 	entries, root, err := Head(ctx, db)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
 	text := fmt.Sprintf("%s\n%d\n%s\n", origin, entries, root)
-	signed, err := note.Sign(&note.Note{Text: text}, signer)
+	signed, err := note.Sign(&note.Note{Text: text}, signers...)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}

@@ -227,15 +227,15 @@ func (w *World) Recipient(name string) *Recipient {
 
 // Receiver is the recipient's side, trusting the clinic's keys.
 func (w *World) Receiver(r *Recipient) (*transfer.Receiver, error) {
-	keys, err := w.Agent.PublicKeys()
+	keys, err := w.Agent.PublicKeys(context.Background())
 	if err != nil {
 		return nil, err
 	}
 	signersFile := filepath.Join(r.Dir, "keys", "allowed_signers")
-	if err := os.WriteFile(signersFile, []byte(keys.AllowedSigner+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(signersFile, []byte(keys.AllowedSigners+"\n"), 0o600); err != nil {
 		return nil, err
 	}
-	signers, err := sshsig.ParseAllowedSigners(signersFile, []byte(keys.AllowedSigner+"\n"))
+	signers, err := sshsig.ParseAllowedSigners(signersFile, []byte(keys.AllowedSigners+"\n"))
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/posternhealth/postern/agent"
 	"github.com/posternhealth/postern/internal/durable"
@@ -19,7 +20,8 @@ import (
 var keysCommands = []command{
 	{"keys show", "[--allowed-signers | --openpgp]", "what recipients need of the clinic's keys, fingerprints, and the epochs; no secrets", keysShow, false},
 	{"keys new", "master FILE [--passphrase] | openpgp FILE --name NAME", "make a master key, or the key that signs what is encrypted with OpenPGP; never overwrites", keysNew, true},
-	{"keys rotate", "EXCHANGE… --by NAME --because WHY [--overlap]", "begin a new epoch: new codes, tokens, moved dates and row keys for the recipient", keysRotate, false},
+	{"keys rotate", "EXCHANGE… | drop-signing | checkpoint --by NAME --because WHY [--overlap]", "begin a new epoch: new codes, tokens, moved dates and row keys for the recipient; or make a new signing key", keysRotate, false},
+	{"keys confirm", "EXCHANGE… --by NAME --because WHY", "say that the recipient has the present signing key of drops, by its fingerprint", keysConfirm, false},
 	{"keys destroy", "EXCHANGE | --epoch NAME --by NAME --because WHY", "delete the secret and the crosswalk of an epoch, for good", keysDestroy, false},
 }
 
@@ -27,13 +29,13 @@ var keysCommands = []command{
 func keysCommand(k *call) error { return k.among(keysCommands) }
 
 func keysShow(k *call) error {
-	signers := k.flags.Bool("allowed-signers", false, "only the line by which recipients check signatures (ssh-keygen -Y verify)")
+	signers := k.flags.Bool("allowed-signers", false, "only the lines by which recipients check signatures (ssh-keygen -Y verify)")
 	public := k.flags.Bool("openpgp", false, "only the clinic's OpenPGP key, by which recipients check what is signed with it")
 	if err := k.parse(0, 0); err != nil {
 		return err
 	}
 	return k.with(func(a *agent.Agent) error {
-		keys, err := a.PublicKeys()
+		keys, err := a.PublicKeys(k.ctx)
 		if err != nil {
 			return err
 		}
@@ -47,7 +49,7 @@ func keysShow(k *call) error {
 				Epochs []agent.Epoch `json:"epochs"`
 			}{keys, epochs})
 		case *signers:
-			fmt.Fprintln(k.out, keys.AllowedSigner)
+			fmt.Fprintln(k.out, keys.AllowedSigners)
 			return nil
 		case *public && keys.OpenPGP == "":
 			return &agent.Failure{Class: agent.KeyTrouble, What: "the clinic has no OpenPGP key", Remedy: "make one: postern keys new openpgp FILE --name NAME; then name it under keys.openpgp"}
@@ -55,9 +57,15 @@ func keysShow(k *call) error {
 			fmt.Fprint(k.out, keys.OpenPGP)
 			return nil
 		}
-		fmt.Fprintf(k.out, "allowed signers line for recipients (drops):\n%s\n\ncheckpoint key for recipients (ledger):\n%s\n\narchive key:\n%s\n\nfingerprints:\n", keys.AllowedSigner, keys.CheckpointKey, keys.Archive)
+		fmt.Fprintf(k.out, "allowed signers of recipients (drops, recalls):\n%s\n\ncheckpoint key for recipients (ledger):\n%s\n\narchive key:\n%s\n\nfingerprints:\n", keys.AllowedSigners, keys.CheckpointKey, keys.Archive)
 		for _, use := range slices.Sorted(maps.Keys(keys.Fingerprints)) {
 			fmt.Fprintf(k.out, "  %-12s  %s\n", use, keys.Fingerprints[use])
+		}
+		if len(keys.Known) > 0 {
+			fmt.Fprintln(k.out)
+			if err := k.showKnown(keys.Known); err != nil {
+				return err
+			}
 		}
 		fmt.Fprintln(k.out, "\nkeys that drops are encrypted to:")
 		for _, r := range keys.Recipients {
@@ -187,6 +195,9 @@ func keysRotate(k *call) error {
 	if err := k.answered(by, because); err != nil {
 		return err
 	}
+	if use := k.arg(0); len(k.args) == 1 && (use == "drop-signing" || use == "checkpoint") {
+		return k.rotateSigner(use, *by, *because)
+	}
 	return k.with(func(a *agent.Agent) error {
 		r, err := a.Rotate(k.ctx, k.args, *by, *because, *overlap)
 		if err != nil {
@@ -201,6 +212,51 @@ func keysRotate(k *call) error {
 		}
 		return nil
 	})
+}
+
+// rotateSigner makes a signing key; that it signs is for the officer to write and
+// for the approvers to sign.
+func (k *call) rotateSigner(use, by, because string) error {
+	then := "Have every exchange approved, then run as ever: the next drop of each introduces the new key.\n`postern keys show` tells which recipients know it; until all do, keep the one before."
+	if use == "checkpoint" {
+		then = "Checkpoints then bear both signatures. Send recipients the new checkpoint key of `postern keys show`;\nonce each has taken a drop and gone over to it, remove the one before."
+	}
+	return k.with(func(a *agent.Agent) error {
+		return show(k, func(n *agent.NewSigner) error {
+			_, err := fmt.Fprintf(k.out, "made %s, %s; it signs nothing yet. In postern.yaml, under keys:\n  %s: file:%s\n  %s_before: %s\n%s\n",
+				n.File, n.Fingerprint, n.Use, n.File, n.Use, n.Before, then)
+			return err
+		})(a.RotateSigner(k.ctx, use, by, because))
+	})
+}
+
+// keysConfirm takes the officer's word about the signing key.
+func keysConfirm(k *call) error {
+	by, because := k.answerable()
+	if err := k.parse(1, -1); err != nil {
+		return err
+	}
+	if err := k.answered(by, because); err != nil {
+		return err
+	}
+	return k.with(func(a *agent.Agent) error {
+		if err := a.Confirm(k.ctx, k.args, *by, *because); err != nil {
+			return err
+		}
+		return show(k, k.showKnown)(a.Known(k.ctx))
+	})
+}
+
+func (k *call) showKnown(known []agent.Known) error {
+	var rows [][]string
+	for _, e := range known {
+		next := ""
+		if e.Introduce {
+			next = "the next drop introduces the present key"
+		}
+		rows = append(rows, []string{e.Exchange, e.Key, e.Since.Format(time.DateOnly), next})
+	}
+	return k.table([]string{"exchange", "recipient knows the signing key", "since", ""}, rows)
 }
 
 func keysDestroy(k *call) error {

@@ -83,7 +83,7 @@ func newKilling(t *testing.T, random *rand.Rand) *killing {
 		}
 		k.flows = append(k.flows, f)
 	}
-	keys, err := w.Agent.PublicKeys()
+	keys, err := w.Agent.PublicKeys(context.Background())
 	if err == nil {
 		err = w.Agent.Close()
 	}

@@ -133,7 +133,7 @@ func (e *Errors) Only(cause error) bool {
 
 // secret is a line that may hold one where only a reference or a public key belongs:
 // what a mistake shows, a log keeps.
-var secret = regexp.MustCompile(`(?i)AGE-SECRET-KEY-|PRIVATE KEY|^\s*(keys|master|passphrase|drop_signing|checkpoint)\s*:`)
+var secret = regexp.MustCompile(`(?i)AGE-SECRET-KEY-|PRIVATE KEY|^\s*(keys|master|passphrase|(drop_signing|checkpoint)(_before)?)\s*:`)
 
 // Render writes each mistake with the line it is in and a caret under it, unless
 // the line may hold a secret.
