@@ -117,6 +117,9 @@ func (r *reading) fhirField(path, resource string, f *Field) {
 	case slices.Contains([]Transform{AgeBand, Age, RelativeTime, Band}, f.Do) && !r.hasLayout():
 		r.add(path+".do", "write do: keep or do: year, or output: {layout: NAME} with a layout of the recipient's", "no FHIR element can hold what do: %s gives", f.Do)
 		return
+	case f.OfPerson() && f.From == f.Name && f.Name != "birthDate" && beginsInElement(resource, f.Name):
+		r.add(path+".do", "remove the field; for the patient's own age, name it otherwise, such as age", "do: %s gives the age of whom the record is about, and not what %s says", f.Do, f.Name)
+		return
 	case f.OfPerson():
 		return
 	}
@@ -169,6 +172,12 @@ func (r *reading) hasLayout() bool {
 // value of the roster. It leaves in a layout only.
 func (f *Field) OfPerson() bool {
 	return f.Do == Age || f.Do == AgeBand || f.From != "" && f.From != f.Name
+}
+
+// beginsInElement tells whether a name leads into an element of a resource.
+func beginsInElement(resource, name string) bool {
+	first, _, _ := strings.Cut(name, ".")
+	return strings.HasSuffix(first, "[x]") || extract.TypeOf(resource).Element(first) != nil
 }
 
 // staysBehind are the classes that do not leave when the element they are part
