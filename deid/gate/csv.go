@@ -3,8 +3,11 @@ package gate
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 )
+
+// ownCSV is the layout of our own CSV. An empty cell is a missing value and fits
+// every column; a row is given without its LF.
+var ownCSV = Layout{Delimiter: ',', Quotes: quotesFree}
 
 type column struct {
 	name   string
@@ -25,68 +28,14 @@ func (g *Gate) addColumn(p *Position) error {
 	if len(g.columns) > 0 {
 		g.header = append(g.header, ',')
 	}
-	g.columns = append(g.columns, column{name: p.Path, site: site{path: p.Path, judge: p.Grammar.judge}})
-	if strings.ContainsAny(p.Path, "\",\r\n") {
-		g.header = append(g.header, '"')
-		g.header = append(g.header, strings.ReplaceAll(p.Path, `"`, `""`)...)
-		g.header = append(g.header, '"')
-		return nil
+	g.columns = append(g.columns, columnOf(p))
+	name := p.Path
+	if strings.ContainsAny(name, "\",\r\n") {
+		name = `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 	}
-	g.header = append(g.header, p.Path...)
+	g.header = append(g.header, name...)
 	return nil
 }
-
-// readCells reads one row; an empty cell is a missing value and fits every
-// column.
-func (g *Gate) readCells() bool {
-	if !utf8.Valid(g.line) {
-		return g.stop("", RuleUnparseable)
-	}
-	for i := range g.columns {
-		c := &g.columns[i]
-		cell, ok := g.readCell()
-		if !ok {
-			return g.stop(c.name, RuleUnparseable)
-		}
-		last := i == len(g.columns)-1
-		if atEnd := g.at == len(g.line); atEnd != last {
-			return g.stop(c.name, RuleUnparseable)
-		}
-		g.at++ // the comma
-		if len(cell) == 0 {
-			continue
-		}
-		if rule := g.admit(&c.site, cell); rule != "" {
-			return g.stop(c.name, rule)
-		}
-	}
-	return true
-}
-
-// readCell reads up to the comma or the end of the row (RFC 4180 §2).
-func (g *Gate) readCell() ([]byte, bool) {
-	rest := g.line[g.at:]
-	if len(rest) > 0 && rest[0] == '"' {
-		return g.readQuoted(',')
-	}
-	for i, c := range rest {
-		if endsCell[c] {
-			g.at += i
-			return rest[:i], c == ','
-		}
-	}
-	g.at += len(rest)
-	return rest, true
-}
-
-// endsCell marks the comma, and what may not stand in a cell without quotes.
-var endsCell = func() (t [256]bool) {
-	for c := range ' ' {
-		t[c] = c != '\t'
-	}
-	t[','], t['"'] = true, true
-	return t
-}()
 
 // readQuoted reads a quoted cell up to its delimiter or the end of the row.
 func (g *Gate) readQuoted(delimiter byte) ([]byte, bool) {

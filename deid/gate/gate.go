@@ -151,8 +151,10 @@ func New(spec Spec, roster *Roster) (*Gate, error) {
 			return nil, fmt.Errorf("gate position %d: %w", i+1, err)
 		}
 	}
-	g.header = append(g.header, '\n')
-	if spec.Format == Laid {
+	switch spec.Format {
+	case CSV:
+		g.addLayout(&ownCSV)
+	case Laid:
 		g.addLayout(spec.Layout)
 	}
 	return g, nil
@@ -187,18 +189,18 @@ func (g *Gate) declare(format Format, p *Position) error {
 // in their order, to the byte; of a layout, all that stands before the rows.
 // NDJSON has none.
 func (g *Gate) Header(line []byte) *Hit {
-	if g.laid != nil {
-		g.found, g.subjects = Hit{}, nil
-		if g.headOf(line) {
-			return nil
+	if g.laid == nil || g.laid.Layout == &ownCSV {
+		if g.laid == nil || !bytes.Equal(bytes.TrimSuffix(line, newline), g.header) {
+			return &Hit{Rule: RuleUndeclared}
 		}
-		hit := g.found
-		return &hit
+		return nil
 	}
-	if len(g.columns) == 0 || !bytes.Equal(bytes.TrimSuffix(line, newline), bytes.TrimSuffix(g.header, newline)) {
-		return &Hit{Rule: RuleUndeclared}
+	g.found, g.subjects = Hit{}, nil
+	if g.headOf(line) {
+		return nil
 	}
-	return nil
+	hit := g.found
+	return &hit
 }
 
 var newline = []byte{'\n'}
@@ -210,12 +212,13 @@ func (g *Gate) Row(line []byte, subjects []uint32) *Hit {
 	g.found = Hit{}
 	g.judged.Rows++
 	clean := false
-	if g.laid != nil {
-		clean = g.readLaid(line, g.columns)
-	} else if g.columns != nil {
-		clean = g.readCells()
-	} else {
+	switch {
+	case g.laid == nil:
 		clean = g.readResource()
+	case g.laid.Layout == &ownCSV:
+		clean = g.readLaid(g.line, g.columns)
+	default:
+		clean = g.readLaid(line, g.columns)
 	}
 	if clean {
 		return nil

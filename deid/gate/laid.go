@@ -14,6 +14,7 @@ const (
 	QuotesWhereNeeded Quotes = iota // exactly those that hold the delimiter or a double quote
 	QuotesAlways
 	QuotesNever
+	quotesFree // any, as RFC 4180 §2 has them; those that hold a control character, too
 )
 
 // Layout is the shape of a part in the recipient's own layout. The grammars of its
@@ -39,12 +40,19 @@ type When struct {
 type laid struct {
 	*Layout
 	header, trailer []column
+	lineEnd         []byte
+	bound           bool      // some column holds values of one code only
+	special         [256]bool // the delimiter, and what may not stand in a cell without quotes
 }
 
 var byteOrderMark = []byte("\uFEFF")
 
 func (g *Gate) addLayout(l *Layout) {
-	g.laid = &laid{Layout: l}
+	g.laid = &laid{Layout: l, lineEnd: []byte(l.LineEnd), bound: slices.ContainsFunc(g.columns, func(c column) bool { return c.when != nil })}
+	for c := range ' ' {
+		g.laid.special[c] = l.Quotes == quotesFree && c != '\t'
+	}
+	g.laid.special[l.Delimiter], g.laid.special['"'] = true, true
 	for i := range l.Header {
 		g.laid.header = append(g.laid.header, columnOf(&l.Header[i]))
 	}
@@ -97,9 +105,10 @@ func (g *Gate) Trailer(line []byte) *Hit {
 // readLaid reads one line with its end. An empty cell is a missing value and
 // fits every column but one that always holds something.
 func (g *Gate) readLaid(line []byte, columns []column) bool {
-	line, ended := bytes.CutSuffix(line, []byte(g.laid.LineEnd))
-	if !ended || !utf8.Valid(line) || slices.ContainsFunc(line, func(c byte) bool {
-		return c == 0x7f || c < ' ' && c != g.laid.Delimiter || g.laid.ASCII && c >= utf8.RuneSelf
+	l := g.laid
+	line, ended := bytes.CutSuffix(line, l.lineEnd)
+	if !ended || !utf8.Valid(line) || l.Quotes != quotesFree && slices.ContainsFunc(line, func(c byte) bool {
+		return c == 0x7f || c < ' ' && c != l.Delimiter || l.ASCII && c >= utf8.RuneSelf
 	}) {
 		return g.stop("", RuleUnparseable)
 	}
@@ -108,11 +117,13 @@ func (g *Gate) readLaid(line []byte, columns []column) bool {
 		c := &columns[i]
 		cell, ok := g.laidCell(c.width, i == len(columns)-1, len(columns) == 1)
 		rule := ""
-		c.seen, c.filled = append(c.seen[:0], cell...), c.when != nil && string(cell) != c.when.Else
+		if l.bound {
+			c.seen, c.filled = append(c.seen[:0], cell...), c.when != nil && string(cell) != c.when.Else
+		}
 		switch {
 		case !ok:
 			rule = RuleUnparseable
-		case c.when != nil && !c.filled:
+		case l.bound && c.when != nil && !c.filled:
 		case len(cell) > 0:
 			rule = g.admit(&c.site, cell)
 		case c.always:
@@ -122,7 +133,7 @@ func (g *Gate) readLaid(line []byte, columns []column) bool {
 			return g.stop(c.name, rule)
 		}
 	}
-	for i := range columns {
+	for i := 0; l.bound && i < len(columns); i++ {
 		if c := &columns[i]; c.filled && c.when.Column >= 0 && string(columns[c.when.Column].seen) != c.when.Is {
 			return g.stop(c.name, RuleElsewhere)
 		}
@@ -141,19 +152,18 @@ func (g *Gate) laidCell(width int, last, alone bool) (cell []byte, ok bool) {
 		g.at += width
 		return bytes.Trim(rest[:width], " "), true
 	}
-	quoted := len(rest) > 0 && rest[0] == '"'
+	quoted, needed := len(rest) > 0 && rest[0] == '"', false
 	if quoted {
 		if cell, ok = g.readQuoted(l.Delimiter); !ok {
 			return nil, false
 		}
+		needed = l.plain(cell) < len(cell)
 	} else {
-		cell = rest
-		if end := bytes.IndexByte(rest, l.Delimiter); end >= 0 {
-			cell = rest[:end]
-		}
+		cell = rest[:l.plain(rest)]
 		g.at += len(cell)
+		needed = g.at < len(g.line) && g.line[g.at] != l.Delimiter
 	}
-	needed := bytes.IndexByte(cell, l.Delimiter) >= 0 || bytes.IndexByte(cell, '"') >= 0 || alone && len(cell) == 0
+	needed = needed || alone && len(cell) == 0 && l.Quotes != quotesFree
 	switch atEnd := g.at == len(g.line); {
 	case atEnd != last:
 		return nil, false
@@ -162,6 +172,16 @@ func (g *Gate) laidCell(width int, last, alone bool) (cell []byte, ok bool) {
 	}
 	g.at++ // the delimiter
 	return cell, true
+}
+
+// plain is how many bytes at the beginning of b need no quotes.
+func (l *laid) plain(b []byte) int {
+	for i, c := range b {
+		if l.special[c] {
+			return i
+		}
+	}
+	return len(b)
 }
 
 // Constant is one text, which is never missing.
