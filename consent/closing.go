@@ -89,11 +89,10 @@ func (d *Directives) Restore(rows []ClosingRow) error {
 			doubts = append(doubts, inDoubt{n.subject, row.Key, n.forms.names})
 		}
 	}
-	count, err := d.mending.count(doubts, d.readAgain)
+	mended, err := d.mending.settle(kept, doubts)
 	if err != nil {
 		return err
 	}
-	mended := d.mending.settle(kept, count)
 	for _, n := range gone {
 		if _, doubt := kept[n.identity]; doubt && mended(n.identity) {
 			continue

@@ -37,7 +37,9 @@ type Directives struct {
 
 // NewDirectives gives an empty set of directives about these people.
 func NewDirectives(people *People) *Directives {
-	return &Directives{people: people, trees: make([]tree, 1), seed: maphash.MakeSeed(), known: map[uint64]uint32{}, mending: mending{list: registryList}}
+	return &Directives{people: people, trees: make([]tree, 1), seed: maphash.MakeSeed(), known: map[uint64]uint32{}, mending: mending{
+		list: registryList, required: registryRequired, optional: registryOptional, people: people,
+		names: func(c *cells) []nameCell { _, by := registryRow(c); return by }}}
 }
 
 // Len is the number of directives, restored ones included.

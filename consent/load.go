@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"slices"
 
 	"github.com/posternhealth/postern/extract"
 )
@@ -56,65 +55,6 @@ func digestOf(sums []extract.FileSum) string {
 		_, _ = io.WriteString(digest, sum.SHA256+"  "+sum.Name+"\n")
 	}
 	return hex.EncodeToString(digest.Sum(nil))
-}
-
-// LoadRegistry takes in the rows of a consent registry (see readRegistry for
-// its columns). A row that tells its patient and nothing else that can be
-// understood is a doubt; any other defect is an *InputError.
-func (d *Directives) LoadRegistry(path string) (Input, error) {
-	in, err := withTable(path, registryRequired, registryOptional, func(t *extract.Table) (Input, error) {
-		return d.readRegistry(path, t)
-	})
-	d.mending.files = append(d.mending.files, listFile{path, in.sha256})
-	return in, err
-}
-
-// Load takes in one more list of restrictions. A row that tells its subject and
-// nothing else that can be understood is a doubt; any other defect is an
-// *InputError.
-func (rs *Restrictions) Load(path string) (Input, error) {
-	in, err := withTable(path, restrictionRequired, restrictionOptional, func(t *extract.Table) (Input, error) {
-		return rs.read(path, t)
-	})
-	rs.mending.files = append(rs.mending.files, listFile{path, in.sha256})
-	return in, err
-}
-
-// LoadRoster reads a roster; columns beyond its own are for look-ups. Any
-// defect is an *InputError.
-func LoadRoster(path string, people *People) (*Roster, error) {
-	return loadRoster(path, rosterRequired, people)
-}
-
-// LoadAttribution reads a list of the patients who are attributed to the clinic,
-// with patient, from and to; columns beyond these, member_id among them, are for
-// look-ups. Any defect is an *InputError.
-func LoadAttribution(path string, people *People) (*Roster, error) {
-	return loadRoster(path, attributionRequired, people)
-}
-
-func loadRoster(path string, required []string, people *People) (*Roster, error) {
-	return withTable(path, required, []string{"*"}, func(t *extract.Table) (*Roster, error) {
-		lookups := slices.DeleteFunc(slices.Clone(t.Columns()), func(c string) bool { return slices.Contains(rosterRequired, c) || slices.Contains(required, c) })
-		return readRoster(path, t, required, lookups, people)
-	})
-}
-
-// Load takes in one more map of Part 2 programs. Any defect is an *InputError.
-func (ps *Programs) Load(path string) (Input, error) {
-	return withTable(path, programRequired, programOptional, func(t *extract.Table) (Input, error) {
-		return ps.read(path, t)
-	})
-}
-
-// withTable opens a table and closes it, whether or not it was read to its end.
-func withTable[T any](path string, required, optional []string, read func(*extract.Table) (T, error)) (got T, err error) {
-	t, err := extract.OpenTable(path, required, optional)
-	if err != nil {
-		return got, asInputError(path, err)
-	}
-	defer func() { err = errors.Join(err, t.Close()) }()
-	return read(t)
 }
 
 // asInputError makes the defects that the reading of a file finds InputErrors.

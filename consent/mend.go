@@ -34,17 +34,39 @@ type inDoubt struct {
 
 // mending finds the rows of one kind of lists that were in doubt and are mended.
 type mending struct {
-	list   string
-	files  []listFile
-	others map[identity]int // how many rows said the same in all other columns when a row in doubt was first met
+	list               string
+	required, optional []string                // columns
+	names              func(*cells) []nameCell // reads a row, and gives what names it: the patient first
+	people             *People
+	files              []listFile
+	others             map[identity]int // how many rows said the same in all other columns when a row in doubt was first met
 }
 
 type listFile struct{ path, sha256 string }
 
+// load reads one more list.
+func (m *mending) load(path string, row func(*cells)) (Input, error) {
+	in, err := readTable(path, m.required, m.optional, row)
+	m.files = append(m.files, listFile{path, in.sha256})
+	return in, err
+}
+
+// settle tells which of the rows kept in doubt have been mended, and notes what
+// is to be known of those that have not been.
+func (m *mending) settle(kept map[identity]int, doubts []inDoubt) (mended func(identity) bool, err error) {
+	n, err := m.count(doubts)
+	if err != nil {
+		return nil, err
+	}
+	m.others = maps.Clone(n)
+	maps.Copy(m.others, kept)
+	return func(key identity) bool { return n[key] > kept[key] }, nil
+}
+
 // count reads the files again and counts, for each row in doubt, those that can
 // be understood and say the same in all other columns. It reads nothing where
 // there is no doubt.
-func (m *mending) count(rows []inDoubt, again func(path string, row func(Subject, []nameCell)) (Input, error)) (map[identity]int, error) {
+func (m *mending) count(rows []inDoubt) (map[identity]int, error) {
 	n, of := map[identity]int{}, map[Subject][]inDoubt{}
 	for _, r := range rows {
 		of[r.subject] = append(of[r.subject], r)
@@ -53,12 +75,15 @@ func (m *mending) count(rows []inDoubt, again func(path string, row func(Subject
 		if len(rows) == 0 {
 			break
 		}
-		in, err := again(file.path, func(s Subject, by []nameCell) {
-			for _, r := range of[s] {
-				if identifyInDoubt(m.list, by, r.why) == r.key {
-					n[r.key]++
+		in, err := readTable(file.path, m.required, m.optional, func(c *cells) {
+			if by := m.names(c); c.sound() {
+				for _, r := range of[m.people.Intern([]byte(by[0].value))] {
+					if identifyInDoubt(m.list, by, r.why) == r.key {
+						n[r.key]++
+					}
 				}
 			}
+			c.why = nil
 		})
 		if err != nil {
 			return nil, err
@@ -68,12 +93,4 @@ func (m *mending) count(rows []inDoubt, again func(path string, row func(Subject
 		}
 	}
 	return n, nil
-}
-
-// settle tells which of the rows kept in doubt have been mended, and notes what
-// is to be known of those that have not been.
-func (m *mending) settle(kept map[identity]int, n map[identity]int) (mended func(identity) bool) {
-	m.others = maps.Clone(n)
-	maps.Copy(m.others, kept)
-	return func(key identity) bool { return n[key] > kept[key] }
 }

@@ -44,23 +44,15 @@ func NewMerges(people *People) *Merges { return &Merges{On: anyDayTo, people: pe
 //	status         merged (also when empty), or unresolved: nobody has decided yet
 //	ended_on, _by  explicit end: they are two people after all
 func (m *Merges) Load(path string) (Input, error) {
-	return withTable(path, mergeRequired, mergeOptional, func(t *extract.Table) (Input, error) {
-		return readTable(path, t, func(c *cells) {
-			n := merge{from: phi.Text(c.patient("from")), into: phi.Text(c.patient("into")), ended: c.end(), file: path, line: c.Line()}
-			switch c.text("status") {
-			case "", "merged":
-			case "unresolved":
-				n.unresolved = true
-			default:
-				c.fail("status is none of merged, unresolved")
-			}
-			if n.from == n.into {
-				c.fail("from and into are the same id")
-			}
-			if c.sound() {
-				m.add(n)
-			}
-		})
+	return readTable(path, mergeRequired, mergeOptional, func(c *cells) {
+		n := merge{from: phi.Text(c.patient("from")), into: phi.Text(c.patient("into")), ended: c.end(), file: path, line: c.Line()}
+		n.unresolved = c.text("status") != "" && c.oneOf("status", "merged", "unresolved") > 0
+		if n.from == n.into {
+			c.fail("from and into are the same id")
+		}
+		if c.sound() {
+			m.add(n)
+		}
 	})
 }
 

@@ -20,7 +20,6 @@ var (
 // Part 2 attaches to them, not to a diagnosis. Filled by a loader, then only
 // read.
 type Programs struct {
-	Input // of LoadPrograms
 	list  []program
 	kinds [programKinds]bool
 	byID  map[string]uint32 // 1 + the last program with this id
@@ -51,32 +50,21 @@ var programTypes = [programKinds]string{organization: "Organization", location: 
 // NewPrograms gives an empty map.
 func NewPrograms() *Programs { return &Programs{byID: map[string]uint32{}} }
 
-// read takes in a program map: kind (organization, location,
+// Load takes in one more map of programs: kind (organization, location,
 // practitioner; column for ids as the provider columns of delimited datasets
 // have them), id, from and to (of the service; empty is open). ended_on
-// with ended_by takes an entry back that should not have been made.
-func (ps *Programs) read(file string, t table) (Input, error) {
-	return readTable(file, t, func(c *cells) {
-		p := program{id: c.required("id")}
-		switch c.text("kind") {
-		case "organization":
-			p.kind = organization
-		case "location":
-			p.kind = location
-		case "practitioner":
-			p.kind = practitioner
-		case "column":
-			p.kind = column
-		default:
-			c.fail("kind is none of organization, location, practitioner, column")
-		}
-		if p.kind != column { // the numbering of columns is taken as it is
+// with ended_by takes an entry back that should not have been made. Any defect is
+// an *InputError.
+func (ps *Programs) Load(path string) (Input, error) {
+	return readTable(path, programRequired, programOptional, func(c *cells) {
+		p := program{id: c.required("id"), kind: programKind(c.oneOf("kind", "organization", "location", "practitioner", "column"))}
+		if p.kind < column { // the numbering of columns is taken as it is
 			p.id = bareID(p.id, programTypes[p.kind])
 		}
 		span := c.span()
 		p.from, p.to, p.ended = span.From, span.To, c.end() != extract.NoDay
 		p.identity = identify("program", c.text("kind"), p.id, c.text("from"))
-		if c.err == nil {
+		if c.sound() {
 			ps.add(p)
 		}
 	})
@@ -160,13 +148,8 @@ func splitProvider(p phi.Bytes) (kind programKind, id []byte, exact bool) {
 	if !exact {
 		id = id[max(bytes.LastIndexByte(id, '|'), bytes.LastIndexByte(id, '='))+1:]
 	}
-	switch string(p[:sep]) {
-	case "Organization":
-		return organization, id, exact
-	case "Location":
-		return location, id, exact
-	case "Practitioner":
-		return practitioner, id, exact
+	if at := slices.Index(programTypes[:column], string(p[:sep])); at >= 0 {
+		return programKind(at), id, exact
 	}
 	return column, id, false
 }

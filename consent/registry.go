@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/posternhealth/postern/extract"
@@ -13,9 +14,9 @@ var (
 	registryOptional = []string{"recipient", "purpose", "categories", "from", "to", "signed_on", "signed_by", "form", "source_document", "ended_on", "ended_by"}
 )
 
-// readRegistry takes in the rows of a consent registry. One that tells its
-// patient and cannot be understood otherwise leaves that patient in doubt. A row
-// is a directive with one provision:
+// LoadRegistry takes in the rows of a consent registry. One that tells its
+// patient and cannot be understood otherwise leaves that patient in doubt; any
+// other defect is an *InputError. A row is a directive with one provision:
 //
 //	patient          the clinic's id
 //	scope            general, part2, research, registry-opt-out, state or state-…, treatment
@@ -29,9 +30,9 @@ var (
 //	signed_by        patient, guardian; empty is not told
 //	form             version of the form that was signed
 //	ended_on, _by    explicit end of a denial
-func (d *Directives) readRegistry(file string, t table) (Input, error) {
-	number := d.files.number(file)
-	return readTable(file, t, func(c *cells) {
+func (d *Directives) LoadRegistry(path string) (Input, error) {
+	number := d.files.number(path)
+	return d.mending.load(path, func(c *cells) {
 		n, by := registryRow(c)
 		if by == nil {
 			return
@@ -42,18 +43,6 @@ func (d *Directives) readRegistry(file string, t table) (Input, error) {
 			n.provisions, n.forms.names, c.why = nil, c.why, nil
 		}
 		c.err = d.add(n)
-	})
-}
-
-// readAgain gives the rows of a registry that can be understood.
-func (d *Directives) readAgain(file string, row func(Subject, []nameCell)) (Input, error) {
-	return withTable(file, registryRequired, registryOptional, func(t *extract.Table) (Input, error) {
-		return readTable(file, t, func(c *cells) {
-			if _, by := registryRow(c); c.sound() {
-				row(d.people.Intern([]byte(by[0].value)), by)
-			}
-			c.why = nil
-		})
 	})
 }
 
@@ -75,14 +64,7 @@ func registryRow(c *cells) (*draft, []nameCell) {
 		by, parts = append(by, nameCell{column, c.text(column)}), append(parts, c.text(column))
 	}
 	n := &draft{source: source{origin: fromRegistry, identity: identify(parts...)}}
-	p := unlimited(deny)
-	switch c.text("decision") {
-	case "permit":
-		p.effect = permit
-	case "deny":
-	default:
-		c.fail("decision is none of permit, deny")
-	}
+	p := unlimited(min(deny, effect(c.oneOf("decision", "permit", "deny"))))
 	n.scope = registryScope(c)
 	if n.scope == registryOptOut && p.effect == permit {
 		c.fail("scope registry-opt-out with decision permit says nothing; write decision deny, or leave the row out")
@@ -147,19 +129,12 @@ func (n *draft) registryStatus(c *cells, to extract.Day) {
 }
 
 func registryScope(c *cells) scope {
-	switch s := c.text("scope"); {
-	case s == "general":
-		return general
-	case s == "part2":
-		return part2
-	case s == "research":
-		return research
-	case s == "registry-opt-out":
-		return registryOptOut
-	case s == "state" || strings.HasPrefix(s, "state-"):
+	word := c.text("scope")
+	if strings.HasPrefix(word, "state-") {
 		return stateLaw
-	case s == "treatment":
-		return treatment
+	}
+	if at := slices.Index(scopeNames[:], word); at >= 0 && scope(at) != otherMatters {
+		return scope(at)
 	}
 	c.fail("scope is none of general, part2, research, registry-opt-out, state, state-…, treatment")
 	return general

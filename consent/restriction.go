@@ -18,7 +18,6 @@ var (
 // what the clinic has agreed to besides. It is filled by a loader and then
 // only read.
 type Restrictions struct {
-	Input   // of LoadRestrictions
 	people  *People
 	heads   heads // the newest restriction of each subject
 	list    []restriction
@@ -28,7 +27,8 @@ type Restrictions struct {
 
 // NewRestrictions gives an empty list about these people.
 func NewRestrictions(people *People) *Restrictions {
-	return &Restrictions{people: people, mending: mending{list: restrictionList}}
+	return &Restrictions{people: people, mending: mending{list: restrictionList, required: restrictionRequired, optional: restrictionOptional, people: people,
+		names: func(c *cells) []nameCell { _, by := restrictionRow(c); return by }}}
 }
 
 // restriction binds the records that meet all the criteria it names; one that
@@ -56,7 +56,7 @@ const (
 	anyKind // which it is cannot be told
 )
 
-// read takes in a list of restrictions:
+// Load takes in one more list of restrictions:
 //
 //	subject        the clinic's id
 //	kind           self-pay or agreed
@@ -66,11 +66,11 @@ const (
 //	from, to       the service by its date
 //	ended_on, _by  explicit end; without both the restriction stays
 //
-// Whom a restriction is about must be told. What else cannot be understood makes
-// it one that may concern every record of that patient.
-func (rs *Restrictions) read(file string, t table) (Input, error) {
-	number := rs.files.number(file)
-	return readTable(file, t, func(c *cells) {
+// Whom a restriction is about must be told, or it is an *InputError. What else
+// cannot be understood makes it one that may concern every record of that patient.
+func (rs *Restrictions) Load(path string) (Input, error) {
+	number := rs.files.number(path)
+	return rs.mending.load(path, func(c *cells) {
 		r, by := restrictionRow(c)
 		if by == nil {
 			return
@@ -84,18 +84,6 @@ func (rs *Restrictions) read(file string, t table) (Input, error) {
 	})
 }
 
-// readAgain gives the rows of a list that can be understood.
-func (rs *Restrictions) readAgain(file string, row func(Subject, []nameCell)) (Input, error) {
-	return withTable(file, restrictionRequired, restrictionOptional, func(t *extract.Table) (Input, error) {
-		return readTable(file, t, func(c *cells) {
-			if _, by := restrictionRow(c); c.sound() {
-				row(rs.people.Intern([]byte(by[0].value)), by)
-			}
-			c.why = nil
-		})
-	})
-}
-
 const restrictionList = "restriction"
 
 // restrictionRow reads a row, and what names it, with the subject first. It
@@ -105,16 +93,9 @@ func restrictionRow(c *cells) (r restriction, by []nameCell) {
 	if !c.sound() {
 		return r, nil
 	}
-	r = restriction{kind: anyKind, ended: c.end(), recipient: c.text("recipient"), plan: c.text("plan"),
+	r = restriction{ended: c.end(), recipient: c.text("recipient"), plan: c.text("plan"),
 		encounter: phi.Text(c.id("encounter", "Encounter")), service: phi.Text(bareCode(c.text("service")))}
-	switch c.text("kind") {
-	case "self-pay":
-		r.kind = selfPay
-	case "agreed":
-		r.kind = agreed
-	default:
-		c.fail("kind is none of self-pay, agreed")
-	}
+	r.kind = restrictionKind(c.oneOf("kind", "self-pay", "agreed")) // anyKind comes next
 	span := c.span()
 	r.from, r.to = span.From, span.To
 	by = []nameCell{{"subject", subject}, {"kind", c.text("kind")}, {"recipient", r.recipient}, {"plan", r.plan},
@@ -255,11 +236,10 @@ func (rs *Restrictions) Restore(rows []ClosingRow) error {
 			doubts = append(doubts, inDoubt{n.subject, row.Key, n.why})
 		}
 	}
-	count, err := rs.mending.count(doubts, rs.readAgain)
+	mended, err := rs.mending.settle(kept, doubts)
 	if err != nil {
 		return err
 	}
-	mended := rs.mending.settle(kept, count)
 	for _, n := range gone {
 		if len(n.why) == 0 || !mended(n.identity) {
 			rs.add(n)

@@ -50,12 +50,28 @@ const (
 	covers
 )
 
-// readRoster takes in a roster: subject (the clinic's id; in a list of
-// attribution, patient), member_id, from, to (empty is open), and the columns
-// that look-ups may ask for.
-func readRoster(file string, t table, required, lookups []string, people *People) (*Roster, error) {
-	r := &Roster{columns: append([]string{"member_id"}, lookups...), files: []string{file}}
-	in, err := readTable(file, t, func(c *cells) {
+// LoadRoster reads a roster: subject (the clinic's id), member_id, from, to
+// (empty is open); columns beyond its own are for look-ups. Any defect is an
+// *InputError.
+func LoadRoster(path string, people *People) (*Roster, error) {
+	return loadRoster(path, rosterRequired, people)
+}
+
+// LoadAttribution reads a list of the patients who are attributed to the clinic,
+// with patient, from and to; columns beyond these, member_id among them, are for
+// look-ups. Any defect is an *InputError.
+func LoadAttribution(path string, people *People) (*Roster, error) {
+	return loadRoster(path, attributionRequired, people)
+}
+
+func loadRoster(path string, required []string, people *People) (*Roster, error) {
+	r := &Roster{files: []string{path}}
+	in, err := readTable(path, required, []string{"*"}, func(c *cells) {
+		if r.columns == nil {
+			r.columns = append([]string{"member_id"}, slices.DeleteFunc(slices.Clone(c.Columns()), func(column string) bool {
+				return slices.Contains(rosterRequired, column) || slices.Contains(required, column)
+			})...)
+		}
 		subject, span := c.patient(required[0]), c.span()
 		if slices.Contains(required, "member_id") {
 			c.required("member_id")

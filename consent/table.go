@@ -1,23 +1,13 @@
 package consent
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"unicode"
 
 	"github.com/posternhealth/postern/extract"
-	"github.com/posternhealth/postern/internal/phi"
 )
-
-// table is a protective input of rows, as extract.Table reads it.
-type table interface {
-	Next() bool
-	Get(column string) phi.Bytes
-	Line() int
-	Err() error
-	Rows() int
-	SHA256() string
-}
 
 // Input says what was read of a protective input, for the guard that bounds
 // how far it may shrink between two readings.
@@ -46,24 +36,28 @@ func (f *files) number(name string) uint16 {
 
 // cells reads the cells of one table and keeps its first defect.
 type cells struct {
-	table
-	file string
-	why  []string // what of the current row cannot be understood: the column, and more words
-	err  error
+	*extract.Table
+	why []string // what of the current row cannot be understood: the column, and more words
+	err error
 }
 
-// readTable calls row for each row, until the first defect: what row leaves in
-// cells.why is one.
-func readTable(file string, t table, row func(*cells)) (Input, error) {
-	c := &cells{table: t, file: file}
+// readTable calls row for each row of a file, until the first defect: what row
+// leaves in cells.why is one.
+func readTable(path string, required, optional []string, row func(*cells)) (in Input, err error) {
+	t, err := extract.OpenTable(path, required, optional)
+	if err != nil {
+		return in, asInputError(path, err)
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	c := &cells{Table: t}
 	for c.err == nil && t.Next() {
 		c.why = nil
 		if row(c); c.err == nil && len(c.why) > 0 {
-			c.err = &InputError{file, c.Line(), c.why[0]}
+			c.err = &InputError{path, c.Line(), c.why[0]}
 		}
 	}
 	if c.err == nil && t.Err() != nil {
-		c.err = asInputError(file, t.Err())
+		c.err = asInputError(path, t.Err())
 	}
 	return Input{t.Rows(), t.SHA256()}, c.err
 }
@@ -85,6 +79,17 @@ func (c *cells) required(column string) string {
 		c.fail(column + " is empty")
 	}
 	return v
+}
+
+// oneOf is the place of the word in a cell among those that it may be. Another
+// word is a defect, and stands behind them.
+func (c *cells) oneOf(column string, words ...string) int {
+	at := slices.Index(words, c.text(column))
+	if at < 0 {
+		c.fail(column + " is none of " + strings.Join(words, ", "))
+		at = len(words)
+	}
+	return at
 }
 
 // id is the id in a cell. It may be written as a reference, Type/id or its

@@ -200,13 +200,13 @@ func fhir(id, status, base, more string) string {
 // loadRestrictions reads the only list of restrictions.
 func loadRestrictions(path string, people *People) (rs *Restrictions, err error) {
 	rs = NewRestrictions(people)
-	rs.Input, err = rs.Load(path)
+	_, err = rs.Load(path)
 	return rs, err
 }
 
 // loadPrograms reads the only map of Part 2 programs.
 func loadPrograms(path string) (ps *Programs, err error) {
 	ps = NewPrograms()
-	ps.Input, err = ps.Load(path)
+	_, err = ps.Load(path)
 	return ps, err
 }
