@@ -49,12 +49,13 @@ type Request struct {
 	// Classifier tells what records without labels are about; nil when the
 	// clinic has declared none.
 	Classifier *Classifier
-	// Notes that Postern never sends, by the codes of their document types.
+	// Notes that Postern never sends, by the codes of their document types, beside
+	// those of the Classifier.
 	PsychotherapyNotes, SUDCounselingNotes []string
 }
 
-// Tables is what decisions are made from. Merges, Directives, Restrictions,
-// Programs and Encounters may be nil when the clinic has none.
+// Tables is what decisions are made from, as NewTables gives them. Encounters are
+// nil until they are known, and where nothing is known of them any more.
 type Tables struct {
 	People       *People
 	Merges       *Merges // settled before the others are loaded
@@ -66,8 +67,7 @@ type Tables struct {
 	Parts        Parts
 }
 
-// NewTables gives empty tables about people whom nobody has named yet. Encounters
-// come once the programs are known.
+// NewTables gives empty tables about people whom nobody has named yet.
 func NewTables() *Tables {
 	people := NewPeople()
 	return &Tables{People: people, Merges: NewMerges(people), Directives: NewDirectives(people), Restrictions: NewRestrictions(people),
@@ -92,6 +92,7 @@ type Decider struct {
 	rules   *policies.People
 	minors  *policies.MinorRules // nil when the policy names none
 	roster  *Roster
+	never   Classifier // the notes that the request names
 
 	standing extract.ReasonSet // of the agreement and the purpose: the same for all records
 	today    extract.Day
@@ -115,7 +116,7 @@ type Decider struct {
 // roster that is not there.
 func NewDecider(req Request, t *Tables) (*Decider, error) {
 	p := req.Policy
-	if p == nil || t == nil || t.People == nil || req.DecidedAt.IsZero() {
+	if p == nil || t == nil || req.DecidedAt.IsZero() {
 		return nil, errors.New("a decision needs a policy, its people and a time")
 	}
 	d := &Decider{request: req, tables: t, rules: &p.People, steps: policies.Applies(req.RecipientKind, p.Basis, p.Standard)}
@@ -130,6 +131,7 @@ func NewDecider(req Request, t *Tables) (*Decider, error) {
 			return nil, fmt.Errorf("policy %s: the roster %q is not loaded, and %s asks who is a member", p.Name, p.People.Roster, p.Basis)
 		}
 	}
+	d.never = Classifier{psychotherapy: notesOf(req.PsychotherapyNotes), counseling: notesOf(req.SUDCounselingNotes)}
 	at := req.DecidedAt
 	hour, minute, second := at.Clock()
 	d.today, d.now = extract.DayOf(at), at.Unix()
@@ -188,7 +190,7 @@ func (d *Decider) decide(f *extract.Facts, part2 bool) Decision {
 	if d.leave2 && part2 {
 		out.Reasons = out.Reasons.With(extract.ClinicChoice)
 	}
-	if len(f.Subjects) == 0 && !aboutNobody(f.Dataset) && (d.steps.Consent || d.steps.Part2) {
+	if len(f.Subjects) == 0 && !policies.AboutNobody(f.Dataset) && (d.steps.Consent || d.steps.Part2) {
 		out.Reasons = out.Reasons.With(extract.ConsentIndeterminate)
 	}
 	for i, id := range f.Subjects {
@@ -205,34 +207,13 @@ func (d *Decider) decide(f *extract.Facts, part2 bool) Decision {
 	return out
 }
 
-// aboutNobody tells whether records of a dataset are about no patient.
-func aboutNobody(dataset string) bool {
-	return extract.TypeOf(dataset) != nil && dataset != "Patient" && len(extract.Compartment(dataset)) == 0
-}
-
 // notes is step 2: session notes, which are recognized by their label and by
-// the document types that the clinic names.
+// the document types and authors that the clinic names.
 func (d *Decider) notes(f *extract.Facts) (r extract.ReasonSet) {
-	r = d.request.Classifier.notes(f)
+	r = d.never.notes(f) | d.request.Classifier.notes(f)
 	for _, label := range f.Labels {
 		if isLabel(label, "PSYTHPN") {
 			r = r.With(extract.PsychotherapyNotes)
-		}
-	}
-	for _, code := range f.Codes {
-		if contains(d.request.PsychotherapyNotes, code) {
-			r = r.With(extract.PsychotherapyNotes)
-		}
-		if contains(d.request.SUDCounselingNotes, code) {
-			r = r.With(extract.SUDCounselingNotes)
-		}
-	}
-	if len(f.Codes) == 0 && slices.Contains(documents, f.Dataset) { // of which type it is cannot be told
-		if len(d.request.PsychotherapyNotes) > 0 {
-			r = r.With(extract.PsychotherapyNotes)
-		}
-		if len(d.request.SUDCounselingNotes) > 0 {
-			r = r.With(extract.SUDCounselingNotes)
 		}
 	}
 	return r
@@ -274,9 +255,6 @@ func (d *Decider) person(s Subject, f *extract.Facts, part2 bool) (extract.Reaso
 // restrictions is step 3.
 func (d *Decider) restrictions(s Subject, f *extract.Facts) (r extract.ReasonSet) {
 	rs := d.tables.Restrictions
-	if rs == nil {
-		return 0
-	}
 	for i := rs.heads.of(s); i != 0; i = rs.list[i-1].next {
 		if d.bound[i-1] == no {
 			continue
@@ -314,9 +292,6 @@ func (d *Decider) relationship(s Subject, f *extract.Facts) (r extract.ReasonSet
 // settleRestrictions finds the restrictions that are in force, of a kind that
 // binds this disclosure, and towards this recipient.
 func (d *Decider) settleRestrictions() {
-	if d.tables.Restrictions == nil {
-		return
-	}
 	names := d.names()
 	d.bound = make([]match, len(d.tables.Restrictions.list))
 	for i := range d.bound {

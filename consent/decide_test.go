@@ -239,8 +239,8 @@ func TestPart2(t *testing.T) {
 		part2   bool
 		reasons string
 	}{
-		{"no programs", func(w *world) { w.tables.Programs, w.tables.Encounters = nil, nil }, at("e1", "Organization/sud"), false, ""},
-		{"label without programs", func(w *world) { w.tables.Programs = nil }, labelled(at(""), "42CFRPart2"), true, "part2-no-consent"},
+		{"no programs", func(w *world) { w.tables.Programs, w.tables.Encounters = NewPrograms(), nil }, at("e1", "Organization/sud"), false, ""},
+		{"label without programs", func(w *world) { w.tables.Programs = NewPrograms() }, labelled(at(""), "42CFRPart2"), true, "part2-no-consent"},
 		{"provider is a program", func(w *world) {}, at("", "Organization/sud"), true, "part2-no-consent"},
 		{"provider is a program, by identifier", func(w *world) { w.programs("organization,991,,") }, at("", "Organization?identifier=npi|991"), true, "part2-no-consent"},
 		{"provider of a column is a program", func(w *world) {}, at("", "sud"), true, "part2-no-consent"},
@@ -335,7 +335,7 @@ func TestDecideAgainKeepsWhatTheIndexTold(t *testing.T) {
 	if f.Providers = list([]string{"Organization/other"}); again(false) != "part2-no-consent" {
 		t.Error("a provider that is a program now is not seen")
 	}
-	if (*Programs)(nil).Keys() != nil || (*Programs)(nil).DeclaredSince(nil) || !w.tables.Programs.DeclaredSince(w.tables.Programs.Keys()[:15]) {
+	if NewPrograms().Keys() != nil || NewPrograms().DeclaredSince(nil) || !w.tables.Programs.DeclaredSince(w.tables.Programs.Keys()[:15]) {
 		t.Error("programs and their keys")
 	}
 }

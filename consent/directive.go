@@ -43,12 +43,7 @@ func NewDirectives(people *People) *Directives {
 }
 
 // Len is the number of directives, restored ones included.
-func (d *Directives) Len() int {
-	if d == nil {
-		return 0
-	}
-	return len(d.list)
-}
+func (d *Directives) Len() int { return len(d.list) }
 
 // directive is the header of one directive: 24 bytes, so that a decision
 // touches one line of memory for it.
@@ -298,12 +293,7 @@ func (d *Directives) Place(n int) (file string, line int) {
 }
 
 // head is the first directive of a subject, 1-based, 0 for none.
-func (d *Directives) head(s Subject) uint32 {
-	if d == nil {
-		return 0
-	}
-	return d.heads.of(s)
-}
+func (d *Directives) head(s Subject) uint32 { return d.heads.of(s) }
 
 // lastSegment is what stands after the last slash or bar: the form's own name
 // in a URL, the value in system|value.

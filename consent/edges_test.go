@@ -57,7 +57,7 @@ func TestEdgesOfTheDecision(t *testing.T) {
 	o := score("p1", "2026-03-02")
 	t.Run("no directives at all", func(t *testing.T) {
 		w := newWorld(t)
-		w.tables.Directives = nil
+		w.tables.Directives = NewDirectives(w.tables.People)
 		w.expect(o, "")
 	})
 	t.Run("a blank name means nobody", func(t *testing.T) {

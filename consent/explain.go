@@ -176,10 +176,9 @@ func (d *Decider) Directive(number int) Paper {
 
 // RestrictionsOf are the numbers of a person's restrictions, in the order of their rows.
 func (d *Decider) RestrictionsOf(s Subject) (numbers []int) {
-	if rs := d.tables.Restrictions; rs != nil {
-		for i := rs.heads.of(s); i != 0; i = rs.list[i-1].next {
-			numbers = append(numbers, int(i-1))
-		}
+	rs := d.tables.Restrictions
+	for i := rs.heads.of(s); i != 0; i = rs.list[i-1].next {
+		numbers = append(numbers, int(i-1))
 	}
 	slices.Reverse(numbers)
 	return numbers

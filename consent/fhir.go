@@ -201,35 +201,33 @@ func (c *consentReader) status(n *draft) status {
 	return pending
 }
 
+// scope tells what the Consent is about: R4 says it in scope, R5 by its
+// categories. One that is about disclosure is general whatever else it is about.
+// Where no word is known, a permit might be one to be treated: it is not
+// understood.
 func (c *consentReader) scope() scope {
-	found := c.r4Scope()
+	about, words := c.root.member("scope"), r4Scopes
 	if c.r5 {
-		found = c.r5Scope()
+		about, words = c.root.member("category"), r5Scopes
 	}
+	found, any := otherMatters, false
+	for concept := range about.elements {
+		for code := range concept.codes {
+			means, known := words[code]
+			if any = any || known; known && (means == general || means == research && found != general) {
+				found = means
+			}
+		}
+	}
+	c.bad = c.bad || !any
 	if found == general && c.namesPart2() {
 		return part2
 	}
 	return found
 }
 
-// r4Scope reads the scope, which says what R4 consents are about.
-func (c *consentReader) r4Scope() scope {
-	found, any := otherMatters, false
-	for code := range c.root.member("scope").codes {
-		switch code {
-		case "patient-privacy":
-			found, any = general, true
-		case "research":
-			if any = true; found != general {
-				found = research
-			}
-		case "treatment", "adr":
-			any = true
-		}
-	}
-	c.bad = c.bad || !any && !c.r5
-	return found
-}
+// r4Scopes are the codes of HL7 consentscope.
+var r4Scopes = map[string]scope{"patient-privacy": general, "research": research, "treatment": otherMatters, "adr": otherMatters}
 
 // namesPart2 tells whether the Consent says that it stands under 42 CFR Part 2.
 func (c *consentReader) namesPart2() bool {

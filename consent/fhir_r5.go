@@ -49,28 +49,13 @@ func (c *consentReader) typeOf(name string) *extract.TypeDef {
 	return extract.TypeOf(name)
 }
 
-// r5Scope tells from its categories what an R5 Consent is about: R5 has no
-// scope. One that is about disclosure (HL7 consentcategorycodes and v3-ActCode,
-// LOINC) is general whatever else it is about. Where no category is known, a
-// permit might be one to be treated: it is not understood.
-func (c *consentReader) r5Scope() scope {
-	found, any := otherMatters, false
-	for category := range c.root.member("category").elements {
-		for code := range category.codes {
-			switch code {
-			case "59284-0", "57016-8", "64292-6", "INFA", "INFAO", "INFASO", "IDSCL", "IRDSCL", "ICOL", "npp", "42CFRPart2", "patient-privacy":
-				found, any = general, true
-			case "research", "rsdid", "rsreid", "RESEARCH":
-				if any = true; found != general {
-					found = research
-				}
-			case "acd", "dnr", "emrgonly", "hcd", "polst", "treatment", "adr":
-				any = true
-			}
-		}
-	}
-	c.bad = c.bad || !any
-	return found
+// r5Scopes are the codes of categories (HL7 consentcategorycodes and v3-ActCode,
+// LOINC): R5 has no scope.
+var r5Scopes = map[string]scope{
+	"59284-0": general, "57016-8": general, "64292-6": general, "INFA": general, "INFAO": general, "INFASO": general,
+	"IDSCL": general, "IRDSCL": general, "ICOL": general, "npp": general, "42CFRPart2": general, "patient-privacy": general,
+	"research": research, "rsdid": research, "rsreid": research, "RESEARCH": research,
+	"acd": otherMatters, "dnr": otherMatters, "emrgonly": otherMatters, "hcd": otherMatters, "polst": otherMatters, "treatment": otherMatters, "adr": otherMatters,
 }
 
 // r5Rule reads the base decision and its exceptions. The base is for those who

@@ -222,18 +222,11 @@ func sensitivity(label phi.Bytes, want string) match {
 	if string(label) == "42CFRPart2" && want != "42CFRPart2" {
 		label = substanceUse // it says that much, and not which
 	}
-	if string(label) == want {
+	switch {
+	case string(label) == want, isBelow(string(label), want):
 		return yes
-	}
-	for code := sensitivities[string(label)]; code != ""; code = sensitivities[code] {
-		if code == want {
-			return yes
-		}
-	}
-	for code := sensitivities[want]; code != ""; code = sensitivities[code] {
-		if string(label) == code {
-			return unsure
-		}
+	case isBelow(want, string(label)):
+		return unsure
 	}
 	return no
 }

@@ -76,6 +76,11 @@ type noteRule struct {
 	asked   bool     // the clinic has named some
 }
 
+// notesOf are those of some types.
+func notesOf(types []string) noteRule {
+	return noteRule{types: bareCodes(policies.Codes(types...)), asked: len(types) > 0}
+}
+
 // documents are the resource types that notes are kept as.
 var documents = []string{"DocumentReference", "Composition", "DocumentManifest"}
 

@@ -83,7 +83,7 @@ func (ps *Programs) add(p program) {
 
 // none tells whether the clinic has declared no program, so that no record of
 // its own is under Part 2 but by label.
-func (ps *Programs) none() bool { return ps == nil || len(ps.byID) == 0 }
+func (ps *Programs) none() bool { return len(ps.byID) == 0 }
 
 // treats tells from the providers that a record names whether a program made
 // it: unsure when they do not settle it. References settle it only when they
@@ -165,9 +165,6 @@ func isOfAnyKind(p phi.Bytes) bool {
 // Keys name the programs and their dates, in 16 bytes each: what a drop is
 // sealed by.
 func (ps *Programs) Keys() (keys []byte) {
-	if ps == nil {
-		return nil
-	}
 	for i := range ps.list {
 		if p := &ps.list[i]; !p.ended {
 			key := p.key()
@@ -186,7 +183,7 @@ func (ps *Programs) DeclaredSince(keys []byte) bool {
 			known[identity(key)] = true
 		}
 	}
-	return ps != nil && slices.ContainsFunc(ps.list, func(p program) bool { return !p.ended && !known[p.key()] })
+	return slices.ContainsFunc(ps.list, func(p program) bool { return !p.ended && !known[p.key()] })
 }
 
 func (p *program) key() identity {

@@ -36,9 +36,7 @@ type engine struct {
 
 func newEngine(t testing.TB, s *situation) *engine {
 	t.Helper()
-	people := consent.NewPeople()
-	e := &engine{tables: &consent.Tables{People: people, Directives: consent.NewDirectives(people),
-		Restrictions: consent.NewRestrictions(people), Programs: consent.NewPrograms(), Rosters: map[string]*consent.Roster{}}}
+	e := &engine{tables: consent.NewTables()}
 	if e.load(t, s, t.TempDir()); e.why != nil {
 		e.stopped = "input"
 		return e

@@ -22,11 +22,7 @@ const (
 // bears on the request, what a directive says whose criteria ask nothing of the
 // record, and which forms are attested.
 func (d *Decider) settleDirectives() {
-	ds := d.tables.Directives
-	if ds == nil {
-		return
-	}
-	names := d.names()
+	ds, names := d.tables.Directives, d.names()
 	d.who = make([]match, len(ds.who.values))
 	for i := range d.who {
 		w := &ds.who.values[i]

@@ -96,9 +96,13 @@ func TestTellsRecordsApart(t *testing.T) {
 		set  func(*world)
 		want bool
 	}{
-		"identified":           {func(w *world) {}, true},
-		"de-identified":        {func(w *world) { w.safeHarbor() }, false},
-		"no directives at all": {func(w *world) { w.safeHarbor(); w.req.Policy.People.RegistryOptOut = true; w.tables.Directives = nil }, false},
+		"identified":    {func(w *world) {}, true},
+		"de-identified": {func(w *world) { w.safeHarbor() }, false},
+		"no directives at all": {func(w *world) {
+			w.safeHarbor()
+			w.req.Policy.People.RegistryOptOut = true
+			w.tables.Directives = NewDirectives(w.tables.People)
+		}, false},
 		"opt-out promised": {func(w *world) {
 			w.safeHarbor().registry("p1,registry-opt-out,deny,active")
 			w.req.Policy.People.RegistryOptOut = true

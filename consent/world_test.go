@@ -32,8 +32,7 @@ var chicago = func() *time.Location {
 }()
 
 func newWorld(t testing.TB) *world {
-	people := NewPeople()
-	w := &world{t: t, folder: t.TempDir(), tables: &Tables{People: people, Directives: NewDirectives(people), Rosters: map[string]*Roster{}}}
+	w := &world{t: t, folder: t.TempDir(), tables: NewTables()}
 	w.req = Request{
 		RecipientKind: "health-plan", DecidedAt: time.Date(2026, 7, 5, 12, 0, 0, 0, chicago), AsOf: day("2026-06-30"), Period: extract.NoSpan,
 		Organizations: []string{"acme", "Organization/acme", "http://npi|1234567893"},

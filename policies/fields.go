@@ -31,6 +31,11 @@ func resourceType(dataset string) *extract.TypeDef {
 	return nil
 }
 
+// AboutNobody tells whether the records of a dataset are about no patient.
+func AboutNobody(dataset string) bool {
+	return extract.TypeOf(dataset) != nil && dataset != "Patient" && len(extract.Compartment(dataset)) == 0
+}
+
 // fhir resolves the fields and conditions of a FHIR dataset to leaves.
 func (r *reading) fhir(rel *Release) {
 	path := strictyaml.Join("release", rel.Dataset)

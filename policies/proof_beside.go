@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/page"
 )
 
@@ -125,8 +124,7 @@ func tellsOfSteps(p *Policy) string {
 func (p *Policy) undated() string {
 	var names []string
 	for _, rel := range p.Release {
-		ofNobody := resourceType(rel.Dataset) != nil && rel.Dataset != "Patient" && len(extract.Compartment(rel.Dataset)) == 0
-		if !ofNobody && !slices.ContainsFunc(rel.Only, func(c Condition) bool { return c.Period != "" }) {
+		if !AboutNobody(rel.Dataset) && !slices.ContainsFunc(rel.Only, func(c Condition) bool { return c.Period != "" }) {
 			names = append(names, rel.Dataset)
 		}
 	}

@@ -142,10 +142,10 @@ func newView(p *Policy, env Env, dataset string, only []Condition) *view {
 	if v.today == 0 {
 		v.today = max(p.Agreement.From, 0)
 	}
-	switch typ := resourceType(dataset); {
+	switch {
 	case v.schema != nil && find(v.schema, withRole(extract.RoleSubject)) == nil:
 		v.about = unsaid
-	case v.schema == nil && typ != nil && dataset != "Patient" && len(extract.Compartment(dataset)) == 0:
+	case v.schema == nil && AboutNobody(dataset):
 		v.about = nobody
 	}
 	for _, c := range only {

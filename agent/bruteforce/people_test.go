@@ -44,10 +44,8 @@ var standingVars = []string{"directive", "form", "opted-out", "restricted", "in:
 var standingValues = [][]string{directives, formVersions, yesNo, restrictions, standings, standings, yesNo}
 
 func newClinic(t testing.TB) *clinic {
-	people := consent.NewPeople()
-	c := &clinic{answers: map[string]map[string]bool{}, tables: &consent.Tables{
-		People: people, Directives: consent.NewDirectives(people), Restrictions: consent.NewRestrictions(people), Rosters: map[string]*consent.Roster{},
-	}}
+	c := &clinic{answers: map[string]map[string]bool{}, tables: consent.NewTables()}
+	people := c.tables.People
 	var registry, restricted, unreadable []string
 	members := map[string][]string{}
 	for _, patient := range product(standingValues[:len(standingValues)-1]) {

@@ -18,7 +18,7 @@ import (
 // the plan's dataset it reads the file twice. It gives the account and what was
 // done to each path.
 func Filter(ctx context.Context, job *Job, plan *deid.Plan, stream *keyring.Stream, out io.Writer) (*Balance, deid.Counts, error) {
-	job.Tables = &consent.Tables{People: consent.NewPeople()}
+	job.Tables = consent.NewTables()
 	r := newRun(job)
 	r.engine, r.index.repeats = true, &repeats{}
 	r.add(&flow{dataset: plan.Dataset(), plan: plan})

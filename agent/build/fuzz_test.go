@@ -159,16 +159,12 @@ func (k *clinic) run(t testing.TB, rule *extract.FileRule, text []byte) (*captur
 	must(t, os.WriteFile(name, text, 0o600))
 	file, err := extract.FileAt(name, rule)
 	must(t, err)
-	people := consent.NewPeople()
-	tables := &consent.Tables{
-		People: people, Merges: consent.NewMerges(people), Directives: consent.NewDirectives(people), Restrictions: consent.NewRestrictions(people),
-		Programs: consent.NewPrograms(), Rosters: map[string]*consent.Roster{},
-	}
-	tables.Encounters = consent.NewEncounters(tables.Programs, people)
+	tables := consent.NewTables()
+	tables.Encounters = consent.NewEncounters(tables.Programs, tables.People)
 	if k.policy.People.Roster != "" {
 		members := filepath.Join(tempDir, "roster.csv")
 		must(t, os.WriteFile(members, []byte(roster), 0o600))
-		tables.Rosters[k.policy.People.Roster], err = consent.LoadRoster(members, people)
+		tables.Rosters[k.policy.People.Roster], err = consent.LoadRoster(members, tables.People)
 		must(t, err)
 	}
 	if k.policy.ReleasesPart2() && rule.Schema != nil {

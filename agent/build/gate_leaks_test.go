@@ -192,9 +192,10 @@ func rosterOf(t *testing.T, extracted []byte) *gate.Roster {
 	if err := os.WriteFile(path, extracted, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	people := consent.NewPeople()
+	tables := consent.NewTables()
+	tables.Encounters = consent.NewEncounters(tables.Programs, tables.People)
 	r := newRun(&Job{
-		Policy: &policies.Policy{}, Scratch: dir, Workers: 1, Tables: &consent.Tables{People: people, Encounters: consent.NewEncounters(nil, people)},
+		Policy: &policies.Policy{}, Scratch: dir, Workers: 1, Tables: tables,
 		Files: []extract.File{{Name: "people.ndjson", Path: path, Size: int64(len(extracted)), Rule: &extract.FileRule{Format: extract.FHIRNDJSON}}},
 	})
 	finder := newDuplicateFinder(dir)
