@@ -97,7 +97,7 @@ func unfinished(p *policies.Policy, env policies.Env) ([]strictyaml.Mistake, err
 func (e *explaining) binding() policies.Steps {
 	kind := e.kind
 	for _, l := range policies.ApplicabilityTable() {
-		if e.open("recipient") && l.Basis == policies.Section(e.Basis) && kind == "" {
+		if e.IsOpen("recipient") && l.Basis == policies.Section(e.Basis) && kind == "" {
 			kind = append(l.Recipients, "provider")[0]
 		}
 	}
@@ -143,7 +143,7 @@ func (e *explaining) item(text string, clauses ...string) {
 
 func (e *explaining) add(s Sentence, clauses []string) {
 	for _, c := range clauses {
-		if e.written(c) && !slices.Contains(s.Clauses, c) {
+		if e.Written(c) && !slices.Contains(s.Clauses, c) {
 			s.Clauses = append(s.Clauses, c)
 		}
 	}
@@ -154,18 +154,9 @@ func (e *explaining) add(s Sentence, clauses []string) {
 	last.Sentences = append(last.Sentences, s)
 }
 
-// written tells whether the policy file holds a clause. A policy that was not
-// made from a file holds all.
-func (e *explaining) written(clause string) bool { return e.Written(clause) }
-
-// open tells whether a value is still to be filled in.
-func (e *explaining) open(clause string) bool {
-	return e.IsOpen(clause)
-}
-
 // day is a date in words.
 func (e *explaining) day(clause string, d extract.Day) string {
-	if e.open(clause) {
+	if e.IsOpen(clause) {
 		return "(date to be filled in)"
 	}
 	return d.Time().Format("January 2, 2006")
@@ -173,7 +164,7 @@ func (e *explaining) day(clause string, d extract.Day) string {
 
 // text is what somebody wrote, or that it is still to be written.
 func (e *explaining) text(clause, value string) string {
-	if e.open(clause) {
+	if e.IsOpen(clause) {
 		return "(to be filled in:" + strings.TrimPrefix(value, strictyaml.PlaceholderPrefix) + ")"
 	}
 	return value
@@ -191,13 +182,13 @@ var body = template.Must(template.New("explanation").Parse(`{{range .Sections}}<
 {{end}}{{end}}{{end}}<p class="digest">Made from the policy file whose SHA-256 is {{.SHA256}}.</p>
 `))
 
-// onlyAt is the key path of a condition of a dataset, and fieldAt that of a field.
-func onlyAt(dataset, path string) string {
-	return strictyaml.Join(strictyaml.Join("release", dataset)+".only", path)
-}
-
-func fieldAt(dataset, name string) string {
-	return strictyaml.Join(strictyaml.Join("release", dataset)+".fields", name)
+// each are the clauses of a list of so many.
+func each(at string, n int) []string {
+	clauses := make([]string, n)
+	for i := range clauses {
+		clauses[i] = fmt.Sprintf("%s[%d]", at, i)
+	}
+	return clauses
 }
 
 // Text is the page as Markdown, its lines no longer than 80 characters, but for
@@ -215,12 +206,14 @@ func (x *Page) Text() string {
 				b.WriteString("    " + part[0].Text + "\n")
 				continue
 			}
-			if !part[0].Item {
-				b.WriteString(page.Wrap(joined(part), "", ""))
-				continue
+			text := ""
+			for _, s := range part {
+				if text += " " + s.Text; s.Item {
+					b.WriteString(page.Wrap(s.Text, "- ", "  "))
+				}
 			}
-			for _, item := range part {
-				b.WriteString(page.Wrap(item.Text, "- ", "  "))
+			if !part[0].Item {
+				b.WriteString(page.Wrap(text, "", ""))
 			}
 		}
 	}
@@ -237,12 +230,4 @@ func (s Section) Paragraphs() (parts [][]Sentence) {
 		parts[len(parts)-1] = append(parts[len(parts)-1], one)
 	}
 	return parts
-}
-
-func joined(sentences []Sentence) string {
-	texts := make([]string, len(sentences))
-	for i, s := range sentences {
-		texts[i] = s.Text
-	}
-	return strings.Join(texts, " ")
 }

@@ -96,13 +96,12 @@ func (e *explaining) notices() {
 }
 
 func (e *explaining) totals() {
-	var words, clauses []string
-	for i, t := range e.Totals {
-		clauses = append(clauses, fmt.Sprintf("totals[%d]", i))
+	var words []string
+	for _, t := range e.Totals {
 		words = append(words, map[string]string{"people": "people", "rows": "rows", "sum": "the sum of " + t.Column, "rows-by": "rows by " + t.Column}[t.Kind])
 	}
 	if len(words) > 0 {
-		e.say("It states control totals of what it holds: "+page.And(words)+".", clauses...)
+		e.say("It states control totals of what it holds: "+page.And(words)+".", each("totals", len(words))...)
 	}
 }
 

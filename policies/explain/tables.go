@@ -15,7 +15,7 @@ func (e *explaining) table(t *policies.Table) {
 	e.section("What the table " + t.Name + " shows")
 	text := "It counts people by their records of " + t.Dataset
 	if t.Period != "" {
-		text += ", for each " + periodNames[t.Period]
+		text += ", for each " + strings.ReplaceAll(t.Period, "-", " ")
 	}
 	e.say(text+".", at+".from", at+".period", at+".count")
 	if len(t.Denominator) > 0 {
@@ -25,12 +25,10 @@ func (e *explaining) table(t *policies.Table) {
 		e.say("Among them, apart: those where "+e.conditions(at+".numerator", t.Numerator)+".", clausesOf(at+".numerator", t.Numerator)...)
 	}
 	shown := make([]string, len(t.Show))
-	clauses := []string{}
 	for i, s := range t.Show {
 		shown[i] = map[string]string{"denominator": "how many are counted", "numerator": "how many of them meet the second condition", "rate": "the share"}[s]
-		clauses = append(clauses, fmt.Sprintf("%s.show[%d]", at, i))
 	}
-	e.say("It shows "+page.And(shown)+".", clauses...)
+	e.say("It shows "+page.And(shown)+".", each(at+".show", len(shown))...)
 	for i, d := range t.By {
 		e.item("By "+e.dimension(&d)+".", fmt.Sprintf("%s.by[%d]", at, i))
 	}
@@ -41,8 +39,6 @@ func (e *explaining) table(t *policies.Table) {
 		e.say("Totals are shown.", at+".totals")
 	}
 }
-
-var periodNames = map[string]string{"calendar-year": "calendar year"}
 
 func clausesOf(at string, list []policies.Condition) (clauses []string) {
 	for _, c := range list {
@@ -70,11 +66,7 @@ func (e *explaining) protect() {
 	const at = "protect"
 	e.section("How people are hidden among others")
 	if p.K > 0 {
-		clauses := []string{at + ".k"}
-		for i := range p.Over {
-			clauses = append(clauses, fmt.Sprintf("%s.over[%d]", at, i))
-		}
-		e.say(fmt.Sprintf("At least %d people share each combination of %s.", p.K, page.And(p.Over)), clauses...)
+		e.say(fmt.Sprintf("At least %d people share each combination of %s.", p.K, page.And(p.Over)), append([]string{at + ".k"}, each(at+".over", len(p.Over))...)...)
 	}
 	if p.Smallest > 0 {
 		e.say(fmt.Sprintf("No count from 1 to %d is shown, and none can be worked out from others.", p.Smallest-1), at+".smallest_count")
@@ -82,14 +74,12 @@ func (e *explaining) protect() {
 	e.remedies(p)
 	if len(p.Against) > 0 {
 		words := make([]string, len(p.Against))
-		clauses := []string{}
 		for i, a := range p.Against {
-			clauses = append(clauses, fmt.Sprintf("%s.against[%d]", at, i))
 			if words[i] = againstWords[a]; a == "earlier-drops" {
 				words[i] = fmt.Sprintf("what was delivered in the last %s", count(p.Years, "year"))
 			}
 		}
-		e.say("This holds against "+page.And(words)+".", clauses...)
+		e.say("This holds against "+page.And(words)+".", each(at+".against", len(words))...)
 	}
 	if p.Audit {
 		e.say("An independent second computation must find the same before anything leaves.", at+".audit")
@@ -102,11 +92,7 @@ var againstWords = map[string]string{"this-table": "the table itself", "linked-t
 func (e *explaining) remedies(p *policies.Protect) {
 	const at = "protect"
 	if len(p.First) > 0 {
-		clauses := []string{at + ".first"}
-		for i := range p.First {
-			clauses = append(clauses, fmt.Sprintf("%s.first[%d]", at, i))
-		}
-		e.say("Where they are fewer, the first remedy is to "+strings.Join(p.First, ", then ")+".", clauses...)
+		e.say("Where they are fewer, the first remedy is to "+strings.Join(p.First, ", then ")+".", append([]string{at + ".first"}, each(at+".first", len(p.First))...)...)
 	}
 	switch p.Then {
 	case "suppress":

@@ -20,7 +20,7 @@ func (e *explaining) which() {
 	var all, clausesOfAll []string
 	for _, rel := range e.Release {
 		at := strictyaml.Join("release", rel.Dataset)
-		if len(rel.Only) == 0 && aboutNobody(rel.Dataset) {
+		if len(rel.Only) == 0 && policies.AboutNobody(rel.Dataset) {
 			e.item("Of "+rel.Dataset+", those that a released record refers to.", at)
 			continue
 		} else if len(rel.Only) == 0 {
@@ -29,18 +29,13 @@ func (e *explaining) which() {
 		}
 		var clauses []string
 		for _, c := range rel.Only {
-			clauses = append(clauses, onlyAt(rel.Dataset, c.Path), at+".only.date")
+			clauses = append(clauses, strictyaml.Join(at+".only", c.Path), at+".only.date")
 		}
 		e.item("Of "+rel.Dataset+", those where "+e.conditions(at+".only", rel.Only)+".", clauses...)
 	}
 	if len(all) > 0 {
 		e.item("All of "+page.And(all)+".", clausesOfAll...)
 	}
-}
-
-// aboutNobody tells whether the records of a dataset are about no patient.
-func aboutNobody(dataset string) bool {
-	return extract.TypeOf(dataset) != nil && dataset != "Patient" && len(extract.Compartment(dataset)) == 0
 }
 
 func (e *explaining) conditions(at string, list []policies.Condition) string {
@@ -92,7 +87,7 @@ func (e *explaining) fields(rel *policies.Release) {
 	var plain, clauses []string
 	for i := range rel.Fields {
 		f := &rel.Fields[i]
-		at := fieldAt(rel.Dataset, f.Name)
+		at := strictyaml.Join(strictyaml.Join("release", rel.Dataset)+".fields", f.Name)
 		own := f.Because != rel.Because
 		if f.Do == policies.Keep && !own && f.From == f.Name {
 			plain, clauses = append(plain, f.Name), append(clauses, at, at+".do")

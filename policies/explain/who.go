@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/posternhealth/postern/extract"
@@ -46,7 +47,7 @@ func (e *explaining) agreement() {
 // endless tells whether the agreement has no end; one whose end is still to be
 // filled in will have.
 func (e *explaining) endless() bool {
-	return e.Agreement.To == extract.NoDay && !e.open("agreement.to")
+	return e.Agreement.To == extract.NoDay && !e.IsOpen("agreement.to")
 }
 
 // ground says what lets a release leave that is not identified and not of Safe
@@ -123,10 +124,10 @@ func (e *explaining) cohort() {
 func (e *explaining) consent() {
 	const at = "people.consent.general.without_directive"
 	switch {
-	case !e.steps.Consent && e.written(at):
+	case !e.steps.Consent && e.Written(at):
 		e.say("Whether a patient has decided anything makes no difference here.", at, "basis")
 	case !e.steps.Consent:
-	case e.open(at):
+	case e.IsOpen(at):
 		e.say("Whether a patient who has decided nothing is included is still to be filled in.", at)
 	case e.steps.Authorization:
 		e.say("Only those of patients who have authorized it (45 CFR 164.508).", at, "basis")
@@ -153,7 +154,7 @@ func (e *explaining) consent() {
 func (e *explaining) conflict() {
 	const at = "people.consent.general.conflict"
 	switch {
-	case !e.written(at):
+	case !e.Written(at):
 	case e.People.MostRecent:
 		e.say("Where decisions of a patient in the same record of consents contradict each other, the most recent one holds; of the same day, or where it is unclear, the record is withheld.", at)
 	default:
@@ -163,7 +164,7 @@ func (e *explaining) conflict() {
 
 // unsure says what happens where something cannot be told, if the policy does.
 func (e *explaining) unsure(at, what string) {
-	if at += ".if_unsure"; e.written(at) {
+	if at += ".if_unsure"; e.Written(at) {
 		e.say("Where it cannot be told "+what+", the record is withheld.", at)
 	}
 }
@@ -178,11 +179,9 @@ func jurisdiction(rules string) string {
 func (e *explaining) part2() {
 	const at, rows, choice = "people.consent.part2", "output.part2_rows", "people.clinic_choice.part2_program"
 	const program = "Records of a substance use program under 42 CFR Part 2"
-	forms := make([]string, len(e.People.AcceptForms))
-	clauses := []string{}
+	forms, clauses := slices.Clone(e.People.AcceptForms), each(at+".accept_forms", len(e.People.AcceptForms))
 	for i := range forms {
-		clauses = append(clauses, fmt.Sprintf("%s.accept_forms[%d]", at, i))
-		forms[i] = e.text(clauses[i], e.People.AcceptForms[i])
+		forms[i] = e.text(clauses[i], forms[i])
 	}
 	switch {
 	case e.Output.Part2Rows == "leave-out" || e.People.Part2LeaveOut:
@@ -198,10 +197,9 @@ func (e *explaining) part2() {
 		}
 		for i := range e.People.Grounds {
 			on = append(on, e.otherGround(i))
-			clauses = append(clauses, fmt.Sprintf("%s.grounds[%d]", at, i))
 		}
-		e.say(program+" leave only "+page.Or(on)+".", clauses...)
-		if e.written(at + ".without_directive") {
+		e.say(program+" leave only "+page.Or(on)+".", append(clauses, each(at+".grounds", len(e.People.Grounds))...)...)
+		if e.Written(at + ".without_directive") {
 			e.say("Without it they are withheld.", at+".without_directive")
 		}
 	}
