@@ -67,10 +67,7 @@ func Check(p *Policy, env Env) (*Proof, error) {
 // everything notes all mistakes that the environment shows. Of a policy of which
 // a part could not be read it judges the rest.
 func (c *checking) everything() {
-	open := c.unfilled
-	if source := c.mistakes.source; source != nil {
-		open = append(source.Placeholders(), open...)
-	}
+	open := append(c.mistakes.source.Placeholders(), c.unfilled...)
 	if !c.env.Demo {
 		open = append(open, c.samples...)
 	}

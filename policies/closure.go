@@ -21,4 +21,4 @@ func (p *Policy) Includes() []Include {
 func (p *Policy) Written(clause string) bool { return p.source == nil || p.source.Has(clause) }
 
 // IsOpen tells whether the value of a clause is still to be filled in.
-func (p *Policy) IsOpen(clause string) bool { return p.source != nil && p.source.IsPlaceholder(clause) }
+func (p *Policy) IsOpen(clause string) bool { return p.source.IsPlaceholder(clause) }

@@ -68,21 +68,6 @@ func (p *Policy) tellsOneYearBesideIntervals(say saying) {
 	})
 }
 
-// leavesInFull: a drop that holds only what changed tells when it changed.
-func (p *Policy) leavesInFull(say saying) {
-	if p.Output.Mode == Delta {
-		say("output.mode", "write mode: full", "a drop of changes tells when each record changed (45 CFR 164.514(b)(2)(i)(C))")
-	}
-}
-
-// keepsNoOrder: an extract is mostly in order of time, and where a row stands
-// among all then tells its date.
-func (p *Policy) keepsNoOrder(say saying) {
-	if p.Output.Shuffle == "" {
-		say("output.shuffle", "add shuffle: people", "rows in the order of the extract tell when things happened (45 CFR 164.514(b)(2)(i)(C))")
-	}
-}
-
 // months are the names by which a text tells a month or a quarter.
 const months = `\b(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?|dec(ember)?|q[1-4])\b`
 

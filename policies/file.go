@@ -28,9 +28,9 @@ type file struct {
 	Release         strictyaml.Ordered[*releaseFile] `yaml:"release" about:"what leaves, by dataset; what is not named does not leave"`
 	Tables          strictyaml.Ordered[*tableFile]   `yaml:"tables" about:"of aggregate: the tables that leave"`
 	Protect         protectFile                      `yaml:"protect" about:"disclosure control over the whole release"`
-	Output          outputFile                       `yaml:"output,required" about:"the form of the recipient's files"`
+	Output          Output                           `yaml:"output,required" about:"the form of the recipient's files"`
 	Totals          []string                         `yaml:"totals" about:"control totals for the recipient: people, rows, sum of COLUMN, rows by COLUMN"`
-	Notices         noticesFile                      `yaml:"notices" about:"legal texts that go with the release, in files of their own"`
+	Notices         Notices                          `yaml:"notices" about:"legal texts that go with the release, in files of their own"`
 	Tolerate        struct {
 		Rejected strictyaml.Percent `yaml:"rejected" about:"the share of source records that may be unreadable, such as 1%"`
 	} `yaml:"tolerate" about:"what may be wrong with the extract before the run stops"`
@@ -164,20 +164,6 @@ type protectFile struct {
 	Audit         string      `yaml:"audit" words:"required" about:"tables: an independent audit before they leave"`
 }
 
-type outputFile struct {
-	Layout    string `yaml:"layout,required" about:"csv, ndjson, or the name of a layout"`
-	Also      string `yaml:"also" about:"a second layout of the same values"`
-	Mode      string `yaml:"mode,required" words:"full|delta" about:"everything each time, or what has changed"`
-	RowKey    bool   `yaml:"row_key" about:"yes: each row has a random key, by which it can be traced at the clinic"`
-	Part2Rows string `yaml:"part2_rows" words:"own-file|same-file|leave-out" about:"where Part 2 rows lie"`
-	Shuffle   string `yaml:"shuffle" words:"people" about:"people: they stand in random order"`
-}
-
-type noticesFile struct {
-	Part2          string `yaml:"part2" about:"the notice of 42 CFR 2.32: a path beside this file"`
-	ScopeOfConsent string `yaml:"scope_of_consent" words:"per-row" about:"the scope of consent, in the recipient's book"`
-}
-
 // Where people write one word for a group of keys, the hint shows the keys.
 
 func (*fieldFile) Example(do string) string {
@@ -187,7 +173,8 @@ func (*fieldFile) Example(do string) string {
 	return "{do: " + do + ", because: why it is needed}"
 }
 
-func (*outputFile) Example(string) string { return "{layout: csv, mode: full}" }
+// Example implements strictyaml.Exampler.
+func (*Output) Example(string) string { return "{layout: csv, mode: full}" }
 
 func (*consentFile) Example(string) string { return "{without_directive: deny}, or permit" }
 

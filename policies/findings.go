@@ -53,11 +53,8 @@ type finding struct {
 }
 
 func (f *finding) add(kind, path, remedy, format string, args ...any) {
-	at := Finding{Kind: kind, Path: path, Says: fmt.Sprintf(format, args...), Remedy: remedy}
-	if f.source != nil {
-		pos := f.source.At(path)
-		at.Line, at.Column = pos.Line, pos.Column
-	}
+	pos := f.source.At(path)
+	at := Finding{Kind: kind, Path: path, Line: pos.Line, Column: pos.Column, Says: fmt.Sprintf(format, args...), Remedy: remedy}
 	if !slices.Contains(f.list, at) {
 		f.list = append(f.list, at)
 	}

@@ -52,7 +52,7 @@ func (c *checking) over(path, what, hint string, to extract.Day) {
 }
 
 func (c *checking) lapse(path, hint, message string) {
-	at := c.place(path)
+	at := c.mistakes.source.At(path)
 	c.note(strictyaml.Mistake{File: c.File, Line: at.Line, Column: at.Column, Path: path, Message: message, Hint: hint, Cause: ErrNotInForce})
 }
 

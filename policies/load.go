@@ -46,7 +46,7 @@ type mistakes struct {
 // add notes a mistake at a key path, unless one is said of it already.
 func (m *mistakes) add(path, hint, format string, args ...any) {
 	if !m.said(path) {
-		at := m.place(path)
+		at := m.source.At(path)
 		m.note(strictyaml.Mistake{File: m.errs.File, Line: at.Line, Column: at.Column, Path: path, Message: fmt.Sprintf(format, args...), Hint: hint})
 	}
 }
@@ -54,7 +54,7 @@ func (m *mistakes) add(path, hint, format string, args ...any) {
 // said tells whether what stands at a key path could not be read, or is still to
 // be filled in.
 func (m *mistakes) said(path string) bool {
-	return m.broken[path] || m.source != nil && m.source.IsPlaceholder(path)
+	return m.broken[path] || m.source.IsPlaceholder(path)
 }
 
 // note notes a mistake, unless what stands there could not be read.
@@ -62,14 +62,6 @@ func (m *mistakes) note(mistake strictyaml.Mistake) {
 	if !m.broken[mistake.Path] {
 		m.errs.Note(mistake)
 	}
-}
-
-// place is where a key path stands; nowhere when the policy was not made by Load.
-func (m *mistakes) place(path string) (at strictyaml.Pos) {
-	if m.source != nil {
-		at = m.source.At(path)
-	}
-	return at
 }
 
 // must notes a mistake when what stands at a key path is not right. A key that
@@ -276,7 +268,7 @@ func (r *reading) output() {
 		r.must(plainName(name) && (near == "" || near == name), "output."+key, "write csv, ndjson, or the name of a layout", "%q is no layout", name)
 	}
 	r.must(f.Also != f.Layout, "output.also", "remove it", "the values are laid out like that already")
-	r.policy.Output = Output{Layout: f.Layout, Also: f.Also, Mode: f.Mode, RowKey: f.RowKey, Part2Rows: f.Part2Rows, Shuffle: f.Shuffle}
+	r.policy.Output = *f
 	r.totals()
 	r.notices()
 }
@@ -311,7 +303,7 @@ func (p *Policy) releases(name string) bool {
 
 func (r *reading) notices() {
 	f := r.file.Notices
-	r.policy.Notices = Notices(f)
+	r.policy.Notices = f
 	const path = "notices.part2"
 	if f.Part2 == "" || r.source.IsPlaceholder(path) {
 		r.text(path, f.Part2)

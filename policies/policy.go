@@ -259,12 +259,12 @@ const (
 
 // Output is the form of the recipient's files.
 type Output struct {
-	Layout    string // csv, ndjson, or the name of a layout
-	Also      string // a second layout
-	Mode      string // full, delta
-	RowKey    bool
-	Part2Rows string // own-file, same-file, leave-out
-	Shuffle   string // "" or people
+	Layout    string `yaml:"layout,required" about:"csv, ndjson, or the name of a layout"`
+	Also      string `yaml:"also" about:"a second layout of the same values"`
+	Mode      string `yaml:"mode,required" words:"full|delta" about:"everything each time, or what has changed"`
+	RowKey    bool   `yaml:"row_key" about:"yes: each row has a random key, by which it can be traced at the clinic"`
+	Part2Rows string `yaml:"part2_rows" words:"own-file|same-file|leave-out" about:"where Part 2 rows lie"`
+	Shuffle   string `yaml:"shuffle" words:"people" about:"people: they stand in random order"`
 }
 
 // Total is one control total in the recipient's book, or in a line of a layout.
@@ -275,8 +275,8 @@ type Total struct {
 
 // Notices are legal texts from files; their wording is the officer's.
 type Notices struct {
-	Part2          string `yaml:"part2"`            // path, relative to the policy
-	ScopeOfConsent string `yaml:"scope_of_consent"` // per-row
+	Part2          string `yaml:"part2" about:"the notice of 42 CFR 2.32: a path beside this file"`
+	ScopeOfConsent string `yaml:"scope_of_consent" words:"per-row" about:"the scope of consent, in the recipient's book"`
 }
 
 // Tolerance is how many rejected records a run may have.

@@ -18,11 +18,22 @@ var rules = []struct {
 }{
 	{nil, (*Policy).standsOnBasis},
 	{nil, (*Policy).saysWhatHoldsWithoutDirective},
-	{nil, (*Policy).carriesNotice},
-	{[]Standard{SafeHarbor}, (*Policy).isAttested},
-	{[]Standard{SafeHarbor}, (*Policy).hasNoRowKey},
-	{[]Standard{SafeHarbor}, (*Policy).leavesInFull},
-	{[]Standard{SafeHarbor, ExpertDetermination}, (*Policy).keepsNoOrder},
+	{nil, refuse(func(p *Policy) bool { return p.consentsToPart2() && p.Notices.Part2 == "" },
+		"notices.part2", "name the file with the officer's notice, or write output: {part2_rows: leave-out}",
+		"Part 2 records that leave with consent carry a notice (42 CFR 2.32)")},
+	{nil, refuse(func(p *Policy) bool { return p.consentsToPart2() && p.Notices.ScopeOfConsent == "" },
+		"notices.scope_of_consent", "write scope_of_consent: per-row, or output: {part2_rows: leave-out}",
+		"Part 2 records that leave with consent carry the scope of that consent (42 CFR 2.32(b))")},
+	{[]Standard{SafeHarbor}, refuse(func(p *Policy) bool { return p.Attest == nil },
+		"attest.actual_knowledge", "add attest: actual_knowledge: {none_known: true, by: …, on: …, review_by: …}",
+		"Safe Harbor needs the officer's dated statement that nothing else is known to identify a person (45 CFR 164.514(b)(2)(ii))")},
+	{[]Standard{SafeHarbor}, refuse(func(p *Policy) bool { return p.Output.RowKey },
+		"output.row_key", "remove row_key:", "a row key is another unique code of a record (45 CFR 164.514(b)(2)(i)(R))")},
+	{[]Standard{SafeHarbor}, refuse(func(p *Policy) bool { return p.Output.Mode == Delta },
+		"output.mode", "write mode: full", "a drop of changes tells when each record changed (45 CFR 164.514(b)(2)(i)(C))")},
+	// An extract is mostly in order of time, and where a row stands among all then tells its date.
+	{[]Standard{SafeHarbor, ExpertDetermination}, refuse(func(p *Policy) bool { return p.Output.Shuffle == "" },
+		"output.shuffle", "add shuffle: people", "rows in the order of the extract tell when things happened (45 CFR 164.514(b)(2)(i)(C))")},
 	{[]Standard{SafeHarbor, Aggregate}, (*Policy).tellsWholeYears},
 	{[]Standard{SafeHarbor}, (*Policy).tellsOneYearBesideIntervals},
 	{[]Standard{SafeHarbor, ExpertDetermination}, (*Policy).namesNoDay},
@@ -31,6 +42,15 @@ var rules = []struct {
 	{[]Standard{ExpertDetermination, Aggregate}, (*Policy).isCertified},
 	{[]Standard{Aggregate}, (*Policy).standsOnGround},
 	{[]Standard{Aggregate}, (*Policy).hidesSmallCells},
+}
+
+// refuse is a rule that says one thing.
+func refuse(wrong func(p *Policy) bool, path, hint, why string) func(*Policy, saying) {
+	return func(p *Policy, say saying) {
+		if wrong(p) {
+			say(path, hint, "%s", why)
+		}
+	}
 }
 
 // keyOfStandards is a key that belongs to some policies only, and what is to be
@@ -96,39 +116,14 @@ func (p *Policy) obey(say saying) {
 
 func (p *Policy) saysWhatHoldsWithoutDirective(say saying) {
 	line := lineOf(p.Basis)
-	if line != nil && line.Steps.Consent && p.StaysProtected() && p.People.General == "" && !p.wrote("people.consent.general") {
+	if line != nil && line.Steps.Consent && p.StaysProtected() && p.People.General == "" && !p.source.Has("people.consent.general") { // what is wrong with it has been said
 		say("people.consent.general", "add people: consent: general: {without_directive: permit} or deny",
 			"a disclosure on %s asks what patients have decided (step 5), so the policy says what holds for those without a directive", p.Basis)
 	}
 }
 
-// wrote tells whether the file holds a key: what is wrong with its value has
-// been said.
-func (p *Policy) wrote(path string) bool { return p.source != nil && p.source.Has(path) }
-
-func (p *Policy) carriesNotice(say saying) {
-	if p.ReleasesPart2() && len(p.People.AcceptForms) > 0 && p.Notices.Part2 == "" {
-		say("notices.part2", "name the file with the officer's notice, or write output: {part2_rows: leave-out}",
-			"Part 2 records that leave with consent carry a notice (42 CFR 2.32)")
-	}
-	if p.ReleasesPart2() && len(p.People.AcceptForms) > 0 && p.Notices.ScopeOfConsent == "" {
-		say("notices.scope_of_consent", "write scope_of_consent: per-row, or output: {part2_rows: leave-out}",
-			"Part 2 records that leave with consent carry the scope of that consent (42 CFR 2.32(b))")
-	}
-}
-
-func (p *Policy) isAttested(say saying) {
-	if p.Attest == nil {
-		say("attest.actual_knowledge", "add attest: actual_knowledge: {none_known: true, by: …, on: …, review_by: …}",
-			"Safe Harbor needs the officer's dated statement that nothing else is known to identify a person (45 CFR 164.514(b)(2)(ii))")
-	}
-}
-
-func (p *Policy) hasNoRowKey(say saying) {
-	if p.Output.RowKey {
-		say("output.row_key", "remove row_key:", "a row key is another unique code of a record (45 CFR 164.514(b)(2)(i)(R))")
-	}
-}
+// consentsToPart2 tells whether records under Part 2 may leave with consent.
+func (p *Policy) consentsToPart2() bool { return p.ReleasesPart2() && len(p.People.AcceptForms) > 0 }
 
 // looksNothingUp refuses roster columns: they hold the health plan's own numbers.
 // Those of tables are judged by their classes.

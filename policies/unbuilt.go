@@ -2,7 +2,6 @@ package policies
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/posternhealth/postern/internal/strictyaml"
@@ -14,16 +13,13 @@ import (
 // what is not done.
 var ErrNotInThisVersion = errors.New("cannot be carried out by this version of Postern")
 
-// built are the transforms that are carried out.
-var built = []Transform{Keep, CodePerson, Year, AgeBand, Age, ZIP3, RelativeTime, ShiftDate, Token, Ordinal, Round, Map, Region, Band, CodeDisplay, KeepIn, Constant}
-
 // Unbuilt lists what of the policy this version cannot carry out, each with its
 // place. Check refuses a policy for it unless Env.Unbuilt says otherwise.
 func (p *Policy) Unbuilt() []strictyaml.Mistake {
 	u := &mistakes{source: p.source, errs: &strictyaml.Errors{File: p.File}}
 	say := func(is bool, path, what, instead string) {
 		if is {
-			u.errs.AddCause(u.place(path), path, what+" "+ErrNotInThisVersion.Error(), instead, ErrNotInThisVersion)
+			u.errs.AddCause(u.source.At(path), path, what+" "+ErrNotInThisVersion.Error(), instead, ErrNotInThisVersion)
 		}
 	}
 	say(p.Standard == Aggregate, "standard", "an aggregate", "use identified, limited-data-set, safe-harbor or expert-determination")
@@ -33,8 +29,5 @@ func (p *Policy) Unbuilt() []strictyaml.Mistake {
 	say(p.Output.Layout != "" && p.Layout == nil && !slices.Contains(plainLayouts, p.Output.Layout), "output.layout", "a layout without a file layouts/"+p.Output.Layout+".yaml", "write the file beside the policy, or use layout: csv or layout: ndjson")
 	say(p.Output.Also != "", "output.also", "a second layout", "remove also:")
 	say(p.Output.Part2Rows == "same-file", "output.part2_rows", "Part 2 rows beside others", "use part2_rows: own-file")
-	p.eachField(func(path string, f *Field) {
-		say(f.Do != "" && !slices.Contains(built, f.Do), path+".do", fmt.Sprintf("do: %s", f.Do), "use another transform, or leave the field out")
-	})
 	return u.errs.List
 }

@@ -182,7 +182,7 @@ func printable(r rune) rune {
 func Nearest(name string, among []string) string {
 	best, least := "", 1+len(name)/3
 	for _, candidate := range among {
-		if d := distance(fold(name), fold(candidate), least); d < least || d == least && best == "" {
+		if d := distance(fold(name), fold(candidate)); d < least || d == least && best == "" {
 			best, least = candidate, d
 		}
 	}
@@ -192,11 +192,8 @@ func Nearest(name string, among []string) string {
 func fold(s string) string { return strings.ToLower(strings.ReplaceAll(s, "-", "_")) }
 
 // distance is the number of characters to insert, delete, replace or swap with
-// their neighbour between two words; anything above limit is limit+1.
-func distance(a, b string, limit int) int {
-	if len(a)-len(b) > limit || len(b)-len(a) > limit {
-		return limit + 1
-	}
+// their neighbour between two words.
+func distance(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {
 		last[j] = j
@@ -215,5 +212,5 @@ func distance(a, b string, limit int) int {
 		}
 		before, last, row = last, row, before
 	}
-	return min(last[len(b)], limit+1)
+	return last[len(b)]
 }

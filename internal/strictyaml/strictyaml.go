@@ -203,9 +203,9 @@ func (s *Source) checkMapping(n *yaml.Node, path string, depth int) bool {
 }
 
 // At gives the place of the value at a key path, or of the nearest thing that
-// encloses it when the path is not in the file.
+// encloses it when the path is not in the file. A nil Source holds nothing.
 func (s *Source) At(path string) Pos {
-	for {
+	for s != nil {
 		if pos, ok := s.values[path]; ok {
 			return pos
 		}
@@ -214,6 +214,7 @@ func (s *Source) At(path string) Pos {
 		}
 		path = parent(path)
 	}
+	return Pos{}
 }
 
 // AtKey gives the place of the key itself, else what At gives.
@@ -226,6 +227,9 @@ func (s *Source) AtKey(path string) Pos {
 
 // Has tells whether the file holds the key path.
 func (s *Source) Has(path string) bool {
+	if s == nil {
+		return false
+	}
 	_, ok := s.values[path]
 	return ok
 }
@@ -237,12 +241,17 @@ func (s *Source) Errors() *Errors { return s.errs }
 func (s *Source) NewErrors() *Errors { return &Errors{File: s.File, texts: s.errs.texts} }
 
 // Placeholders lists the values that are still to be filled in; see Drafts.
-func (s *Source) Placeholders() []Mistake { return s.holes }
+func (s *Source) Placeholders() []Mistake {
+	if s == nil {
+		return nil
+	}
+	return s.holes
+}
 
 // IsPlaceholder tells whether the value at the path is still to be filled in,
 // or one that would hold it.
 func (s *Source) IsPlaceholder(path string) bool {
-	return slices.ContainsFunc(s.holes, func(m Mistake) bool { return m.Path == path || strings.HasPrefix(path, m.Path+".") })
+	return slices.ContainsFunc(s.Placeholders(), func(m Mistake) bool { return m.Path == path || strings.HasPrefix(path, m.Path+".") })
 }
 
 // Join is the path of a key inside a path. Keys with characters that paths
