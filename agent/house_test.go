@@ -37,6 +37,16 @@ const (
 // noon is the wall clock of these tests: all files are an hour old by it.
 var noon = time.Date(2026, 7, 5, 12, 0, 0, 0, time.UTC)
 
+// TestMain lets the memory of this process be: a run holds it to what a process
+// of its own may take, while many agents share this one with all that the tests
+// keep, and the collector would hardly let go.
+func TestMain(m *testing.M) {
+	if err := os.Setenv("GOMEMLIMIT", "off"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
 // house is a clinic folder with an agent in it and the recipients about it.
 type house struct {
 	t     *testing.T
