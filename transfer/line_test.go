@@ -107,6 +107,7 @@ func (s sessions) ended(t testing.TB) {
 // break may leave it there; where files are renamed, none ever stands there in
 // part. POSTERN_EVERY says how many bytes apart; the long lane's is 1.
 func TestLineBreaksAtEachByte(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	peer(t, "flock")
 	every := int64(29)
 	if text := os.Getenv("POSTERN_EVERY"); text != "" {
@@ -118,7 +119,10 @@ func TestLineBreaksAtEachByte(t *testing.T) {
 		refuse string
 		every  int64
 	}{"renamed when whole": {"", every}, "under its own name": {" -P rename,posix-rename", every * 3}, "never probed": {"", every * 3}} {
-		t.Run(name, func(t *testing.T) { breakEach(t, c.refuse, c.every, name != "never probed") })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			breakEach(t, c.refuse, c.every, name != "never probed")
+		})
 	}
 }
 

@@ -266,6 +266,7 @@ func (m *matrix) has(name string) bool {
 // again must leave each file once, whole, and nothing else. The tables stand in
 // docs/destinations.md.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	m := newMatrix(t)
 	text := "| what happens | state | what is said |\n| --- | --- | --- |\n"
 	for _, a := range m.accidents() {
