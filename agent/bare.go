@@ -20,7 +20,7 @@ type BareConfig struct {
 	Sender      string             `yaml:"sender"`        // in names; the organization's code unless written
 	Datasets    map[string]string  `yaml:"datasets"`      // what names call them
 	Environment *EnvironmentConfig `yaml:"environment"`
-	Reuse       string             `yaml:"reuse,required" words:"never|after-rejection"`
+	Reuse       string             `yaml:"reuse,required" words:"never|after-rejection|when-gone"`
 	Compression string             `yaml:"compression,required" words:"none|gzip|zip"`
 	SideFolder  string             `yaml:"side_folder"` // where manifest, sums, signature and book go; "": they stay
 }
@@ -37,8 +37,8 @@ func (c *BareConfig) check(path string, r RecipientConfig, errs configErrors) {
 	switch {
 	case err != nil:
 		errs.add(path+".name", "write a name such as {sender}_{dataset}_{date}_{version}.csv.pgp", "%v", err)
-	case !template.Has("sequence", "version", "date", "month", "day"):
-		errs.add(path+".name", "add {sequence}, {version} or {date}", "each drop would have the name of the one before")
+	case c.Reuse != "when-gone" && !template.Has("sequence", "version", "date", "month", "day"):
+		errs.add(path+".name", "add {sequence}, {version} or {date}; or write reuse: when-gone, if the recipient says so", "each drop would have the name of the one before")
 	case template.Has("environment") != (c.Environment != nil):
 		errs.add(path+".environment", "write environment: {production: WORD, test: WORD} and {environment} in the name, or neither", "the word of the environment stands in names, or there is none")
 	case c.Environment != nil && c.Environment.Production == c.Environment.Test:
@@ -151,13 +151,14 @@ func (a *Agent) testFiles(x *exchange, number int64) (*transfer.Bare, error) {
 
 // usedName is one of the names that the recipient was, or may have been, sent
 // before; "" when it was sent none. What a voided drop never sent is free, and so,
-// by the rule after-rejection, is what the recipient has rejected.
+// by the rule after-rejection, is what the recipient has rejected; by the rule
+// when-gone, what no longer waits, as the delivery looks whether it is still there.
 func (a *Agent) usedName(ctx context.Context, q query, x *exchange, names map[string]string) (string, error) {
 	for _, name := range names {
 		var n int
 		err := q.QueryRowContext(ctx, `SELECT count(*) FROM file_name JOIN delivery USING (exchange, number)
-			WHERE recipient = ? AND name = ? AND NOT (state = ? AND exposed = 0) AND NOT (? AND state = ?)`,
-			x.config.Recipient, name, stateVoided, x.recipient.Bare.Reuse == "after-rejection", stateRejected).Scan(&n)
+			WHERE recipient = ? AND name = ? AND NOT (state = ? AND exposed = 0) AND NOT (? AND state = ?) AND NOT (? AND state NOT IN (?, ?))`,
+			x.config.Recipient, name, stateVoided, x.recipient.Bare.Reuse == "after-rejection", stateRejected, x.recipient.Bare.Reuse == "when-gone", stateSealed, stateUploading).Scan(&n)
 		if err != nil || n > 0 {
 			return name, err
 		}
@@ -192,7 +193,11 @@ func (a *Agent) deliver(ctx context.Context, x *exchange, drop *pendingDrop, des
 	if err != nil {
 		return transfer.Evidence{}, err
 	}
-	sent, side := transfer.SplitBare(files)
+	_, side := transfer.SplitBare(files)
+	sent, err := a.outward(ctx, x, drop.number, files)
+	if err != nil {
+		return transfer.Evidence{}, err
+	}
 	sent = notArrived(sent, before)
 	evidence := transfer.Evidence{State: transfer.HashVerified}
 	var noted error
@@ -249,12 +254,21 @@ func (a *Agent) noteArrived(ctx context.Context, x *exchange, drop *pendingDrop,
 	return err
 }
 
-// outward are the files of a drop that lie in the recipient's folder.
-func (x *exchange) outward(files []transfer.File) []transfer.File {
-	if x.recipient.Bare != nil {
-		files, _ = transfer.SplitBare(files)
+// outward are the files of a drop that lie in the recipient's folder. Of bare ones
+// they tell whether another drop may have left a file by that name.
+func (a *Agent) outward(ctx context.Context, x *exchange, number int64, files []transfer.File) ([]transfer.File, error) {
+	if x.recipient.Bare == nil {
+		return files, nil
 	}
-	return files
+	files, _ = transfer.SplitBare(slices.Clone(files))
+	for i := range files {
+		if err := a.db.QueryRowContext(ctx, `SELECT count(*) > 0 FROM file_name JOIN delivery USING (exchange, number)
+			WHERE recipient = ? AND name = ? AND exposed = 1 AND NOT (exchange = ? AND number = ?)`,
+			x.config.Recipient, files[i].Name, x.name, number).Scan(&files[i].Reused); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
 }
 
 // beside is the recipient with its side folder as the folder of drops; check lets

@@ -122,6 +122,31 @@ func TestBareNamesAreUsedOnce(t *testing.T) {
 	}
 }
 
+// Where names come again, the new file waits until the earlier one is gone.
+func TestBareNamesComeAgain(t *testing.T) {
+	h := build(t, synthetic.Options{Patients: 30})
+	h.bare("scores.age", "reuse: when-gone")
+	h.run(scores, agent.RunOptions{})
+	if _, err := h.agent.Run(context.Background(), scores, agent.RunOptions{}); classOf(err) != agent.Configuration {
+		t.Errorf("two wait under one name: %v", err)
+	}
+	h.deliver(scores)
+	first := filepath.Join(h.recipient(scores).Inbox(), "scores.age")
+	before, err := os.ReadFile(first)
+	h.must(err)
+	h.run(scores, agent.RunOptions{})
+	if _, err := h.agent.Deliver(context.Background(), scores); classOf(err) != agent.DestinationDown || !strings.Contains(err.Error(), "another file has this name there") {
+		t.Errorf("while it is there: %v", err)
+	}
+	if after, err := os.ReadFile(first); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the earlier file: %v", err)
+	}
+	h.must(os.Remove(first))
+	if done := h.deliver(scores); len(done) != 1 || done[0].Number != 2 || done[0].State != "hash-verified" {
+		t.Errorf("when it is gone: %+v", done)
+	}
+}
+
 // What profile bare cannot do is refused by its place.
 func TestBareIsRefused(t *testing.T) {
 	h := build(t, synthetic.Options{Patients: 30})

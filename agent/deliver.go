@@ -122,7 +122,7 @@ func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) 
 	if reason != "" {
 		disclosure := ""
 		if drop.exposed {
-			if disclosure, err = a.withdraw(ctx, x, drop, x.outward(files)); errors.Is(err, transfer.ErrDelivered) {
+			if disclosure, err = a.withdraw(ctx, x, drop, files); errors.Is(err, transfer.ErrDelivered) {
 				// An earlier attempt delivered all of it and died before it could
 				// say so. It was lawful then; what came since is prospective.
 				result.State = stateStored
@@ -270,6 +270,9 @@ func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files 
 // destination cannot be asked, nobody knows, and the drop waits.
 func (a *Agent) withdraw(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File) (string, error) {
 	arrived, err := a.arrived(ctx, x, drop)
+	if err == nil {
+		files, err = a.outward(ctx, x, drop.number, files)
+	}
 	if err != nil {
 		return "", err
 	}

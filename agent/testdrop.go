@@ -118,7 +118,11 @@ func (a *Agent) sendTest(ctx context.Context, x *exchange, dir string, sent *Tes
 	if _, err := destination.Probe(ctx, nil); err != nil { // what is known is of another folder
 		return deliveryFailure(ctx, err, x, &pendingDrop{number: number})
 	}
-	evidence, err := destination.Deliver(ctx, x.outward(transfer.Deliverables(spec.Dir, sealed.Files)), func(e transfer.Event) {})
+	files, err := a.outward(ctx, x, 0, transfer.Deliverables(spec.Dir, sealed.Files))
+	if err != nil {
+		return err
+	}
+	evidence, err := destination.Deliver(ctx, files, func(e transfer.Event) {})
 	if err != nil {
 		return deliveryFailure(ctx, err, x, &pendingDrop{number: number})
 	}

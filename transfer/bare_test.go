@@ -4,7 +4,10 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
+	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -144,5 +147,49 @@ func TestNameTemplates(t *testing.T) {
 		if got, err := form.Name(values); err == nil {
 			t.Errorf("%s gives %q", template, got)
 		}
+	}
+}
+
+// A name that was used before is taken while the earlier file is there, even one of
+// the same size; what is there stays, and withdrawing takes only what is ours.
+func TestReusedNames(t *testing.T) {
+	for name, limits := range map[string]string{"all allowed": "", "cannot read": "-P read", "no rename but posix-rename": "-P rename", "sees nothing": "-P read,stat,lstat,fstat,opendir"} {
+		t.Run(name, func(t *testing.T) {
+			c, root := startSSHD(t, "ForceCommand internal-sftp "+limits)
+			inbox := filepath.Join(root, "inbox")
+			files := bigDrop(t, 1<<10)[:1]
+			files[0].Reused = true
+			_, err := dial(t, c).Probe(context.Background(), nil)
+			must(t, err)
+			deliver := func() error {
+				_, err := dial(t, c).Deliver(context.Background(), files, quiet)
+				return err
+			}
+			theirs := make([]byte, files[0].Size)
+			must(t, os.WriteFile(filepath.Join(inbox, files[0].Name), theirs, 0o644))
+			err = deliver()
+			if name == "sees nothing" {
+				if err == nil || !strings.Contains(err.Error(), "nobody can see here whether that file is still there") {
+					t.Errorf("with the earlier file in place: %v", err)
+				}
+				return
+			}
+			if !errors.Is(err, fs.ErrExist) {
+				t.Errorf("with the earlier file in place: %v", err)
+			}
+			removed, err := dial(t, c).Withdraw(context.Background(), files)
+			kept, lost := os.ReadFile(filepath.Join(inbox, files[0].Name))
+			if err != nil || lost != nil || len(removed) > 0 || !bytes.Equal(kept, theirs) {
+				t.Errorf("withdrew %v of theirs: %v, %v", removed, err, lost)
+			}
+			must(t, os.Remove(filepath.Join(inbox, files[0].Name)))
+			must(t, deliver())
+			sameFiles(t, inbox, files)
+			_, err = dial(t, c).Withdraw(context.Background(), files)
+			if ours := name != "cannot read"; errors.Is(err, ErrDelivered) != ours {
+				t.Errorf("with ours in place: %v", err)
+			}
+			sameFiles(t, inbox, files)
+		})
 	}
 }

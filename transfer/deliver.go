@@ -64,6 +64,10 @@ func deliverTo(ctx context.Context, s store, files []File, log func(Event)) (Evi
 		return Evidence{}, &DestinationError{Kind: ErrDestination, Where: s.where(), Doing: "deliver " + last, Cause: errRefused,
 			Remedy: "it renames nothing, and this drop has no .done, so the recipient could take a part of a file for all of it: ask the recipient to let the account rename"}
 	}
+	if slices.ContainsFunc(files, func(f File) bool { return f.Reused }) && !s.plan().showsSize() {
+		return Evidence{}, &DestinationError{Kind: ErrDestination, Where: s.where(), Doing: "deliver " + files[0].Name, Cause: errRefused,
+			Remedy: "its name was used before, and nobody can see here whether that file is still there: ask the recipient to let the account list its folder, or for names that are never used again"}
+	}
 	attempt := strings.ToLower(rand.Text()[:12])
 	removeLeftovers(s, files)
 	evidence := Evidence{State: HashVerified}
@@ -92,10 +96,10 @@ func deliverFile(s store, f File, attempt string, log func(Event)) (Event, error
 	direct := !s.plan().renames()
 	again := direct && (err == nil || errors.Is(err, errShort))
 	switch {
-	case err == nil && state > Stored:
+	case err == nil && (state == HashVerified || state == SizeVerified && !f.Reused):
 		event.State, event.Already = state, true
 		return event, nil
-	case errors.Is(err, errOther) && !again:
+	case errors.Is(err, errOther) && !again, err == nil && f.Reused:
 		return event, taken(s, f)
 	case err != nil && !again && !errors.Is(err, fs.ErrNotExist):
 		return event, s.explain("look for "+f.Name, err)
@@ -261,7 +265,11 @@ func withdrawFrom(s store, files []File) ([]string, error) {
 	}
 	done := files[len(files)-1]
 	// A part of it closes nothing: a server that renames nothing may have one.
-	if size, err := s.size(done.Name); !errors.Is(err, fs.ErrNotExist) && (err != nil || size >= done.Size) {
+	if done.Reused {
+		if isOurs(s, done) {
+			return nil, s.explain("withdraw, with "+done.Name+" in place", ErrDelivered)
+		}
+	} else if size, err := s.size(done.Name); !errors.Is(err, fs.ErrNotExist) && (err != nil || size >= done.Size) {
 		if err == nil {
 			err = ErrDelivered
 		}
@@ -269,6 +277,9 @@ func withdrawFrom(s store, files []File) ([]string, error) {
 	}
 	removed := removeLeftovers(s, files)
 	for _, f := range slices.Backward(files) {
+		if f.Reused && !isOurs(s, f) {
+			continue
+		}
 		err := s.remove(f.Name)
 		if err == nil {
 			removed = append(removed, f.Name)
@@ -277,6 +288,12 @@ func withdrawFrom(s store, files []File) ([]string, error) {
 		}
 	}
 	return removed, nil
+}
+
+// isOurs is true of a file that was read and is the one that was sealed.
+func isOurs(s store, f File) bool {
+	state, err := inspect(s, f, f.Name)
+	return err == nil && state == HashVerified
 }
 
 // fetchReceipts takes those that have a signature beside them. Names come from

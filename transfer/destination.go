@@ -46,6 +46,7 @@ type File struct {
 	Path   string
 	SHA256 string
 	Size   int64
+	Reused bool // the name may be that of an earlier file, which may still be there
 }
 
 // Deliverables gives a sealed drop's files with their paths.

@@ -197,7 +197,7 @@ func bigDrop(t testing.TB, size int) []File {
 	}{{"cv.x7.000001.001.zst.age", text}, {"cv.x7.000001.done", []byte("done\n")}} {
 		path := filepath.Join(dir, f.name)
 		must(t, os.WriteFile(path, f.text, 0o600))
-		files = append(files, File{f.name, path, sumOf(f.text), int64(len(f.text))})
+		files = append(files, File{Name: f.name, Path: path, SHA256: sumOf(f.text), Size: int64(len(f.text))})
 	}
 	return files
 }
