@@ -70,6 +70,9 @@ func (a *Agent) dropBefore(ctx context.Context, exchange string) (b build.Before
 // only redoing: the drop's bytes are on disk, and everything that follows
 // sends these same bytes.
 func (r *run) commit(ctx context.Context) error {
+	if err := r.fits(); err != nil {
+		return err
+	}
 	if err := durable.SyncTree(filepath.Join(r.agent.dropsDir(), r.dropDir)); err != nil {
 		return err
 	}

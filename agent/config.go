@@ -141,6 +141,7 @@ type DestinationConfig struct {
 	TestFolder    string `yaml:"test_folder"`              // for drops about nobody, as the folder or URL of its kind
 	ReadBack      string `yaml:"read_back" words:"yes|no"` // whether files are read back, where that is allowed; unless written, as the profile has it, or yes
 	TemporaryName string `yaml:"temporary_name"`           // of bare files on their way, with {name}
+	MaxFile       size   `yaml:"max_file"`                 // the largest file that is taken; unless written, as much as the kind of destination has it
 }
 
 // kinds are how many of them are configured.

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/posternhealth/postern/internal/keyring"
 	"github.com/posternhealth/postern/internal/sshsig"
+	"github.com/posternhealth/postern/internal/strictyaml"
 	"github.com/posternhealth/postern/transfer"
 )
 
@@ -29,6 +31,43 @@ func (d DestinationConfig) rules() transfer.Rules {
 		byProfile = "no"
 	}
 	return transfer.Rules{NoReadBack: cmp.Or(d.ReadBack, byProfile) == "no", Temporary: d.TemporaryName}
+}
+
+// size is a number of bytes, written as 500 MB: units are KB, MB and GB, in thousands,
+// so that whoever counts in 1024s is never sent too much.
+type size int64
+
+func (s *size) UnmarshalNode(n strictyaml.Node) {
+	digits, unit, _ := strings.Cut(n.Text(), " ")
+	count, err := strconv.ParseInt(digits, 10, 32)
+	times := map[string]int64{"KB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
+	if err != nil || count < 1 || times == 0 {
+		n.Fail("write it as 500 MB or 5 GB", "%q is no size", n.Text())
+		return
+	}
+	*s = size(count * times)
+}
+
+// maxFile is the largest file that the destination takes; 0: nobody has said. A
+// store takes 5 GiB in one piece (S3 API, PutObject).
+func (d DestinationConfig) maxFile() int64 {
+	if d.MaxFile == 0 && d.S3 != nil {
+		return 5 << 30
+	}
+	return int64(d.MaxFile)
+}
+
+// fits refuses a drop before it is committed when the recipient cannot take a file
+// of it: it would wait for ever, and all after it.
+func (r *run) fits() error {
+	limit := r.x.recipient.Destination.maxFile()
+	for _, f := range r.built.Sealed.Files {
+		if limit > 0 && f.Size > limit {
+			return fail(Configuration, nil, "release a shorter period or fewer columns, or ask the recipient to take more; nothing was committed",
+				"recipients.%s.destination.max_file: %s has %d bytes, and %d are taken", r.x.config.Recipient, f.Name, f.Size, limit)
+		}
+	}
+	return nil
 }
 
 // checkTemporary lets only bare files have other names on their way: who takes

@@ -1,10 +1,13 @@
 package agent_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/posternhealth/postern/agent"
 	"github.com/posternhealth/postern/internal/synthetic"
@@ -56,5 +59,37 @@ func TestPageOfBare(t *testing.T) {
 		if _, err := agent.LoadConfig(filepath.Join(h.dir, "postern.yaml")); err == nil || !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%s: %v", c.new, err)
 		}
+	}
+}
+
+// A file that the recipient cannot take is no drop's.
+func TestFileThatIsTooLarge(t *testing.T) {
+	h := build(t, synthetic.Options{Patients: 30})
+	h.bare("scores_{sequence}.age", "reuse: never")
+	good := h.read("postern.yaml")
+	acme := strings.Index(good, "\n  acme-health-plan:\n")
+	at := acme + strings.Index(good[acme:], "    destination:\n") + len("    destination:\n")
+	limit := func(text string) error {
+		h.write("postern.yaml", good[:at]+"      max_file: "+text+"\n"+good[at:])
+		_, err := agent.CheckFile(filepath.Join(h.dir, "postern.yaml"))
+		return err
+	}
+	for _, text := range []string{"5", "0 MB", "5 MiB", "-1 GB", "1.5 GB"} {
+		if err := limit(text); err == nil || !strings.Contains(err.Error(), "recipients.acme-health-plan.destination.max_file") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	h.must(limit("1 KB"))
+	h.open(hclog.NewNullLogger())
+	h.approve(scores)
+	_, err := h.agent.Run(context.Background(), scores, agent.RunOptions{})
+	if classOf(err) != agent.Configuration || !strings.Contains(err.Error(), "destination.max_file: scores_1.age has ") || h.state(scores, 1) != "" {
+		t.Errorf("%v, the drop is %q", err, h.state(scores, 1))
+	}
+	h.must(limit("1 MB"))
+	h.open(hclog.NewNullLogger())
+	h.run(scores, agent.RunOptions{})
+	if h.state(scores, 1) != "sealed" {
+		t.Error("it was refused by another limit")
 	}
 }
