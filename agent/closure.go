@@ -75,7 +75,7 @@ func (a *Agent) closure(x *exchange) *Closure {
 	c.add("folders", []string{a.Config.place()})
 	c.add(approversPart, approverLines(a.Config.Approvers))
 	signing := []string{fingerprint(a.signer)}
-	if a.openPGP != nil && slices.ContainsFunc(x.recipient.EncryptTo, func(k EncryptionKey) bool { return k.File != "" }) {
+	if a.openPGP != nil && slices.ContainsFunc(x.recipient.EncryptTo, func(k KeyConfig) bool { return k.File != "" }) {
 		signing = append(signing, a.openPGP.Fingerprint())
 	}
 	c.add("signing key", signing)
@@ -176,8 +176,8 @@ func (c *Closure) recipient(config *Config, x *exchange) {
 		c.add("host key", []string{keyFingerprint(s.HostKey)})
 	}
 	receipts := []string{line("receipts", r.Receipt.Mode)}
-	if r.Receipt.Key != "" {
-		receipts = append(receipts, keyFingerprint(r.Receipt.Key))
+	for _, k := range r.Receipt.Key {
+		receipts = append(receipts, k.approved(keyFingerprint(k.Line)))
 	}
 	c.add("receipt key", receipts)
 }

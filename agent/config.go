@@ -117,7 +117,7 @@ type RecipientConfig struct {
 	Name        string            `yaml:"name,required"`
 	Address     string            `yaml:"address"`
 	Identifiers []string          `yaml:"identifiers"` // how consents may name it
-	EncryptTo   []EncryptionKey   `yaml:"encrypt_to,required"`
+	EncryptTo   []KeyConfig       `yaml:"encrypt_to,required"`
 	Bare        *BareConfig       `yaml:"bare"` // nil: it takes drops
 	Receipt     ReceiptConfig     `yaml:"receipt,required"`
 	Destination DestinationConfig `yaml:"destination,required"`
@@ -126,7 +126,7 @@ type RecipientConfig struct {
 // ReceiptConfig is how the recipient answers.
 type ReceiptConfig struct {
 	Mode  string                  `yaml:"mode,required"` // signed, response-file, manual or none
-	Key   string                  `yaml:"key"`           // of mode signed
+	Key   ReceiptKeys             `yaml:"key"`           // of mode signed; two while one follows the other
 	Due   strictyaml.Duration     `yaml:"due"`
 	Files []transfer.ResponseFile `yaml:"files"` // of mode response-file
 }
@@ -380,8 +380,14 @@ func checkRecipient(path string, r RecipientConfig, own KeyRefs, errs configErro
 	case receiptFile:
 		checkResponses(path+".receipt.files", r.Receipt.Files, errs)
 	case receiptSigned:
-		if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(r.Receipt.Key)); err != nil {
-			errs.add(path+".receipt.key", "write the recipient's public key line, ssh-ed25519 …", "no SSH public key")
+		keys := r.Receipt.Key
+		if len(keys) == 0 {
+			keys = ReceiptKeys{{path: path + ".receipt.key"}}
+		}
+		for _, k := range keys {
+			if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(k.Line)); err != nil {
+				errs.add(k.path, "write the recipient's public key line, ssh-ed25519 …", "no SSH public key")
+			}
 		}
 	default:
 		errs.add(path+".receipt.mode", "modes are signed, response-file, manual and none", "unknown way of answering")

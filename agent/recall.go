@@ -262,7 +262,7 @@ func (a *Agent) takeRecallReceipt(ctx context.Context, x *exchange, path string)
 	if err != nil {
 		return nil, err
 	}
-	signers, err := receiptSigners(x)
+	signers, err := a.receiptSigners(x)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/posternhealth/postern/internal/durable"
 	"github.com/posternhealth/postern/internal/sshsig"
@@ -166,7 +167,7 @@ func (a *Agent) takeReceipt(ctx context.Context, x *exchange, path string) (*Rec
 	if state == stateSealed || state == stateUploading {
 		return nil, nil // the answer came before we knew that the drop is there; it is taken when its delivery has ended
 	}
-	signers, err := receiptSigners(x)
+	signers, err := a.receiptSigners(x)
 	if err != nil {
 		return nil, err
 	}
@@ -203,10 +204,18 @@ func (a *Agent) expectation(ctx context.Context, exchange string, number int64) 
 	return expect, state, json.Unmarshal([]byte(text), expect)
 }
 
-// receiptSigners trusts the recipient's configured receipt key, for receipts.
-func receiptSigners(x *exchange) (*sshsig.AllowedSigners, error) {
-	line := fmt.Sprintf("%s namespaces=%q %s\n", x.config.Recipient, transfer.ReceiptNamespace, strings.TrimSpace(x.recipient.Receipt.Key))
-	signers, err := sshsig.ParseAllowedSigners("receipt key of "+x.config.Recipient, []byte(line))
+// receiptSigners trusts the recipient's configured receipt keys, for receipts,
+// each to the end of its last day.
+func (a *Agent) receiptSigners(x *exchange) (*sshsig.AllowedSigners, error) {
+	var lines strings.Builder
+	for _, k := range x.recipient.Receipt.Key {
+		valid := ""
+		if end := k.end(a.Config.Zone); !end.IsZero() {
+			valid = fmt.Sprintf(",valid-before=%q", end.Add(-time.Second).UTC().Format("20060102150405Z"))
+		}
+		fmt.Fprintf(&lines, "%s namespaces=%q%s %s\n", x.config.Recipient, transfer.ReceiptNamespace, valid, strings.TrimSpace(k.Line))
+	}
+	signers, err := sshsig.ParseAllowedSigners("receipt key of "+x.config.Recipient, []byte(lines.String()))
 	if err != nil {
 		return nil, fail(KeyTrouble, err, "", "receipt key of %s", x.config.Recipient)
 	}

@@ -14,20 +14,21 @@ import (
 	"github.com/posternhealth/postern/transfer"
 )
 
-// EncryptionKey is one key of a recipient: a line that age encrypts to, or a
-// file that holds an OpenPGP public key, with the fingerprint that the recipient
-// has read out.
-type EncryptionKey struct {
+// KeyConfig is one key of a recipient: a line, of a key that age encrypts to or
+// that signs receipts, or a file that holds an OpenPGP public key, with the
+// fingerprint that the recipient has read out.
+type KeyConfig struct {
 	Line        string
 	File        string
 	Fingerprint string
+	Until       strictyaml.Date // its last day on the clinic's clock, when another follows it
 
 	path string
 	pos  strictyaml.Pos
 }
 
 // UnmarshalNode implements strictyaml.Unmarshaler.
-func (k *EncryptionKey) UnmarshalNode(n strictyaml.Node) {
+func (k *KeyConfig) UnmarshalNode(n strictyaml.Node) {
 	if k.path, k.pos = n.Path(), n.Pos(); n.IsScalar() {
 		n.Decode(&k.Line)
 		if file, is := strings.CutPrefix(k.Line, "file:"); is {
@@ -35,12 +36,50 @@ func (k *EncryptionKey) UnmarshalNode(n strictyaml.Node) {
 		}
 		return
 	}
-	var file struct {
-		File        string `yaml:"file,required"`
-		Fingerprint string `yaml:"fingerprint,required"`
+	var long struct {
+		Key         string          `yaml:"key"`
+		File        string          `yaml:"file"`
+		Fingerprint string          `yaml:"fingerprint"`
+		Until       strictyaml.Date `yaml:"until"`
 	}
-	n.Decode(&file)
-	k.File, k.Fingerprint = file.File, file.Fingerprint
+	n.Decode(&long)
+	if (long.Key == "") == (long.File == "") {
+		n.Fail("write {key: LINE, until: DATE}, or {file: FILE, fingerprint: …}", "a key is a line or a file")
+	}
+	k.Line, k.File, k.Fingerprint, k.Until = long.Key, long.File, long.Fingerprint, long.Until
+}
+
+// ReceiptKeys are written as one key or as a list of them.
+type ReceiptKeys []KeyConfig
+
+// UnmarshalNode implements strictyaml.Unmarshaler.
+func (keys *ReceiptKeys) UnmarshalNode(n strictyaml.Node) {
+	list := []strictyaml.Node{n}
+	if n.IsList() {
+		list = n.Items()
+	}
+	for _, n := range list {
+		var k KeyConfig
+		n.Decode(&k)
+		*keys = append(*keys, k)
+	}
+}
+
+// end is the first moment after the key's last day; the zero time: it has none.
+func (k KeyConfig) end(zone *time.Location) time.Time {
+	day := k.Until.Time()
+	if day.IsZero() {
+		return day
+	}
+	return time.Date(day.Year(), day.Month(), day.Day()+1, 0, 0, 0, 0, zone)
+}
+
+// approved adds the last day to a key as approvers sign it.
+func (k KeyConfig) approved(text string) string {
+	if k.Until.Time().IsZero() {
+		return text
+	}
+	return text + " until " + k.Until.String()
 }
 
 // expiresSoon is how long before the end of a key `check` begins to warn.
@@ -58,8 +97,23 @@ type RecipientKey struct {
 	line string // in a closure
 }
 
-// recipientKey reads one key of a recipient. Whatever is wrong, it says what is known.
-func (a *Agent) recipientKey(recipient string, k EncryptionKey) (transfer.Recipient, RecipientKey, error) {
+// recipientKey reads one key of a recipient. Whatever is wrong, it says what is
+// known; one whose last day is over has a trouble and no error.
+func (a *Agent) recipientKey(recipient string, k KeyConfig) (transfer.Recipient, RecipientKey, error) {
+	key, known, err := a.readKey(recipient, k)
+	known.line = k.approved(known.line)
+	end := k.end(a.Config.Zone)
+	if end.IsZero() || !key.Expires.IsZero() && key.Expires.Before(end) {
+		return key, known, err
+	}
+	key.Expires, known.Expires = end, k.Until.String()
+	if !a.Now().Before(end) {
+		known.Trouble, err = "its last day is over", nil
+	}
+	return key, known, err
+}
+
+func (a *Agent) readKey(recipient string, k KeyConfig) (transfer.Recipient, RecipientKey, error) {
 	known := RecipientKey{Recipient: recipient, line: k.Line}
 	wrong := func(err error, message, hint string) (transfer.Recipient, RecipientKey, error) {
 		known.Trouble = message
@@ -103,18 +157,25 @@ func (a *Agent) recipientKey(recipient string, k EncryptionKey) (transfer.Recipi
 func (a *Agent) sealTo(x *exchange) error {
 	var keys []transfer.Recipient
 	var mistakes []error
+	var fingerprints []string
+	var expiries []time.Time
 	for _, k := range x.recipient.EncryptTo {
 		key, known, err := a.recipientKey(x.config.Recipient, k)
 		x.sealLines = append(x.sealLines, known.line)
 		if err != nil {
 			mistakes = append(mistakes, err)
-			continue
-		}
-		keys = append(keys, key)
-		if end := key.Expires; !end.IsZero() && a.Now().Add(expiresSoon).After(end) {
-			x.warnings = append(x.warnings, fmt.Sprintf("the key %s of %s expires on %s; ask for its new one", known.Fingerprint, x.config.Recipient, known.Expires))
+		} else if known.Trouble == "" {
+			keys, fingerprints, expiries = append(keys, key), append(fingerprints, known.Fingerprint), append(expiries, key.Expires)
 		}
 	}
+	a.warnOfEnds(x, "expires", fingerprints, expiries)
+	fingerprints, expiries = nil, nil
+	for _, k := range x.recipient.Receipt.Key {
+		if end := k.end(a.Config.Zone); end.IsZero() || a.Now().Before(end) {
+			fingerprints, expiries = append(fingerprints, keyFingerprint(k.Line)), append(expiries, end)
+		}
+	}
+	a.warnOfEnds(x, "signs receipts and ends", fingerprints, expiries)
 	slices.Sort(x.sealLines)
 	var err error
 	if len(mistakes) == 0 {
@@ -128,6 +189,20 @@ func (a *Agent) sealTo(x *exchange) error {
 		return nil
 	}
 	return fail(KeyTrouble, errors.Join(mistakes...), "", "")
+}
+
+// warnOfEnds warns of keys that end soon, and says whether others go on.
+func (a *Agent) warnOfEnds(x *exchange, ends string, fingerprints []string, expiries []time.Time) {
+	soon := a.Now().Add(expiresSoon)
+	remedy := "ask for its new one"
+	if slices.ContainsFunc(expiries, func(end time.Time) bool { return end.IsZero() || end.After(soon) }) {
+		remedy = "from then on its other key is used alone"
+	}
+	for i, end := range expiries {
+		if !end.IsZero() && soon.After(end) {
+			x.warnings = append(x.warnings, fmt.Sprintf("the key %s of %s %s on %s; %s", fingerprints[i], x.config.Recipient, ends, end.Add(-time.Second).In(a.Config.Zone).Format(time.DateOnly), remedy))
+		}
+	}
 }
 
 // RecipientKeys tells of every key that drops are encrypted to.
