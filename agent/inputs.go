@@ -230,7 +230,7 @@ func (r *run) readInput(ctx context.Context, name, path, kind string) (*accepted
 	if err != nil {
 		return nil, err
 	}
-	return &acceptedInput{Name: name, Kind: kind, Rows: in.Rows(), SHA256: in.SHA256()}, nil
+	return &acceptedInput{Name: name, Kind: kind, Rows: in.Rows, SHA256: in.SHA256}, nil
 }
 
 func (r *run) readRoster(ctx context.Context, path, kind string) (*consent.Roster, error) {

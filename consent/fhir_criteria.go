@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"cmp"
 	"path"
 	"strings"
 
@@ -31,7 +32,7 @@ func readWho(p node) who {
 		}
 	}
 	for purpose := range p.member("purpose").elements {
-		w.purposes = append(w.purposes, orUnclear(purpose.member("code").text()))
+		w.purposes = append(w.purposes, cmp.Or(purpose.member("code").text(), unclear))
 	}
 	return w
 }
@@ -133,7 +134,7 @@ func labelValue(label node) string {
 	code, system := label.member("code").text(), label.member("system").text()
 	known := isSensitivity(code) || confidentialityRank(code) > 0
 	if system == "" && known || labelSystems[system] {
-		return orUnclear(code)
+		return cmp.Or(code, unclear)
 	}
 	return unclear
 }
@@ -169,13 +170,6 @@ func dataValue(data node) string {
 		return unclear
 	}
 	return sort + kind + "/" + id
-}
-
-func orUnclear(code string) string {
-	if code == "" {
-		return unclear
-	}
-	return code
 }
 
 // splitReference takes type and id from a literal reference: relative,

@@ -272,7 +272,7 @@ func TestConsentSources(t *testing.T) {
 	})
 	t.Run("counted and hashed", func(t *testing.T) {
 		in, err := newWorld(t).loadConsents(same, other)
-		if err != nil || in.Rows() != 2 || len(in.SHA256()) != 64 {
+		if err != nil || in.Rows != 2 || len(in.SHA256) != 64 {
 			t.Errorf("%v %v", in, err)
 		}
 	})

@@ -399,8 +399,8 @@ func TestRosterLookups(t *testing.T) {
 	}
 	var members []string
 	w.must(r.Members(func(_ Subject, m []byte) error { members = append(members, string(m)); return nil }))
-	if strings.Join(members, ",") != "M1,M2" || r.Rows() != 2 || len(r.SHA256()) != 64 {
-		t.Errorf("members %v, %d rows", members, r.Rows())
+	if strings.Join(members, ",") != "M1,M2" || r.Rows != 2 || len(r.SHA256) != 64 {
+		t.Errorf("members %v, %d rows", members, r.Rows)
 	}
 	stop := errors.New("stop")
 	if r.Members(func(Subject, []byte) error { return stop }) != stop {

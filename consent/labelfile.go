@@ -53,7 +53,7 @@ func LoadClassifier(path string, on extract.Day) (*Classifier, error) {
 	var f classifierFile
 	source, _ := strictyaml.Decode(path, data, &f)
 	sum := sha256.Sum256(data)
-	r := &classifierReading{source: source, sets: map[string]policies.CodeSet{}, broken: map[string]bool{}, on: on,
+	r := &classifierReading{source: source, sets: map[string]policies.CodeSet{}, on: on,
 		c: &Classifier{rules: map[string]*labelRule{}, files: []ClassifierFile{{path, hex.EncodeToString(sum[:])}}}}
 	for _, in := range f.Include {
 		r.include(in.Key, in.Path, in.Value)
@@ -72,8 +72,7 @@ func (c *Classifier) Files() []ClassifierFile { return c.files }
 
 type classifierReading struct {
 	source *strictyaml.Source
-	sets   map[string]policies.CodeSet
-	broken map[string]bool
+	sets   map[string]policies.CodeSet // empty where one cannot be read
 	on     extract.Day
 	c      *Classifier
 }
@@ -84,9 +83,8 @@ func (r *classifierReading) wrong(path, hint, format string, args ...any) {
 
 // include reads a value set, relative to the classifier.
 func (r *classifierReading) include(name, path, file string) {
-	file = filepath.FromSlash(file)
+	file, r.sets[name] = filepath.FromSlash(file), policies.CodeSet{}
 	if !filepath.IsLocal(file) {
-		r.broken[name] = true
 		r.wrong(path, "keep it beside the classifier and name it by a relative path", "%q leaves the classifier's folder", file)
 		return
 	}
@@ -94,7 +92,6 @@ func (r *classifierReading) include(name, path, file string) {
 	set, sum, err := policies.LoadValueSet(file)
 	switch {
 	case err != nil:
-		r.broken[name] = true
 		r.wrong(path, "", "%v", err)
 		return
 	case r.on < set.From, set.To != extract.NoDay && r.on > set.To:
@@ -109,7 +106,7 @@ func (r *classifierReading) codes(path string, names, single []string) policies.
 	sets := []policies.CodeSet{policies.Codes(single...)}
 	for i, name := range names {
 		set, known := r.sets[name]
-		if !known && !r.broken[name] {
+		if !known {
 			r.wrong(fmt.Sprintf("%s[%d]", path, i), "add it there, with the path of its file", "the value set %q is not under include", name)
 		}
 		sets = append(sets, set)

@@ -29,7 +29,7 @@ func readResources(ctx context.Context, files []extract.File, dataset string, ta
 	for {
 		err := errors.Join(ctx.Err(), chunks.Next(&chunk))
 		if errors.Is(err, io.EOF) && ctx.Err() == nil {
-			if in.sha256 = digestOf(chunks.Sums()); in.rows == 0 && len(files) > 0 { // an export that failed looks like this, too
+			if in.SHA256 = digestOf(chunks.Sums()); in.Rows == 0 && len(files) > 0 { // an export that failed looks like this, too
 				return in, &InputError{files[0].Path, 0, "holds no " + dataset}
 			}
 			return in, nil
@@ -39,7 +39,7 @@ func readResources(ctx context.Context, files []extract.File, dataset string, ta
 		}
 		for scanner.Reset(&chunk); scanner.Next(&rec); {
 			if rec.Dataset == dataset {
-				in.rows++
+				in.Rows++
 			}
 			if err := take(chunk.File().Path, &rec); err != nil {
 				return in, err

@@ -47,7 +47,7 @@ type listFile struct{ path, sha256 string }
 // load reads one more list.
 func (m *mending) load(path string, row func(*cells)) (Input, error) {
 	in, err := readTable(path, m.required, m.optional, row)
-	m.files = append(m.files, listFile{path, in.sha256})
+	m.files = append(m.files, listFile{path, in.SHA256})
 	return in, err
 }
 
@@ -88,7 +88,7 @@ func (m *mending) count(rows []inDoubt) (map[identity]int, error) {
 		if err != nil {
 			return nil, err
 		}
-		if in.sha256 != file.sha256 {
+		if in.SHA256 != file.sha256 {
 			return nil, &InputError{file.path, 0, "changed while it was read"}
 		}
 	}

@@ -23,8 +23,8 @@ func merged(t *testing.T, rows ...string) *world {
 	m := w.tables.Merges
 	in, err := m.Load(w.file("merges.csv", "from,into,status,ended_on,ended_by", pad(rows, 4)))
 	w.must(err)
-	if in.Rows() != len(rows) || len(in.SHA256()) != 64 {
-		t.Errorf("read %d rows of %d", in.Rows(), len(rows))
+	if in.Rows != len(rows) || len(in.SHA256) != 64 {
+		t.Errorf("read %d rows of %d", in.Rows, len(rows))
 	}
 	w.must(m.Settle())
 	w.roster("p1,M1,2026-01-01,", "p2,M2,2026-01-01,", "p3,M3,2026-01-01,")
@@ -92,8 +92,8 @@ func TestMergesFromPatients(t *testing.T) {
 		w.must(err)
 		m := NewMerges(people)
 		in, err := m.LoadPatients(context.Background(), []extract.File{file})
-		if err == nil && in.Rows() != 2 {
-			t.Errorf("%d patients", in.Rows())
+		if err == nil && in.Rows != 2 {
+			t.Errorf("%d patients", in.Rows)
 		}
 		return people, errors.Join(err, m.Settle())
 	}

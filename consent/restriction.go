@@ -10,7 +10,7 @@ import (
 // The columns of a list of restrictions.
 var (
 	restrictionRequired = []string{"subject", "kind"}
-	restrictionOptional = []string{"recipient", "encounter", "service", "from", "to", "plan", "ended_on", "ended_by"}
+	restrictionOptional = []string{"recipient", "plan", "encounter", "service", "from", "to", "ended_on", "ended_by"}
 )
 
 // Restrictions are what patients have restricted under 45 CFR 164.522(a): the

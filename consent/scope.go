@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -71,7 +72,7 @@ func (d *Decider) scopeOf(n *directive, f *extract.Facts) string {
 		what = append(what, "made until "+dataTo.String())
 	}
 	text := fmt.Sprintf("consent: 42 CFR 2.31\nfrom whom: %s\nwhat: %s\nto whom: %s\nfor what: %s\n",
-		d.sender(), orAll("records", strings.Join(slices.Compact(what), "; ")), d.request.Policy.Recipient, orAll("purposes", strings.Join(purposes, ", ")))
+		slices.Concat(d.request.Self, []string{"the sender"})[0], cmp.Or(strings.Join(slices.Compact(what), "; "), "all records"), d.request.Policy.Recipient, cmp.Or(strings.Join(purposes, ", "), "all purposes"))
 	if from > math.MinInt64 {
 		text += "in force from: " + dayAt(from).String() + "\n"
 	}
@@ -79,13 +80,6 @@ func (d *Decider) scopeOf(n *directive, f *extract.Facts) string {
 		text += "in force until: " + dayAt(to-1).String() + "\n"
 	}
 	return text + "form: " + d.formOf(n) + "\nsigned: " + n.signed.String()
-}
-
-func orAll(things, some string) string {
-	if some == "" {
-		return "all " + things
-	}
-	return some
 }
 
 // dayAt is the day on which a second of provision.period lies.
@@ -102,14 +96,6 @@ func (j *judgement) permitting(i uint16, path []*provision) []*provision {
 		}
 	}
 	return path
-}
-
-// sender is the clinic, by the first of its names.
-func (d *Decider) sender() string {
-	if len(d.request.Self) == 0 {
-		return "the sender"
-	}
-	return d.request.Self[0]
 }
 
 // formOf is the accepted version of the form, as the policy writes it.

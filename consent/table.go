@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/posternhealth/postern/extract"
@@ -12,15 +13,16 @@ import (
 // Input says what was read of a protective input, for the guard that bounds
 // how far it may shrink between two readings.
 type Input struct {
-	rows   int
-	sha256 string
+	Rows   int    // or directives, that were read
+	SHA256 string // hex, of the bytes that were read
 }
 
-// Rows is the number of rows or directives that were read.
-func (in Input) Rows() int { return in.rows }
-
-// SHA256 is the hex digest of the bytes that were read.
-func (in Input) SHA256() string { return in.sha256 }
+// Columns are those of the lists that a clinic keeps, by the kind of protective
+// input: each list has the first, and may have the second.
+var Columns = map[string][2][]string{
+	"consents": {registryRequired, registryOptional}, "restrictions": {restrictionRequired, restrictionOptional},
+	"programs": {programRequired, programOptional}, "roster": {rosterRequired}, "merges": {mergeRequired, mergeOptional},
+}
 
 // files are the names of source files, by their numbers.
 type files []string
@@ -134,19 +136,15 @@ func (c *cells) values(column string) (list []string) {
 
 // date is the day in a cell, absent when the cell is empty.
 func (c *cells) date(column string, absent extract.Day) extract.Day {
-	day, ok := readDate(c.text(column), absent)
-	if !ok {
-		c.fail(column + " is no date; write YYYY-MM-DD")
-	}
-	return day
-}
-
-func readDate(v string, absent extract.Day) (extract.Day, bool) {
+	v := c.text(column)
 	if v == "" {
-		return absent, true
+		return absent
 	}
 	s, ok := extract.ParseSpan([]byte(v))
-	return s.From, ok && len(v) == len("2006-01-02")
+	if !ok || len(v) != len(time.DateOnly) {
+		c.fail(column + " is no date; write YYYY-MM-DD")
+	}
+	return s.From
 }
 
 // span is the days from … to, both inclusive, open where a cell is empty.

@@ -158,7 +158,7 @@ func (c *checking) dataset(rel *Release) {
 		return
 	}
 	for i, t := range c.Totals {
-		if f := fieldNamed(rel, t.Column); f != nil {
+		if f := rel.Field(t.Column); f != nil {
 			c.total(fmt.Sprintf("totals[%d]", i), t, f)
 		}
 	}
@@ -226,14 +226,6 @@ func (c *checking) total(path string, t Total, f *Field) {
 	case t.Kind == "rows-by" && (identifies(f.Class) || f.Class == extract.Link) && slices.Contains([]Transform{Keep, CodePerson, Token, Ordinal}, f.Do):
 		c.add(path, "count rows by a code, a year or a band", "%s is a %s: counting by it would list people", t.Column, f.Class)
 	}
-}
-
-func fieldNamed(rel *Release, name string) *Field {
-	i := slices.IndexFunc(rel.Fields, func(f Field) bool { return f.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return &rel.Fields[i]
 }
 
 // field finds the column of a field and holds its class against the standard.

@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -69,7 +70,7 @@ func alsoChanged(old, new *Policy) []string {
 		case len(was)+len(is) > 160 || strings.ContainsAny(was+is, "{[\n"):
 			lines = append(lines, part.what)
 		default:
-			lines = append(lines, fmt.Sprintf("%s: %s, now %s", part.what, orNone(was), orNone(is)))
+			lines = append(lines, fmt.Sprintf("%s: %s, now %s", part.what, cmp.Or(was, "none"), cmp.Or(is, "none")))
 		}
 	}
 	return append(lines, fieldsChanged(old, new)...)
@@ -80,18 +81,18 @@ func alsoChanged(old, new *Policy) []string {
 func fieldsChanged(old, new *Policy) (lines []string) {
 	for i := range old.Release {
 		was := &old.Release[i]
-		j := slices.IndexFunc(new.Release, func(r Release) bool { return r.Dataset == was.Dataset })
-		if j < 0 {
+		is := new.ReleaseOf(was.Dataset)
+		if is == nil {
 			continue
 		}
 		for _, f := range was.Fields {
 			same := func(g Field) bool { return g.Name == f.Name }
-			if fieldNamed(&new.Release[j], f.Name) == nil {
-				same = func(g Field) bool { return g.From == f.From && g.Do == f.Do && fieldNamed(was, g.Name) == nil }
+			if is.Field(f.Name) == nil {
+				same = func(g Field) bool { return g.From == f.From && g.Do == f.Do && was.Field(g.Name) == nil }
 			}
-			if k := slices.IndexFunc(new.Release[j].Fields, same); k < 0 {
+			if k := slices.IndexFunc(is.Fields, same); k < 0 {
 				continue
-			} else if g := new.Release[j].Fields[k]; g.Name != f.Name {
+			} else if g := is.Fields[k]; g.Name != f.Name {
 				lines = append(lines, fmt.Sprintf("name of %s.%s: now %s", was.Dataset, f.Name, g.Name))
 			} else if g.Because != f.Because {
 				lines = append(lines, fmt.Sprintf("reason of %s.%s", was.Dataset, f.Name))
@@ -99,13 +100,6 @@ func fieldsChanged(old, new *Policy) (lines []string) {
 		}
 	}
 	return lines
-}
-
-func orNone(text string) string {
-	if text == "" {
-		return "none"
-	}
-	return text
 }
 
 func titles(p *Policy) any {

@@ -197,7 +197,7 @@ func TestGroundsOfPoliciesThatNeverMeet(t *testing.T) {
 	}
 }
 
-func theField(p *Policy, name string) *Field { return fieldNamed(&p.Release[0], name) }
+func theField(p *Policy, name string) *Field { return p.Release[0].Field(name) }
 
 func TestEachConstructIsCompared(t *testing.T) {
 	env := testEnv(t)

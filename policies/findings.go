@@ -220,7 +220,7 @@ func (f *finding) valueSets() {
 func (f *finding) totals() {
 	for i, t := range f.Totals {
 		for j := range f.Release {
-			if x := fieldNamed(&f.Release[j], t.Column); x != nil && x.Do == Constant {
+			if x := f.Release[j].Field(t.Column); x != nil && x.Do == Constant {
 				f.add(DeadRule, fmt.Sprintf("totals[%d]", i), "write rows instead", "%s is the same in every row, so the total tells only how many rows there are", t.Column)
 			}
 		}

@@ -121,7 +121,7 @@ func (r *reading) laidOut() {
 			r.add("output.row_key", "write row_key: yes here and in a column, or in neither", "the layout %s and the policy differ on whether rows of %s have keys", l.Name, rel.Dataset)
 		}
 		for k, t := range r.policy.Totals {
-			if fieldNamed(rel, t.Column) != nil && file.Holding(t) < 0 {
+			if rel.Field(t.Column) != nil && file.Holding(t) < 0 {
 				r.add(fmt.Sprintf("totals[%d]", k), "take the rows, or add a column that holds all values of it", "no column of the layout %s holds %s in every row of %s", l.Name, t.Column, rel.Dataset)
 			}
 		}
@@ -158,8 +158,8 @@ func (in *laying) form(f *layoutFile) {
 }
 
 func (in *laying) file(path, dataset string, f *laidOutFile) {
-	i := slices.IndexFunc(in.policy.Release, func(rel Release) bool { return rel.Dataset == dataset })
-	if i < 0 {
+	rel := in.policy.ReleaseOf(dataset)
+	if rel == nil {
 		var names []string
 		for _, rel := range in.policy.Release {
 			names = append(names, rel.Dataset)
@@ -167,7 +167,6 @@ func (in *laying) file(path, dataset string, f *laidOutFile) {
 		in.add(path, strictyaml.DidYouMean(dataset, names), "%q is no released dataset", dataset)
 		return
 	}
-	rel := &in.policy.Release[i]
 	out := LaidOut{Dataset: dataset, Per: in.per(path+".per", dataset, f.Per)}
 	in.must(len(f.Columns) > 0, path+".columns", "write the columns in their order", "the file has no columns")
 	for _, c := range f.Columns {

@@ -76,8 +76,7 @@ func (c *checking) laidOut() {
 		if c.env.Schemas[file.Dataset] == nil && resourceType(file.Dataset) == nil {
 			continue
 		}
-		rel := &c.Release[slices.IndexFunc(c.Release, func(rel Release) bool { return rel.Dataset == file.Dataset })]
-		path := strictyaml.Join("files", file.Dataset)
+		rel, path := c.ReleaseOf(file.Dataset), strictyaml.Join("files", file.Dataset)
 		for _, col := range file.Columns {
 			if col.From != "" {
 				c.laidColumn(&in, strictyaml.Join(path+".columns", col.Name), rel, &col)
@@ -126,7 +125,7 @@ func (c *Column) class(rel *Release) extract.Class {
 	if c.Leaf != nil {
 		return c.Leaf.Class
 	}
-	return fieldNamed(rel, c.From).Class
+	return rel.Field(c.From).Class
 }
 
 // addable holds a sum of a line with totals against the class of what it adds up.
@@ -136,6 +135,6 @@ func (c *checking) addable(in *mistakes, path string, rel *Release, file *LaidOu
 	}
 	if at := file.Totalled(t.Column); at >= 0 {
 		col := &file.Columns[at]
-		in.must(col.class(rel) == extract.Number && fieldNamed(rel, col.From).Do != Band, path, "take the rows", "%s holds no numbers, so it has no sum", t.Column)
+		in.must(col.class(rel) == extract.Number && rel.Field(col.From).Do != Band, path, "take the rows", "%s holds no numbers, so it has no sum", t.Column)
 	}
 }

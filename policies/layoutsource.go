@@ -190,7 +190,7 @@ func (w *When) name() string {
 // closed lists the values that a field can have as it leaves; nil when they are
 // no closed list. Of FHIR they are the codes of which each record has one.
 func (c *checking) closed(rel *Release, w *When) []string {
-	f := fieldNamed(rel, w.From)
+	f := rel.Field(w.From)
 	if f.Do == Map {
 		return slices.Compact(slices.Sorted(maps.Values(c.mapNamed(f.To))))
 	}

@@ -298,7 +298,7 @@ func (r *reading) totals() {
 }
 
 func (p *Policy) releases(name string) bool {
-	return slices.ContainsFunc(p.Release, func(rel Release) bool { return fieldNamed(&rel, name) != nil })
+	return slices.ContainsFunc(p.Release, func(rel Release) bool { return rel.Field(name) != nil })
 }
 
 func (r *reading) notices() {

@@ -16,6 +16,7 @@
 package policies
 
 import (
+	"slices"
 	"time"
 
 	"github.com/posternhealth/postern/extract"
@@ -143,6 +144,22 @@ type Release struct {
 	Because string // the reason of fields that have none of their own
 	Only    []Condition
 	Fields  []Field
+}
+
+// ReleaseOf is what leaves of a dataset; nil when nothing does.
+func (p *Policy) ReleaseOf(dataset string) *Release {
+	if i := slices.IndexFunc(p.Release, func(r Release) bool { return r.Dataset == dataset }); i >= 0 {
+		return &p.Release[i]
+	}
+	return nil
+}
+
+// Field is a released field by its name; nil when there is none.
+func (r *Release) Field(name string) *Field {
+	if i := slices.IndexFunc(r.Fields, func(f Field) bool { return f.Name == name }); i >= 0 {
+		return &r.Fields[i]
+	}
+	return nil
 }
 
 // Condition restricts the records of a dataset: the code at Path must be in

@@ -122,14 +122,14 @@ func civil(year int, month time.Month, day int) extract.Day {
 // indexDefinition tells one index date from another: by the dataset and what is
 // asked of its records.
 func indexDefinition(p *Policy, env Env) string {
-	i := slices.IndexFunc(p.Release, func(r Release) bool { return r.Dataset == p.Cohort.Dataset })
-	if i < 0 {
+	rel := p.ReleaseOf(p.Cohort.Dataset)
+	if rel == nil {
 		return p.Cohort.Dataset
 	}
 	without := *p
 	without.Cohort = nil
 	var asked []string
-	for _, c := range newView(&without, env, p.Cohort.Dataset, p.Release[i].Only).only {
+	for _, c := range newView(&without, env, p.Cohort.Dataset, rel.Only).only {
 		asked = append(asked, c.Path+" "+c.says())
 	}
 	slices.Sort(asked)

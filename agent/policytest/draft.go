@@ -96,7 +96,7 @@ func (w *drafting) conditions() error {
 func (w *drafting) pick() error {
 	met := map[string]bool{}
 	return eachRecord(w.Files, func(n int64, rec *extract.Record) {
-		if n >= int64(len(w.Reasons)) || rec.Reject != extract.NoReason || len(w.picked) >= mostDrafted || !w.releases(rec.Dataset) {
+		if n >= int64(len(w.Reasons)) || rec.Reject != extract.NoReason || len(w.picked) >= mostDrafted || w.Policy.ReleaseOf(rec.Dataset) == nil {
 			return
 		}
 		kind := fmt.Sprint(rec.Dataset, " ", w.Reasons[n])
@@ -112,10 +112,6 @@ func (w *drafting) pick() error {
 		}
 		w.visits[string(rec.Facts.Encounter)] = len(rec.Facts.Encounter) > 0
 	})
-}
-
-func (w *drafting) releases(dataset string) bool {
-	return slices.ContainsFunc(w.Policy.Release, func(r policies.Release) bool { return r.Dataset == dataset })
 }
 
 // taken tells whether a record goes into the draft.
@@ -153,13 +149,13 @@ func (w *drafting) replace() (err error) {
 		if !w.taken(n, rec) {
 			return
 		}
-		line := []byte(nil)
+		var line []byte
 		if schema := w.Schemas[rec.Dataset]; schema != nil {
 			line = w.v.row(rec, schema)
-		} else if resource, e := w.v.resource(rec); e != nil {
-			err = errors.Join(err, e)
 		} else {
-			line = resource
+			var e error
+			line, e = w.v.resource(rec)
+			err = errors.Join(err, e)
 		}
 		w.datasets[rec.Dataset] = append(w.datasets[rec.Dataset], string(line))
 	}), err)
@@ -340,7 +336,7 @@ func (w *world) drafted(dataset string, r row, names map[string]string) string {
 	b := []byte{'{'}
 	for i, column := range r.columns {
 		value := cells[i]
-		switch f := fieldOf(w.policy, dataset, column); {
+		switch f := w.policy.ReleaseOf(dataset).Field(column); {
 		case f == nil:
 			value = "any" // the row key
 		case f.Do == policies.CodePerson:
@@ -352,17 +348,6 @@ func (w *world) drafted(dataset string, r row, names map[string]string) string {
 		b = appendPair(b, column, value)
 	}
 	return string(append(b, '}'))
-}
-
-func fieldOf(p *policies.Policy, dataset, name string) *policies.Field {
-	for i := range p.Release {
-		for j := range p.Release[i].Fields {
-			if f := &p.Release[i].Fields[j]; p.Release[i].Dataset == dataset && f.Name == name {
-				return f
-			}
-		}
-	}
-	return nil
 }
 
 // eachRecord reads files record by record, counting from 0.

@@ -18,7 +18,7 @@ func TestEvidenceStandsInTheDecisionIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, drop := &world{c: c, schemas: map[string]*extract.Schema{}}, &captured{}
+	w, drop := &world{c: c, schemas: map[string]*extract.Schema{}}, &captured{books: map[string]*capturedBook{}}
 	if err := w.load(scratch); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/strictyaml"
 )
@@ -104,22 +105,13 @@ func appendRow(b []byte, cells []string, delimiter, quote byte) []byte {
 	return append(b, '\n')
 }
 
-// The kinds of protective inputs, and the columns that each has at least.
-var inputColumns = map[string][]string{
-	"consents":     {"patient", "scope", "decision", "status"},
-	"restrictions": {"subject", "kind"},
-	"programs":     {"kind", "id", "from", "to"},
-	"roster":       {"subject", "member_id", "from", "to"},
-	"merges":       {"from", "into"},
-}
-
 // kind is the kind of a protective input: as the case says, else as its name
 // tells.
 func (c *Case) kind(input string) string {
 	if kind := c.Kinds[input]; kind != "" {
 		return kind
 	}
-	for kind := range inputColumns {
+	for kind := range consent.Columns {
 		if strings.Contains(input, strings.TrimSuffix(kind, "s")) {
 			return kind
 		}
@@ -141,7 +133,7 @@ type input struct {
 // Of a table, the case names the schema under the name of the input.
 func (c *Case) inputFile(dir, name string, schemas map[string]*extract.Schema) (*input, error) {
 	in := &input{name: name, kind: c.kind(name), table: filepath.Join(dir, name+".input.csv")}
-	if in.columns = slices.Clone(inputColumns[in.kind]); in.kind == "table" && schemas[name] != nil {
+	if in.columns = slices.Clone(consent.Columns[in.kind][0]); in.kind == "table" && schemas[name] != nil {
 		in.columns = schemas[name].Names()
 	}
 	if in.columns == nil {

@@ -58,7 +58,7 @@ func (c *Case) run(ctx context.Context, scratch string) (*world, *outcome, error
 	if err := w.inputs(ctx, scratch); err != nil {
 		return w, nil, err
 	}
-	drop := &captured{}
+	drop := &captured{books: map[string]*capturedBook{}}
 	job, err := w.job(scratch, drop)
 	if err != nil {
 		return w, nil, err
@@ -204,7 +204,7 @@ func (w *world) job(scratch string, drop build.Drop) (*build.Job, error) {
 // captured is a drop that stays in memory, unencrypted.
 type captured struct {
 	parts []*capturedPart
-	books map[string]*bytes.Buffer
+	books map[string]*capturedBook
 }
 
 type capturedPart struct {
@@ -214,6 +214,10 @@ type capturedPart struct {
 
 func (*capturedPart) Close(rows, people int64) error { return nil }
 
+type capturedBook struct{ bytes.Buffer }
+
+func (*capturedBook) Close() error { return nil }
+
 func (d *captured) Part(info transfer.PartInfo) (build.Part, error) {
 	p := &capturedPart{columns: info.Columns}
 	d.parts = append(d.parts, p)
@@ -221,16 +225,9 @@ func (d *captured) Part(info transfer.PartInfo) (build.Part, error) {
 }
 
 func (d *captured) Private(name string, _ age.Recipient) (io.WriteCloser, error) {
-	if d.books == nil {
-		d.books = map[string]*bytes.Buffer{}
-	}
-	d.books[name] = new(bytes.Buffer)
-	return nopCloser{d.books[name]}, nil
+	d.books[name] = &capturedBook{}
+	return d.books[name], nil
 }
-
-type nopCloser struct{ io.Writer }
-
-func (nopCloser) Close() error { return nil }
 
 func (*captured) Seal(*transfer.Book) (*transfer.Sealed, error) { return &transfer.Sealed{}, nil }
 

@@ -175,20 +175,20 @@ func (l *laid) consents(ctx context.Context) error {
 }
 
 func (l *laid) registry(context.Context) error {
-	return table(l, "registry.csv", registryColumns, l.c.rows(), l.tables.Directives.LoadRegistry)
+	return table(l, "registry.csv", columns("consents"), l.c.rows(), l.tables.Directives.LoadRegistry)
 }
 
 func (l *laid) restrictions(context.Context) error {
-	return table(l, "restrictions.csv", restrictionColumns, l.c.Restrictions, l.tables.Restrictions.Load)
+	return table(l, "restrictions.csv", columns("restrictions"), l.c.Restrictions, l.tables.Restrictions.Load)
 }
 
 func (l *laid) programs(context.Context) error {
-	return table(l, "programs.csv", programColumns, l.c.Programs, l.tables.Programs.Load)
+	return table(l, "programs.csv", columns("programs"), l.c.Programs, l.tables.Programs.Load)
 }
 
 // coverage lays the roster of the recipient: the rows that name no plan, or it.
 func (l *laid) coverage(context.Context) error {
-	cells := [][]string{rosterColumns}
+	cells := [][]string{columns("roster")}
 	for _, row := range l.c.Coverage {
 		if row.Plan != "" && row.Plan != l.c.Request.Recipient {
 			continue

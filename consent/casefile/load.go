@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
+	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/strictyaml"
 )
@@ -97,7 +97,7 @@ func (c *Case) check(source *strictyaml.Source) error {
 	for _, rows := range []struct {
 		of      []strictyaml.Node
 		columns []string
-	}{{c.Restrictions, restrictionColumns}, {c.Programs, programColumns}, {c.rows(), registryColumns}} {
+	}{{c.Restrictions, columns("restrictions")}, {c.Programs, columns("programs")}, {c.rows(), columns("consents")}} {
 		for _, row := range rows.of {
 			checkRow(row, rows.columns)
 		}
@@ -154,10 +154,7 @@ func checkRow(row strictyaml.Node, columns []string) {
 	}
 }
 
-// The columns of rows, as the loaders know them.
-var (
-	registryColumns    = strings.Fields("patient scope decision status recipient purpose categories from to signed_on signed_by form source_document ended_on ended_by")
-	restrictionColumns = strings.Fields("subject kind recipient plan encounter service from to ended_on ended_by")
-	programColumns     = strings.Fields("kind id from to ended_on ended_by")
-	rosterColumns      = strings.Fields("subject member_id from to")
-)
+// columns are those of a list, as its loader knows them.
+func columns(kind string) []string {
+	return slices.Concat(consent.Columns[kind][0], consent.Columns[kind][1])
+}
