@@ -396,9 +396,6 @@ func rejudge(ctx context.Context, index io.Reader, tables *consent.Tables, decid
 	altered := func(err error) error {
 		return fail(Altered, err, "restore the state from its backup", "decision index cannot be read")
 	}
-	if tables.Parts == nil {
-		tables.Parts = consent.Parts{}
-	}
 	var facts extract.Facts
 	var buf []byte
 	declared := true // programs, since it was sealed
@@ -421,11 +418,6 @@ func rejudge(ctx context.Context, index io.Reader, tables *consent.Tables, decid
 		switch what {
 		case build.DecisionPrograms:
 			declared = tables.Programs.DeclaredSince(buf)
-			continue
-		case build.DecisionPart:
-			if err := tables.Parts.Read(buf); err != nil {
-				return altered(err)
-			}
 			continue
 		}
 		if _, err := consent.ReadFacts(buf, &facts, tables.People); err != nil {

@@ -1,6 +1,9 @@
 package agent_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -159,6 +162,42 @@ func TestStatusWrittenOtherwiseVoidsNothing(t *testing.T) {
 	_, err := h.agent.Run(t.Context(), scores, agent.RunOptions{AsOf: day("2026-02-28")})
 	if agent.ExitCode(err) != int(agent.Unbalanced) || !strings.Contains(err.Error(), "shrink_limit") {
 		t.Error(err)
+	}
+}
+
+// A visit that is part of another is restricted with it, also when neither the
+// record nor the visit is in the extract any more: the void is not said, and counted. So
+// it is when the restriction comes before the drop is delivered.
+func TestVoidOfARestrictedVisitThatIsGone(t *testing.T) {
+	t.Parallel()
+	h, c := yearHouse(t), newYear()
+	var r *yearRecord
+	for r = c.plainRecord(); !c.people[r.person].permitted; { // whose visits may be of a program
+		r = c.plainRecord()
+	}
+	visits := filepath.Join("extract", "fhir", "Encounter.ndjson")
+	h.must(os.MkdirAll(filepath.Join(h.dir, "extract", "fhir"), 0o700))
+	h.write(visits, fmt.Sprintf(`{"resourceType":"Encounter","id":%q,"status":"finished","class":{"code":"AMB"},"subject":{"reference":"Patient/%s"},"partOf":{"reference":"Encounter/E-whole"}}`+"\n", r.encounter, r.person))
+	c.lay(h, "2026-01-28")
+	h.run(scores, agent.RunOptions{AsOf: day("2026-01-28")})
+	h.deliver(scores)
+	delete(c.records, r.id)
+	h.write(visits, "")
+	opt := agent.RunOptions{AsOf: day("2026-02-28")}
+	c.lay(h, "2026-02-28")
+	open := h.copied()
+	c.lay(open, "2026-02-28")
+	if o := open.run(scores, opt); *o.Changes != (agent.Changes{Void: 1, Unchanged: o.Changes.Unchanged}) {
+		t.Fatalf("unrestricted: %+v", *o.Changes)
+	}
+	c.restricted["E-whole"] = &yearRestriction{person: r.person}
+	c.lay(h, "2026-02-28")
+	if o := h.run(scores, opt); *o.Changes != (agent.Changes{KeptBack: 1, Unchanged: o.Changes.Unchanged}) {
+		t.Errorf("restricted: %+v", *o.Changes)
+	}
+	c.lay(open, "2026-02-28")
+	if done := open.deliver(scores); len(done) != 1 || done[0].State != "voided" || done[0].Reason != "restriction-self-pay" {
+		t.Errorf("restricted before delivery: %+v", done)
 	}
 }
 

@@ -14,8 +14,9 @@ var errFacts = errors.New("an entry of the decision index cannot be read: it was
 
 // AppendFacts appends the facts of a record in the form of the decision index,
 // from which everything in a drop is judged again before it is delivered, with
-// the births of those whom it is about, where they were noted.
-func AppendFacts(dst []byte, f *extract.Facts, people *People) []byte {
+// the births of those whom it is about, where they were noted, and the encounters
+// of which its own is part (Facts.Wholes): later extracts may not tell of them.
+func AppendFacts(dst []byte, f *extract.Facts, people *People, parts Parts) []byte {
 	dst = append(dst, factsVersion)
 	dst = appendString(dst, f.Dataset)
 	dst = appendString(dst, f.ID)
@@ -26,7 +27,8 @@ func AppendFacts(dst []byte, f *extract.Facts, people *People) []byte {
 	dst = appendStrings(dst, f.Providers)
 	dst = appendStrings(dst, f.Codes)
 	dst = appendStrings(dst, f.Labels)
-	return appendString(dst, f.Status)
+	dst = appendString(dst, f.Status)
+	return appendStrings(dst, parts.wholes(f))
 }
 
 // ReadFacts reads what AppendFacts wrote into f, whose slices it reuses, and
@@ -61,6 +63,7 @@ func ReadFacts(b []byte, f *extract.Facts, people *People) (rest []byte, err err
 	f.Codes = r.list(f.Codes)
 	f.Labels = r.list(f.Labels)
 	f.Status = r.bytes()
+	f.Wholes = r.list(f.Wholes)
 	if r.bad {
 		return nil, errFacts
 	}

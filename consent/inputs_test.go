@@ -415,7 +415,7 @@ func TestFactsRoundTrip(t *testing.T) {
 		from := extract.Day(rapid.Int32().Draw(t, "from"))
 		f := extract.Facts{Dataset: string(word.Draw(t, "dataset")), ID: word.Draw(t, "id"), Date: extract.Span{From: from, To: extract.Day(rapid.Int32().Draw(t, "to"))},
 			Encounter: word.Draw(t, "encounter"), Status: word.Draw(t, "status")}
-		for _, to := range []*[]phi.Bytes{&f.Subjects, &f.Providers, &f.Codes, &f.Labels} {
+		for _, to := range []*[]phi.Bytes{&f.Subjects, &f.Providers, &f.Codes, &f.Labels, &f.Wholes} {
 			for _, v := range words.Draw(t, "list") {
 				*to = append(*to, v)
 			}
@@ -426,14 +426,14 @@ func TestFactsRoundTrip(t *testing.T) {
 				people.NoteBirth(s, extract.Span{From: extract.Day(len(id)), To: extract.Day(40)})
 			}
 		}
-		b := AppendFacts([]byte("before"), &f, people)[6:]
+		b := AppendFacts([]byte("before"), &f, people, nil)[6:]
 		back := extract.Facts{Subjects: list([]string{"stale"})}
 		rest, err := ReadFacts(append(b, "after"...), &back, later)
-		if err != nil || string(rest) != "after" || !bytes.Equal(AppendFacts(nil, &back, later), b) || back.Date != f.Date || back.Dataset != f.Dataset || len(back.Subjects) != len(f.Subjects) {
+		if err != nil || string(rest) != "after" || !bytes.Equal(AppendFacts(nil, &back, later, nil), b) || back.Date != f.Date || back.Dataset != f.Dataset || len(back.Subjects) != len(f.Subjects) {
 			t.Fatalf("facts changed on the way: %v", err)
 		}
 		var alone extract.Facts // of whom it is about, nobody is asked
-		if _, err := ReadFacts(b, &alone, nil); err != nil || !bytes.Equal(AppendFacts(nil, &alone, later), b) {
+		if _, err := ReadFacts(b, &alone, nil); err != nil || !bytes.Equal(AppendFacts(nil, &alone, later, nil), b) {
 			t.Fatalf("facts read without people are others: %v", err)
 		}
 		for n := range b {

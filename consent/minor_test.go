@@ -149,7 +149,7 @@ func TestConsentToCareOutlivesItsRow(t *testing.T) {
 func TestMinorsAreJudgedAgain(t *testing.T) {
 	w := newWorld(t).minors().born("p1", "2012-03-01").signed("p1,general,permit,active,2026-02-01,patient")
 	w.expect(therapy, "")
-	index := AppendFacts(nil, &therapy, w.tables.People)
+	index := AppendFacts(nil, &therapy, w.tables.People, nil)
 
 	for name, c := range map[string]struct {
 		rows    []string

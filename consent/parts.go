@@ -1,6 +1,8 @@
 package consent
 
 import (
+	"slices"
+
 	"github.com/posternhealth/postern/extract"
 	"github.com/posternhealth/postern/internal/phi"
 )
@@ -33,42 +35,40 @@ func (p Parts) Add(part, whole []byte) {
 	}
 }
 
-// AppendPart appends a part in the form of the decision index.
-func AppendPart(dst, part, whole []byte) []byte { return append(appendString(dst, part), whole...) }
-
-// Read takes in what AppendPart wrote.
-func (p Parts) Read(b []byte) error {
-	r := reader{b: b}
-	part := r.bytes()
-	if r.bad {
-		return errFacts
-	}
-	p.Add(part, r.b)
-	return nil
-}
-
 // maxNesting bounds how deep encounters are followed; in a longer chain, or a
 // ring, the whole cannot be told.
 const maxNesting = 32
+
+// wholes gives the encounters of which a record's is part, as was kept with it and
+// as is told now, from the nearest on; an empty one where it cannot be told.
+func (p Parts) wholes(f *extract.Facts) []phi.Bytes {
+	list, part := slices.Clip(f.Wholes), f.Encounter
+	for range maxNesting {
+		whole, is := p[string(part)]
+		if !is {
+			return list
+		}
+		if list = append(list, whole); len(whole) == 0 {
+			return list
+		}
+		part = whole
+	}
+	return append(list, nil)
+}
 
 // covers tells whether a record is of what is restricted, by its own encounter
 // or one of which that is part.
 func (p Parts) covers(n *restriction, f *extract.Facts) match {
 	m := n.covers(f)
-	if n.encounter == "" || m == yes || len(p) == 0 {
+	if n.encounter == "" || m == yes || len(p)+len(f.Wholes) == 0 {
 		return m
 	}
 	of := *f
-	for range maxNesting {
-		whole, is := p[string(of.Encounter)]
-		if !is {
-			return m
-		}
+	for _, whole := range p.wholes(f) {
 		if of.Encounter = whole; len(whole) == 0 {
-			break
+			of.Dataset = ""
 		}
 		m = max(m, n.covers(&of))
 	}
-	of.Dataset, of.Encounter = "", nil
-	return max(m, n.covers(&of))
+	return m
 }

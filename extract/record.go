@@ -60,6 +60,7 @@ type Facts struct {
 	Subjects  []phi.Bytes // ids of the patients it is about, in the clinic's numbering, each once
 	Date      Span        // civil date of the service or event
 	Encounter phi.Bytes   // id of its encounter, empty when none
+	Wholes    []phi.Bytes // none of a record; of facts that were kept, see consent.AppendFacts
 	Providers []phi.Bytes // organizations, locations, practitioners it names: Type/id, bare ids of delimited columns, and as written what names none by id (conditional, #contained, unresolved urn:)
 	Codes     []phi.Bytes // codes of its main code element (Observation.code, Condition.code, the instrument column, …)
 	Labels    []phi.Bytes // codes in meta.security

@@ -79,7 +79,6 @@ const (
 	DecisionRecord   byte = iota // facts of a released record, by consent.AppendFacts
 	DecisionPart2                // the same of one under Part 2
 	DecisionPrograms             // the Part 2 programs that were declared, by consent.Programs.Keys
-	DecisionPart                 // an encounter that is part of another, by consent.AppendPart
 )
 
 type nowhere struct{}

@@ -33,7 +33,8 @@ type Changes struct {
 	Change    int64 `json:"change"`
 	Void      int64 `json:"void"`
 	Unchanged int64 `json:"unchanged"`
-	Unsure    int64 `json:"unsure,omitempty"` // gone from the extract, and not void because records that cannot be read may be they
+	KeptBack  int64 `json:"kept_back,omitempty"` // gone, or taken back, and not void because something keeps back what would be said of them
+	Unsure    int64 `json:"unsure,omitempty"`    // gone from the extract, and not void because records that cannot be read may be they
 }
 
 // Place is where a row is held: the keyed hash of its record, and which of the

@@ -150,7 +150,7 @@ func (w *lineageWorker) one(d *decidedEvidence) {
 		met.content = 1
 	} else {
 		start := len(d.arena)
-		d.arena = consent.AppendFacts(d.arena, &rec.Facts, w.run.index.people)
+		d.arena = consent.AppendFacts(d.arena, &rec.Facts, w.run.index.people, w.run.Tables.Parts)
 		d.facts = append(d.facts, factsAt{[2]int{start, len(d.arena)}, decision.Part2})
 	}
 	d.met = append(d.met, met)

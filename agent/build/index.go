@@ -365,14 +365,10 @@ func (r *Run) merge(finder *duplicateFinder, base int64, c *clues) error {
 		}
 	}
 	for _, p := range c.parts {
-		part, whole := c.get(p[0]), c.get(p[1])
 		if r.Tables.Parts == nil {
 			r.Tables.Parts = consent.Parts{}
 		}
-		r.Tables.Parts.Add(part, whole)
-		if err := r.books.decision(DecisionPart, consent.AppendPart(nil, part, whole)); err != nil {
-			return err
-		}
+		r.Tables.Parts.Add(c.get(p[0]), c.get(p[1]))
 	}
 	for _, v := range c.visits {
 		r.Tables.Encounters.Add(c.get(v.id), v.met, c.get(v.patient))

@@ -291,6 +291,7 @@ func (r *Run) judgeVoids() error {
 func (r *Run) judge(suspects *frames) (void int64, err error) {
 	c, people := r.changes, r.index.people
 	var facts extract.Facts
+	var again []byte
 	err = suspects.each(func(k *Kept) error {
 		kept, err := readKept(k.Facts, &facts, people)
 		if err != nil {
@@ -298,6 +299,7 @@ func (r *Run) judge(suspects *frames) (void int64, err error) {
 		}
 		decision := r.Decider.DecideAgain(&facts, kept.part2, kept.programs != c.programs)
 		if decision.Reasons != 0 {
+			c.KeptBack++
 			return nil
 		}
 		line := row{subject: consent.NoSubject, bytes: append([]byte(k.Key), '\n')}
@@ -311,7 +313,8 @@ func (r *Run) judge(suspects *frames) (void int64, err error) {
 		if err := r.spoolRow(r.flows[facts.Dataset].part(decision.Part2)+partOfVoid, &line); err != nil {
 			return err
 		}
-		if err := r.books.decided(kept.facts, decision.Part2); err != nil {
+		again = consent.AppendFacts(again[:0], &facts, people, r.Tables.Parts)
+		if err := r.books.decided(again, decision.Part2); err != nil {
 			return err
 		}
 		void++

@@ -203,7 +203,7 @@ func (w *releaseWorker) transform(b *batch, o *outcome, flow *flow, part2 bool) 
 	w.identify(o)
 	if !o.only {
 		start = len(b.arena)
-		b.arena = consent.AppendFacts(b.arena, &w.rec.Facts, w.run.index.people)
+		b.arena = consent.AppendFacts(b.arena, &w.rec.Facts, w.run.index.people, w.run.Tables.Parts)
 		o.facts = [2]int{start, len(b.arena)}
 	}
 	return nil

@@ -103,6 +103,9 @@ func (k *call) showOutcome(o *agent.Outcome) error {
 	}
 	if c := o.Changes; c != nil {
 		fmt.Fprintf(k.out, "\nrows: %d to add, %d to change, %d void, %d unchanged\n", c.Add, c.Change, c.Void, c.Unchanged)
+		if c.KeptBack > 0 {
+			fmt.Fprintf(k.out, "%d rows whose records are gone or taken back are not void: something keeps back what that would say\n", c.KeptBack)
+		}
 		if c.Unsure > 0 {
 			fmt.Fprintf(k.out, "%d rows whose records are gone are not void while records that cannot be read may be they\n", c.Unsure)
 		}
