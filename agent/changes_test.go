@@ -160,6 +160,54 @@ func TestExtractCutShortVoidsNothing(t *testing.T) {
 	}
 }
 
+// TestMarkedRecordsAreNoShrinking: what the source takes back by a mark of its own is
+// void, however much of it there is.
+func TestMarkedRecordsAreNoShrinking(t *testing.T) {
+	t.Parallel()
+	h, c := startYear(t)
+	marked := 0
+	for _, id := range c.order {
+		r := c.records[id]
+		if c.keptBack(r) || r.date < "2026-01-10" {
+			continue
+		}
+		switch marked++; marked % 3 {
+		case 0:
+			r.status = "entered-in-error"
+		case 1:
+			r.status = "cancelled"
+		case 2:
+			r.date = "2025-12-30"
+		}
+	}
+	c.lay(h, "2026-02-28")
+	if o := h.run(scores, agent.RunOptions{AsOf: day("2026-02-28")}); *o.Changes != (agent.Changes{Void: int64(marked), Unchanged: o.Changes.Unchanged}) || marked < 100 {
+		t.Errorf("%d were marked: %+v", marked, *o.Changes)
+	}
+}
+
+// TestNewRowsHideNoHalfExtract: after new keys every row is added anew, and of
+// another month many more: half an extract stops the run all the same.
+func TestNewRowsHideNoHalfExtract(t *testing.T) {
+	t.Parallel()
+	h, c := startYear(t)
+	for i, id := range c.order {
+		if i%2 == 0 {
+			delete(c.records, id)
+		}
+	}
+	for range 400 {
+		c.add(2)
+	}
+	c.lay(h, "2026-02-28")
+	h.rotate(false, scores)
+	h.approve(scores)
+	_, err := h.agent.Run(t.Context(), scores, agent.RunOptions{AsOf: day("2026-02-28")})
+	if agent.ExitCode(err) != int(agent.Unbalanced) || !strings.Contains(err.Error(), "shrink_limit") {
+		t.Error(err)
+	}
+}
+
 // TestUnreadableRecordVoidsNothing: a record that cannot be read may be the one
 // that is missed.
 func TestUnreadableRecordVoidsNothing(t *testing.T) {

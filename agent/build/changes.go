@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash"
+	"slices"
 
 	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/extract"
@@ -132,6 +133,10 @@ func (c *changes) close() error {
 // ObservationStatus and others).
 const enteredInError = "entered-in-error"
 
+// marks are the other statuses by which a source says that a record is no longer
+// what it was (FHIR R4, ObservationStatus and EventStatus).
+var marks = []string{"amended", "corrected", "cancelled", "not-done"}
+
 // followable keeps back what no later drop could correct, and what the source
 // itself takes back.
 func (w *releaseWorker) followable(o *outcome) {
@@ -144,7 +149,7 @@ func (w *releaseWorker) followable(o *outcome) {
 }
 
 // meeting says how a record was met: whatever it says, the record is there.
-type meeting uint8
+type meeting uint16
 
 const (
 	metReleased meeting = 1 << iota
@@ -155,7 +160,8 @@ const (
 	metElsewhen  // out of scope by its date alone
 	metUnread    // it is rejected and has no id
 	metPart2     // under Part 2, as decided now
-	metLineShift = 8
+	metMarked    // the source says by its status that it is no longer what it was
+	metLineShift = 16
 	metOlder     = 1 << 63 // of an entry that stands for a held row of an epoch before
 )
 
@@ -190,6 +196,9 @@ func (w *releaseWorker) meet(o *outcome) {
 	}
 	if o.part2 {
 		o.met |= metPart2
+	}
+	if slices.Contains(marks, string(rec.Facts.Status)) {
+		o.met |= metMarked
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 type suspect struct {
 	id   int64
 	why  suspicion
+	old  bool // its key is of an epoch before
 	met  meeting
 	date extract.Day // of its record now
 }
@@ -25,21 +26,23 @@ type suspicion uint8
 
 const (
 	isGone     suspicion = iota // its record is not in the extract
-	isOlder                     // its key is of an epoch before, and what is released has a new one
+	isRenewed                   // what is released of its record has a key of this epoch
 	isShorter                   // its record has fewer rows now
 	isInError                   // its record was taken back
 	isUnasked                   // its record is no longer what the policy asks for
 	isElsewhen                  // its record lies outside of the period
 )
 
-// suspects are the rows that are void if the law of today lets that be said.
+// suspects are the rows that are void if the law of today lets that be said:
+// those that are lost, as half an extract would lose them, or one that writes its
+// codes otherwise, and those whose record tells why.
 type suspects struct {
-	gone, older, others frames
-	met                 int64 // held rows of the periods that this run reads, whose records were met
+	lost, told frames
+	held       int64 // rows of the periods that this run reads
 }
 
 func newSuspects(s *spill) suspects {
-	return suspects{gone: frames{spill: s}, older: frames{spill: s}, others: frames{spill: s}}
+	return suspects{lost: frames{spill: s}, told: frames{spill: s}}
 }
 
 // findVoids goes through all that is held, beside all that was met, and voids
@@ -85,7 +88,7 @@ func (w *weighing) suspect(s suspect) {
 func (w *weighing) addOlder() error {
 	older := heldCursor{ctx: w.ctx, memory: w.run.Memory, older: true}
 	for h := older.peek(); h != nil; h = older.peek() {
-		if w.suspects = append(w.suspects, suspect{id: h.ID, why: isOlder}); len(w.suspects) == suspectsTogether || older.at == len(older.page)-1 {
+		if w.suspects = append(w.suspects, suspect{id: h.ID}); len(w.suspects) == suspectsTogether || older.at == len(older.page)-1 {
 			w.each(w.nameOlder)
 		}
 		if older.at++; w.err != nil {
@@ -152,7 +155,7 @@ func (w *weighing) pass(cursor *heldCursor, m *metRecord) {
 	}
 	if m.met&metObstacle == 0 {
 		for _, id := range m.older {
-			w.suspect(suspect{id: id, why: isOlder, met: m.met})
+			w.suspect(suspect{id: id, why: m.why(), old: true, met: m.met, date: m.date})
 		}
 	}
 	var record [16]byte
@@ -174,27 +177,34 @@ func (w *weighing) pass(cursor *heldCursor, m *metRecord) {
 // metHeld weighs a held row whose record was met.
 func (w *weighing) metHeld(h *Held, m *metRecord) {
 	if m.met&metInPeriod != 0 {
-		w.run.changes.suspects.met++
+		w.run.changes.suspects.held++
 	}
-	s := suspect{id: h.ID, met: m.met, date: m.date}
+	s := suspect{id: h.ID, why: m.why(), met: m.met, date: m.date}
 	switch {
-	case m.met == 0: // it has rows of epochs before, and is not in the extract
-		s.why = isGone
 	case m.met&metObstacle != 0:
 		return
-	case m.met&metReleased != 0:
+	case s.why == isRenewed: // and this row has that key
 		if h.Line < m.lines {
 			return
 		}
 		s.why = isShorter
-	case m.met&metInError != 0:
-		s.why = isInError
-	case m.met&metUnasked != 0:
-		s.why = isUnasked
-	default:
-		s.why = isElsewhen
 	}
 	w.suspect(s)
+}
+
+// why tells what became of a record that nothing keeps back.
+func (m *metRecord) why() suspicion {
+	switch {
+	case m.met == 0: // only its rows of epochs before were met
+		return isGone
+	case m.met&metReleased != 0:
+		return isRenewed
+	case m.met&metInError != 0:
+		return isInError
+	case m.met&metUnasked != 0:
+		return isUnasked
+	}
+	return isElsewhen
 }
 
 // weigh keeps the suspects that are void if the law of today lets that be said.
@@ -230,27 +240,27 @@ func (w *weighing) one(s *suspect, h *Held, plain []byte, kept *keptFacts) error
 	if flow == nil { // the policy releases none of these any more: what was sent stays
 		return nil
 	}
-	into := &c.suspects.others
-	switch s.why {
-	case isGone, isOlder:
+	into, sameOnly := &c.suspects.told, kept.only == c.only[w.facts.Dataset]
+	if s.old || s.why == isGone {
 		if !flow.plan.InPeriod(w.facts.Date) {
 			return nil
 		}
+		c.suspects.held++
+	}
+	switch {
+	case s.why == isGone:
 		if c.unread[w.facts.Dataset] || c.unread[extract.Unreadable] && w.run.Schemas[w.facts.Dataset] == nil { // it may be this one
 			c.Unsure++
 			return nil
 		}
-		if into = &c.suspects.gone; s.why == isOlder {
-			into = &c.suspects.older
-		}
-	case isUnasked:
-		if kept.only != c.only[w.facts.Dataset] { // it may be the policy that changed, and not the record
-			return nil
-		}
-	case isElsewhen:
-		if s.date == w.facts.Date.From { // the period went on
-			return nil
-		}
+		into = &c.suspects.lost
+	case s.why == isUnasked && sameOnly && s.met&metMarked == 0:
+		into = &c.suspects.lost
+	case s.old:
+	case s.why == isUnasked && !sameOnly: // it may be the policy that changed, and not the record
+		return nil
+	case s.why == isElsewhen && s.date == w.facts.Date.From: // the period went on
+		return nil
 	}
 	if s.met&metPart2 != 0 {
 		plain[0] = 1
@@ -260,32 +270,23 @@ func (w *weighing) one(s *suspect, h *Held, plain []byte, kept *keptFacts) error
 
 // judgeVoids decides about every row that may be void as about one that is to be
 // released, from what was kept of it, and spools those of which that may be said.
-// A run that would void more rows than may be is stopped: an extract that was cut
-// short, or codes a status otherwise, must not void what the recipient holds.
+// A run that would void more lost rows than may be is stopped: an extract that was
+// cut short, or codes a status otherwise, must not void what the recipient holds.
 func (r *Run) judgeVoids() error {
 	s := &r.changes.suspects
-	if s.gone.n+s.older.n+s.others.n > 0 {
+	if s.lost.n+s.told.n > 0 {
 		r.index.people.LinkAlike() // with those whom only held rows name
 	}
-	held := s.met + s.gone.n + s.older.n
-	gone, err := r.judge(&s.gone)
+	lost, err := r.judge(&s.lost)
 	if err != nil {
 		return err
 	}
-	older, err := r.judge(&s.older)
-	if err != nil {
-		return err
+	if lost > 1 && float64(lost) > r.ShrinkLimit*float64(s.held) {
+		return failure.New(failure.Unbalanced, nil, "have the extract written again, whole and with the codes that it had; if so many records were deleted indeed, raise shrink_limit of its source in postern.yaml for one run",
+			"%d of the %d rows that the recipient holds of this period would be void, because their records are gone from the extract, or have a status or code that the policy does not ask for, more than the %.4g%% of shrink_limit; nothing was sent", lost, s.held, r.ShrinkLimit*100)
 	}
-	others, err := r.judge(&s.others)
-	if err != nil {
-		return err
-	}
-	lost := gone + others + max(0, older-r.changes.Add)
-	if lost > 1 && float64(lost) > r.ShrinkLimit*float64(held) {
-		return failure.New(failure.Unbalanced, nil, "have the extract written again, whole and with the codes that it had; if so many records were taken back indeed, raise shrink_limit of its source in postern.yaml for one run",
-			"%d of the %d rows that the recipient holds of this period would be void, because their records are gone from the extract, or taken back by it, more than the %.4g%% of shrink_limit; nothing was sent", lost, held, r.ShrinkLimit*100)
-	}
-	return nil
+	_, err = r.judge(&s.told)
+	return err
 }
 
 func (r *Run) judge(suspects *frames) (void int64, err error) {
