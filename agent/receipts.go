@@ -101,11 +101,13 @@ func (a *Agent) fetchAnswers(ctx context.Context, x *exchange, dir string) ([]Re
 	names, err := destination.Receipts(ctx, dir, func(name string) bool {
 		return !strings.HasPrefix(name, prefix) || a.settled(ctx, dir, name)
 	})
-	if err != nil {
+	var failures []error
+	if errors.As(err, new(*transfer.ReceiptError)) {
+		failures = append(failures, fail(AnsweredNo, err, "all others were taken; have the recipient remove it from its folder of receipts, or write it again", "receipts of %s", x.name))
+	} else if err != nil {
 		return nil, deliveryFailure(ctx, err, x, &pendingDrop{})
 	}
 	var done []Reconciled
-	var failures []error
 	for _, receipt := range names {
 		take := a.takeReceipt
 		if transfer.IsRecallReceipt(receipt) {

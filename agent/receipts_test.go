@@ -104,3 +104,30 @@ func TestSecondAnswerToOneDrop(t *testing.T) {
 		t.Errorf("receipts kept: %v, %v", left, err)
 	}
 }
+
+// A file that is too long to be a receipt, or a signature that is, keeps back none
+// of the others, and is named with what to do.
+func TestOversizedReceiptKeepsBackNoOther(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 10})
+	for range 3 {
+		h.answered()
+	}
+	receipts := filepath.Join(h.recipient(scores).Dir, "receipts")
+	long := []string{"cv.x7.000001.receipt.json", "cv.x7.000002.receipt.json.sig"}
+	for _, file := range long {
+		h.must(os.Truncate(filepath.Join(receipts, file), 1<<20))
+	}
+	done, err := h.agent.Reconcile(t.Context(), scores)
+	for _, file := range long {
+		if agent.ExitCode(err) != int(agent.AnsweredNo) || !strings.Contains(err.Error(), file+": it is longer than") || !strings.Contains(err.Error(), "remove it") {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	if len(done) != 1 {
+		t.Errorf("%d others were taken", len(done))
+	}
+	if h.state(scores, 1) == "acknowledged" || h.state(scores, 3) != "acknowledged" {
+		t.Errorf("drop 1 is %s, drop 3 %s", h.state(scores, 1), h.state(scores, 3))
+	}
+}

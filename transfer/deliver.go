@@ -297,7 +297,8 @@ func isOurs(s store, f File) bool {
 }
 
 // fetchReceipts takes those that have a signature beside them. Names come from
-// the server, so only names of receipts are taken.
+// the server, so only names of receipts are taken. One that cannot be a receipt
+// keeps back none of the others; it is in a ReceiptError, beside their names.
 func fetchReceipts(ctx context.Context, s store, dir string, known func(string) bool) ([]string, error) {
 	entries, err := s.list()
 	if err != nil {
@@ -310,6 +311,7 @@ func fetchReceipts(ctx context.Context, s store, dir string, known func(string) 
 		}
 	}
 	var fetched []string
+	var wrong error
 	for _, e := range entries {
 		name := e.Name()
 		if _, signed := sizes[name+".sig"]; !signed || !isReceiptName(name) || known(name) {
@@ -318,20 +320,31 @@ func fetchReceipts(ctx context.Context, s store, dir string, known func(string) 
 		if err := ctx.Err(); err != nil {
 			return fetched, err
 		}
-		for _, part := range []string{name + ".sig", name} {
-			if err := fetch(s, part, sizes[part], dir); err != nil {
-				return fetched, s.explain("download "+part, err)
-			}
+		err := fetch(s, name+".sig", sizes[name+".sig"], dir)
+		if err == nil {
+			err = fetch(s, name, sizes[name], dir)
 		}
-		fetched = append(fetched, name)
+		switch {
+		case err == nil:
+			fetched = append(fetched, name)
+		case errors.As(err, new(*ReceiptError)):
+			wrong = errors.Join(wrong, err)
+		default:
+			return fetched, s.explain("download "+name, err)
+		}
 	}
 	slices.Sort(fetched)
-	return fetched, nil
+	return fetched, wrong
 }
+
+// ReceiptError tells of a file in the folder of receipts that cannot be one.
+type ReceiptError struct{ Name, Why string }
+
+func (e *ReceiptError) Error() string { return e.Name + ": " + e.Why }
 
 func fetch(s store, name string, size int64, dir string) error {
 	if size > maxSmall {
-		return fmt.Errorf("it is longer than %d bytes, so it is no receipt", maxSmall)
+		return &ReceiptError{name, fmt.Sprintf("it is longer than %d bytes, so it is no receipt", maxSmall)}
 	}
 	file, err := s.read(name)
 	if err != nil {
@@ -343,7 +356,7 @@ func fetch(s store, name string, size int64, dir string) error {
 		return err
 	}
 	if int64(len(text)) != size {
-		return fmt.Errorf("%d of %d bytes came", len(text), size)
+		return &ReceiptError{name, fmt.Sprintf("%d of %d bytes came: it is being written, or was cut short", len(text), size)}
 	}
 	return durable.ReplaceFile(filepath.Join(dir, name), text, 0o600)
 }

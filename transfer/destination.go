@@ -29,7 +29,8 @@ type Destination interface {
 	// removed. It refuses when `.done` is there: the recipient has the drop.
 	Withdraw(ctx context.Context, files []File) (removed []string, err error)
 	// Receipts downloads signed receipts that known does not claim into dir,
-	// and gives their names. The signature lies beside each as NAME.sig.
+	// and gives their names. The signature lies beside each as NAME.sig. A
+	// ReceiptError tells of files that cannot be receipts; the names count all the same.
 	Receipts(ctx context.Context, dir string, known func(name string) bool) ([]string, error)
 	// Responses opens the files that lie where receipts do and that want asks
 	// for, from the oldest on. A file that is cut short ends in an error. The
