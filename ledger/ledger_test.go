@@ -386,6 +386,19 @@ func TestCheckpoints(t *testing.T) {
 	if _, err := VerifyCheckpoint(now, other); err == nil {
 		t.Error("accepted by another key")
 	}
+	next, err := Signer(origin, key(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	both, err := Checkpoint(ctx, db, origin, signer, next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, by := range []string{verifier, other} {
+		if got, err := VerifyCheckpoint(both, by); err != nil || got != head {
+			t.Errorf("signed by two: %v, %v", got, err)
+		}
+	}
 	if _, err := Checkpoint(ctx, db, "other.example/postern", signer); err == nil {
 		t.Error("signed for another origin")
 	}
