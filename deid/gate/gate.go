@@ -196,11 +196,7 @@ func (g *Gate) Header(line []byte) *Hit {
 		return nil
 	}
 	g.found, g.subjects = Hit{}, nil
-	if g.headOf(line) {
-		return nil
-	}
-	hit := g.found
-	return &hit
+	return g.hit(g.headOf(line))
 }
 
 var newline = []byte{'\n'}
@@ -220,6 +216,11 @@ func (g *Gate) Row(line []byte, subjects []uint32) *Hit {
 	default:
 		clean = g.readLaid(line, g.columns)
 	}
+	return g.hit(clean)
+}
+
+// hit is the first of the lines that were read last, if they were not clean.
+func (g *Gate) hit(clean bool) *Hit {
 	if clean {
 		return nil
 	}

@@ -90,16 +90,9 @@ func (g *Gate) around(line []byte, columns []column) bool {
 func (g *Gate) Trailer(line []byte) *Hit {
 	g.found, g.subjects = Hit{}, nil
 	if g.laid == nil {
-		if len(line) > 0 {
-			return &Hit{Rule: RuleUndeclared}
-		}
-		return nil
+		return g.hit(len(line) == 0 || g.stop("", RuleUndeclared))
 	}
-	if g.around(line, g.laid.trailer) {
-		return nil
-	}
-	hit := g.found
-	return &hit
+	return g.hit(g.around(line, g.laid.trailer))
 }
 
 // readLaid reads one line with its end. An empty cell is a missing value and

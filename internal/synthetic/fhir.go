@@ -44,13 +44,8 @@ func providerNumber(n int) string {
 	first := fmt.Sprintf("1999%05d", n+1)
 	sum := 24
 	for i, c := range first {
-		d := int(c - '0')
-		if i%2 == 0 {
-			if d *= 2; d > 9 {
-				d -= 9
-			}
-		}
-		sum += d
+		d := int(c-'0') << (1 - i%2)
+		sum += d/10 + d%10
 	}
 	return fmt.Sprintf("%s%d", first, (10-sum%10)%10)
 }

@@ -30,15 +30,16 @@ func (c *clinic) writeHeaders() {
 }
 
 func (c *clinic) writeScore(p *person, v *visit, s *score) {
-	b := append(c.line[:0], s.id...)
-	for _, cell := range [...]string{p.id, v.id, v.date, s.tool.loinc} {
-		b = append(append(b, ','), cell...)
+	c.row(scoresFile, s.id, p.id, v.id, v.date, s.tool.loinc, strconv.Itoa(s.total), s.status, p.clinician.number, p.birthDate, p.sex(),
+		p.race.text, p.ethnicity.text, p.language, p.home.state, p.home.zip)
+}
+
+// row writes a row of a delimited file, of whose cells none needs quotes.
+func (c *clinic) row(name string, cells ...string) {
+	c.line = c.line[:0]
+	for _, cell := range cells {
+		c.line = append(append(c.line, cell...), ',')
 	}
-	b = strconv.AppendInt(append(b, ','), int64(s.total), 10)
-	for _, cell := range [...]string{s.status, p.clinician.number, p.birthDate, p.sex(), p.race.text, p.ethnicity.text,
-		p.language, p.home.state, p.home.zip} {
-		b = append(append(b, ','), cell...)
-	}
-	c.line = append(b, '\n')
-	c.write(scoresFile, c.line)
+	c.line[len(c.line)-1] = '\n'
+	c.write(name, c.line)
 }

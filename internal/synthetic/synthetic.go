@@ -10,6 +10,7 @@ package synthetic
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -137,9 +138,8 @@ func (c *clinic) write(name string, line []byte) {
 	}
 	c.summary.Records[name]++
 	c.summary.Bytes += int64(len(line))
-	if _, err := f.Write(line); err != nil && c.broken == nil {
-		c.broken = err
-	}
+	_, err := f.Write(line)
+	c.broken = cmp.Or(c.broken, err)
 }
 
 func (c *clinic) writef(name, format string, args ...any) {
@@ -150,18 +150,13 @@ func (c *clinic) writef(name, format string, args ...any) {
 func (c *clinic) create(name string) *file {
 	path := filepath.Join(c.dir, filepath.FromSlash(name))
 	err := os.MkdirAll(filepath.Dir(path), 0o700)
-	if err == nil {
-		var under *os.File
-		if under, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err == nil {
-			f := &file{Writer: bufio.NewWriterSize(under, 1<<18), under: under}
-			c.out[name] = f
-			return f
-		}
+	under, opening := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err = cmp.Or(err, opening); err != nil {
+		c.broken = cmp.Or(c.broken, err)
+		return nil
 	}
-	if c.broken == nil {
-		c.broken = err
-	}
-	return nil
+	c.out[name] = &file{bufio.NewWriterSize(under, 1<<18), under}
+	return c.out[name]
 }
 
 // header writes a line that is no record.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
-	"strings"
 )
 
 const visitsFile = "extract/visits/visits.csv"
@@ -56,10 +55,8 @@ func (c *clinic) happen(v *stay, day int, crisis *int) {
 }
 
 func (c *clinic) writeVisit(p *person, v *stay) {
-	c.line = append(c.line[:0], strings.Join([]string{v.id, p.id, v.date, v.kind, v.outcome, v.discharged, v.days, p.clinician.number,
-		p.birthDate, p.sex(), p.race.text, p.ethnicity.text, p.home.city, p.home.state, p.home.zip, p.phone}, ",")...)
-	c.line = append(c.line, '\n')
-	c.write(visitsFile, c.line)
+	c.row(visitsFile, v.id, p.id, v.date, v.kind, v.outcome, v.discharged, v.days, p.clinician.number, p.birthDate, p.sex(), p.race.text,
+		p.ethnicity.text, p.home.city, p.home.state, p.home.zip, p.phone)
 }
 
 // drugScreening is the questionnaire that only the Part 2 program uses.
