@@ -99,14 +99,11 @@ func differenceWords(at, expected, got string) string {
 // consentDecide is `postern consent decide`: standard input to standard output.
 func consentDecide(k *call) error {
 	clocks := k.clocks(true)
-	if err := k.parse(1, 1); err != nil {
-		return err
-	}
-	options, err := clocks.options()
-	if err != nil {
-		return err
-	}
-	return k.with(func(a *agent.Agent) error {
+	return k.on(1, 1, func(a *agent.Agent) error {
+		options, err := clocks.options()
+		if err != nil {
+			return err
+		}
 		return a.Decide(k.ctx, k.arg(0), k.in, k.out, options)
 	})
 }

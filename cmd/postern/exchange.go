@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -165,12 +166,11 @@ func (k *call) execute(dry bool) error {
 	}
 	test := new(bool)
 	var sent *agent.TestSent
-	if !dry {
-		test = k.flags.Bool("test", false, "no run: lay a drop of the same shape, about nobody, into the recipient's test folder")
-	}
 	if dry {
 		k.flags.BoolVar(&book.wanted, "book", false, "tell what would be done, field by field, and by what")
 		book.sheet = k.page()
+	} else {
+		test = k.flags.Bool("test", false, "no run: lay a drop of the same shape, about nobody, into the recipient's test folder")
 	}
 	return dated(k, k.clocks(dry), 1, func(a *agent.Agent, options agent.RunOptions) (*agent.Outcome, error) {
 		if *test {
@@ -183,7 +183,7 @@ func (k *call) execute(dry bool) error {
 		return a.Run(k.ctx, k.arg(0), options)
 	}, func(a *agent.Agent, outcome *agent.Outcome) error {
 		if sent != nil {
-			return k.showTest(sent)
+			return k.say(sent, "test drop %s lies in %s for %s: %d files, %s\nall values in it are made up: it is about nobody\n", sent.Drop, sent.Folder, sent.Recipient, len(sent.Files), sent.State)
 		}
 		if dry && (book.wanted || *book.html || *book.out != "") {
 			return book.write(k, book.told, book.told.Report())
@@ -194,15 +194,8 @@ func (k *call) execute(dry bool) error {
 			outcome.State, undelivered = deliver(k, a, k.arg(0), outcome.Number)
 			outcome.Stages = append(outcome.Stages, agent.StageTime{Stage: "deliver", Seconds: time.Since(start).Seconds()})
 		}
-		if err := k.showOutcome(outcome); err != nil {
-			return err
-		}
-		return undelivered
+		return cmp.Or(k.showOutcome(outcome), undelivered)
 	})
-}
-
-func (k *call) showTest(sent *agent.TestSent) error {
-	return k.say(sent, "test drop %s lies in %s for %s: %d files, %s\nall values in it are made up: it is about nobody\n", sent.Drop, sent.Folder, sent.Recipient, len(sent.Files), sent.State)
 }
 
 // deliver sends what waits. A drop that could not be delivered stays in the
@@ -215,10 +208,7 @@ func deliver(k *call, a *agent.Agent, exchange string, number int64) (string, er
 			state = d.State
 		}
 	}
-	if err == nil && agent.NeedsAttention(state) {
-		err = silent{agent.Undelivered}
-	}
-	return state, err
+	return state, ends(agent.Undelivered, agent.NeedsAttention(state), err)
 }
 
 func serve(k *call) error {

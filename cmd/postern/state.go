@@ -70,10 +70,7 @@ var dropsCommands = []command{
 func drops(k *call) error { return k.among(dropsCommands) }
 
 func dropsList(k *call) error {
-	if err := k.parse(0, 1); err != nil {
-		return err
-	}
-	return k.with(func(a *agent.Agent) error { return k.listDrops(a, k.arg(0)) })
+	return k.on(0, 1, func(a *agent.Agent) error { return k.listDrops(a, k.arg(0)) })
 }
 
 func dropsShow(k *call) error {
@@ -112,10 +109,7 @@ func dropsBook(k *call) error {
 }
 
 func dropsDeliver(k *call) error {
-	if err := k.parse(1, 1); err != nil {
-		return err
-	}
-	return k.with(func(a *agent.Agent) error { return k.deliverWaiting(a, k.arg(0)) })
+	return k.on(1, 1, func(a *agent.Agent) error { return k.deliverWaiting(a, k.arg(0)) })
 }
 
 // parseDrop reads the flags, an exchange and the number of a drop.

@@ -8,13 +8,8 @@ func isProviderNumber(v []byte) bool {
 	}
 	sum := 24 // what 80840 contributes
 	for i, c := range v {
-		d := int(c - '0')
-		if i%2 == 0 {
-			if d *= 2; d > 9 {
-				d -= 9
-			}
-		}
-		sum += d
+		d := int(c-'0') << (1 - i%2)
+		sum += d/10 + d%10
 	}
 	return sum%10 == 0
 }
