@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -73,11 +74,7 @@ func (k *call) onDifference(to, by, because string) error {
 		if err != nil {
 			return err
 		}
-		if k.json {
-			return k.answer(map[string]any{"difference": id, "did": did, "by": by})
-		}
-		fmt.Fprintf(k.out, "difference %d is %s\n", id, did)
-		return nil
+		return k.say(map[string]any{"difference": id, "did": did, "by": by}, "difference %d is %s\n", id, did)
 	})
 }
 
@@ -97,10 +94,8 @@ func (k *call) compared(a *agent.Agent, came []agent.Reconciled, exchange string
 	} else {
 		err = k.showCompared(came, drops, differences)
 	}
-	if err == nil && (len(differences) > 0 || slices.ContainsFunc(came, func(r agent.Reconciled) bool { return agent.NeedsAttention(r.Outcome) })) {
-		err = silent{agent.Undelivered}
-	}
-	return err
+	needed := slices.ContainsFunc(came, func(r agent.Reconciled) bool { return agent.NeedsAttention(r.Outcome) })
+	return ends(agent.Undelivered, needed || len(differences) > 0, err)
 }
 
 func orEmpty[T any](list []T) []T {
@@ -114,22 +109,17 @@ func (k *call) showCompared(came []agent.Reconciled, drops []agent.DropPage, dif
 	if came != nil && len(came) == 0 {
 		fmt.Fprint(k.out, "no new receipts\n\n")
 	}
-	var rows [][]string
-	for _, r := range came {
-		rows = append(rows, []string{r.Exchange, fmt.Sprint(r.Number), r.Outcome, told(r.Rows), r.Fault, r.File})
-	}
-	if len(rows) > 0 {
-		if err := k.table([]string{"exchange", "drop", "outcome", "rows", "fault", "file"}, rows); err != nil {
+	if len(came) > 0 {
+		if err := tabulate(k, "exchange\tdrop\toutcome\trows\tfault\tfile", came, func(r agent.Reconciled) []any {
+			return []any{r.Exchange, r.Number, r.Outcome, told(r.Rows), r.Fault, r.File}
+		}); err != nil {
 			return err
 		}
 		fmt.Fprintln(k.out)
 	}
-	rows = nil
-	for _, d := range drops {
-		rows = append(rows, []string{d.Exchange, fmt.Sprint(d.Number), d.State, fmt.Sprint(d.Source), fmt.Sprint(d.Released), fmt.Sprint(d.People),
-			fmt.Sprint(d.Book.Rows), fmt.Sprint(d.Book.People), told(d.Recipients.Rows), told(d.Recipients.Refused)})
-	}
-	if err := k.table([]string{"exchange", "drop", "state", "read", "released", "people", "in the drop", "people", "taken", "refused"}, rows); err != nil {
+	if err := tabulate(k, "exchange\tdrop\tstate\tread\treleased\tpeople\tin the drop\tpeople\ttaken\trefused", drops, func(d agent.DropPage) []any {
+		return []any{d.Exchange, d.Number, d.State, d.Source, d.Released, d.People, d.Book.Rows, d.Book.People, told(d.Recipients.Rows), told(d.Recipients.Refused)}
+	}); err != nil {
 		return err
 	}
 	if len(differences) == 0 {
@@ -137,15 +127,9 @@ func (k *call) showCompared(came []agent.Reconciled, drops []agent.DropPage, dif
 		return nil
 	}
 	fmt.Fprintln(k.out)
-	rows = nil
-	for _, d := range differences {
-		owner := d.Owner
-		if owner == "" {
-			owner = "nobody"
-		}
-		rows = append(rows, []string{fmt.Sprint(d.ID), d.Exchange, told(d.Number), took(d.Age), owner, d.What, "expected " + d.Expected + ", received " + d.Received, d.Where})
-	}
-	return k.table([]string{"difference", "exchange", "drop", "open for", "owner", "what", "", "where"}, rows)
+	return tabulate(k, "difference\texchange\tdrop\topen for\towner\twhat\t\twhere", differences, func(d agent.Difference) []any {
+		return []any{d.ID, d.Exchange, told(d.Number), took(d.Age), cmp.Or(d.Owner, "nobody"), d.What, "expected " + d.Expected + ", received " + d.Received, d.Where}
+	})
 }
 
 // told is a number that may be untold.
@@ -232,11 +216,8 @@ func dropsResend(k *call) error {
 		if err != nil {
 			return err
 		}
-		if k.json {
-			return k.answer(map[string]any{"exchange": k.arg(0), "number": number, "rows": n})
-		}
-		fmt.Fprintf(k.out, "%d rows of drop %d are decided anew by the next run, and sent if they still may be: postern run %s\n", n, number, k.arg(0))
-		return nil
+		return k.say(map[string]any{"exchange": k.arg(0), "number": number, "rows": n},
+			"%d rows of drop %d are decided anew by the next run, and sent if they still may be: postern run %s\n", n, number, k.arg(0))
 	})
 }
 
@@ -254,10 +235,6 @@ func dropsVoid(k *call) error {
 		if err != nil {
 			return err
 		}
-		if k.json {
-			return k.answer(drop)
-		}
-		fmt.Fprintf(k.out, "drop %d of %s is void: %s; the next run makes it anew, and its manifest says so: postern run %s\n", number, k.arg(0), drop.Note, k.arg(0))
-		return nil
+		return k.say(drop, "drop %d of %s is void: %s; the next run makes it anew, and its manifest says so: postern run %[2]s\n", number, k.arg(0), drop.Note)
 	})
 }

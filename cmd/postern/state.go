@@ -126,33 +126,15 @@ func (k *call) parseDrop() (int64, error) {
 
 func (k *call) listDrops(a *agent.Agent, exchange string) error {
 	list, err := a.Drops(k.ctx, exchange)
-	if err != nil {
-		return err
-	}
-	if list == nil {
-		list = []agent.DropStatus{}
-	}
-	if err := k.showDrops(list); err != nil {
-		return err
-	}
-	for _, d := range list {
-		if d.Attention() {
-			return silent{agent.Undelivered}
-		}
-	}
-	return nil
+	return ends(agent.Undelivered, slices.ContainsFunc(list, func(d agent.DropStatus) bool { return d.Attention() }), show(k, k.showDrops)(orEmpty(list), err))
 }
 
 func (k *call) showDrops(list []agent.DropStatus) error {
-	if k.json {
-		return k.answer(list)
-	}
 	if len(list) == 0 {
 		fmt.Fprintln(k.out, "no drop yet; `postern run EXCHANGE` makes one")
 		return nil
 	}
-	var rows [][]string
-	for _, d := range list {
+	return tabulate(k, "exchange\tdrop\tstate\trecipient\trows\tpeople\tas of\tcommitted\tnote", list, func(d agent.DropStatus) []any {
 		note := d.Note
 		if d.Waits() {
 			note = "`postern drops deliver " + d.Exchange + "` sends it, or says what is wrong"
@@ -172,10 +154,8 @@ func (k *call) showDrops(list []agent.DropStatus) error {
 		if d.Explained > 0 {
 			note += fmt.Sprintf("; drop %d says so to the recipient", d.Explained)
 		}
-		rows = append(rows, []string{d.Exchange, fmt.Sprint(d.Number), d.State, d.Recipient, fmt.Sprint(d.Released), fmt.Sprint(d.People),
-			d.AsOf, d.Committed.Format("2006-01-02 15:04Z"), strings.TrimPrefix(note, "; ")})
-	}
-	return k.table([]string{"exchange", "drop", "state", "recipient", "rows", "people", "as of", "committed", "note"}, rows)
+		return []any{d.Exchange, d.Number, d.State, d.Recipient, d.Released, d.People, d.AsOf, d.Committed.Format("2006-01-02 15:04Z"), strings.TrimPrefix(note, "; ")}
+	})
 }
 
 // deliverWaiting sends the drops of an exchange that wait, and makes none.
@@ -184,33 +164,14 @@ func (k *call) deliverWaiting(a *agent.Agent, exchange string) error {
 	if err != nil && len(done) == 0 && !k.json { // whether one waits was not asked
 		return err
 	}
-	if err := errors.Join(err, k.showDelivered(exchange, done)); err != nil {
-		return err
-	}
-	for _, d := range done {
-		if agent.NeedsAttention(d.State) {
-			return silent{agent.Undelivered}
+	shown := show(k, func(done []agent.Delivered) error {
+		if len(done) == 0 {
+			fmt.Fprintf(k.out, "no drop of %s waits\n", exchange)
+			return nil
 		}
-	}
-	return nil
-}
-
-func (k *call) showDelivered(exchange string, done []agent.Delivered) error {
-	if k.json {
-		if done == nil {
-			done = []agent.Delivered{}
-		}
-		return k.answer(done)
-	}
-	if len(done) == 0 {
-		fmt.Fprintf(k.out, "no drop of %s waits\n", exchange)
-		return nil
-	}
-	var rows [][]string
-	for _, d := range done {
-		rows = append(rows, []string{d.Exchange, fmt.Sprint(d.Number), d.State, d.Reason})
-	}
-	return k.table([]string{"exchange", "drop", "state", "why"}, rows)
+		return tabulate(k, "exchange\tdrop\tstate\twhy", done, func(d agent.Delivered) []any { return []any{d.Exchange, d.Number, d.State, d.Reason} })
+	})(orEmpty(done), nil)
+	return ends(agent.Undelivered, slices.ContainsFunc(done, func(d agent.Delivered) bool { return agent.NeedsAttention(d.State) }), errors.Join(err, shown))
 }
 
 func schedule(k *call) error {
