@@ -24,7 +24,7 @@ var filled = map[string]int{}
 // band, against what can be reckoned from the source.
 func (k *clinic) known(t testing.TB, in *source, dataset string, columns []policies.Column, rows [][]string, origins []origin) {
 	t.Helper()
-	if in.schema != nil && !in.plain {
+	if in.unread || in.schema != nil && !in.plain {
 		return
 	}
 	release := k.policy.Release[slices.IndexFunc(k.policy.Release, func(r policies.Release) bool { return r.Dataset == dataset })]
@@ -300,6 +300,9 @@ func (d *capture) scopes(t testing.TB) [][]string {
 func (k *clinic) part2(in *source, record any) (is, known bool) {
 	if !k.policy.StaysProtected() {
 		return false, true
+	}
+	if in.unread {
+		return false, false
 	}
 	if in.schema == nil {
 		labels := slices.Concat(at(record, "meta", "security", "code"), at(record, "contained", "meta", "security", "code"))
