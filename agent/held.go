@@ -233,8 +233,9 @@ const (
 	ofSome = `exchange = ?1 AND number = ?2 AND (?3 IS NULL OR key IN (SELECT value FROM json_each(?3)))`
 	// doubtful are words from a number on about what these were about. What is not
 	// there, as far as is known, is added anew, since a recipient may have passed over
-	// a change of it; what is there is changed.
-	doubtful = `UPDATE told AS t SET again = coalesce((SELECT iif(void OR again = 'add', 'add', 'change') FROM told AS before
+	// a change of it; what is there is changed. It is not known to be there after a void.
+	doubtful = `UPDATE told AS t SET again = coalesce((SELECT iif(void OR again = 'add' OR EXISTS (SELECT 1 FROM told AS gone WHERE gone.exchange = t.exchange
+				AND gone.epoch = t.epoch AND gone.record = t.record AND gone.line = t.line AND gone.void AND gone.number > ?2 AND gone.number < t.number), 'add', 'change') FROM told AS before
 			WHERE before.exchange = t.exchange AND before.epoch = t.epoch AND before.record = t.record AND before.line = t.line AND before.number < ?2
 			ORDER BY before.number DESC LIMIT 1), 'add')
 		WHERE exchange = ?1 AND number >= ?4 AND (epoch, record, line) IN (SELECT epoch, record, line FROM told WHERE ` + ofSome + `)`
