@@ -88,7 +88,7 @@ func TestTransforms(t *testing.T) {
 				if slices.Contains([]string{"code", "token", "ordinal", "age", "round", "map", "shift-date"}, f.Do) || !policies.Permits(policies.Standard(standard), class, policies.Transform(f.Do)) {
 					continue // secrets are no function of the value; the engine lacks the others, or refuses
 				}
-				sameParts(t, schema, s, form{f, class, standard, nil})
+				sameParts(t, schema, s, form{f, class, standard, nil, s.Cohort.Follow})
 			}
 		}
 	}

@@ -31,6 +31,7 @@ type form struct {
 	class    extract.Class
 	standard string
 	mapped   map[string]string
+	follow   int // days of the person's window, where it is no gate of its own; 0 without
 }
 
 // readsIndex tells whether the form is taken from the index date too.
@@ -80,6 +81,9 @@ func (f form) apply(x sample) string {
 		return zip3(x.text)
 	case "relative-time":
 		since := x.day - x.index
+		if f.follow > 0 && (since < 0 || since >= f.follow) {
+			return ""
+		}
 		if f.Unit == "weeks" {
 			since = int(math.Floor(float64(since) / 7))
 		}

@@ -90,11 +90,11 @@ func fieldPieces(rel release, f field, r rendering) (list []piece) {
 	}
 	if isFHIR(rel.Dataset) {
 		for _, l := range r.release(release{Dataset: rel.Dataset, Fields: []field{f}}).Fields[0].Leaves {
-			list = append(list, piece{dataset: rel.Dataset, source: strings.Join(l.Path, "."), form: &form{f, l.Class, s.Standard, nil}})
+			list = append(list, piece{dataset: rel.Dataset, source: strings.Join(l.Path, "."), form: &form{f, l.Class, s.Standard, nil, 0}})
 		}
 		return list
 	}
-	p := piece{dataset: rel.Dataset, source: f.From, form: &form{f, classOf(rel.Dataset, f.From), s.Standard, s.Sets[f.To].Map}}
+	p := piece{dataset: rel.Dataset, source: f.From, form: &form{f, classOf(rel.Dataset, f.From), s.Standard, s.Sets[f.To].Map, 0}}
 	if p.form.readsIndex() {
 		p.index = indexOf(s)
 	}
