@@ -247,12 +247,7 @@ func TestVoidedDropUndoesItsChanges(t *testing.T) {
 	p.take(t, first[0], never)
 	before := h.heldNow()
 	for m := 2; m <= 3; m++ {
-		today := fmt.Sprintf("2026-%02d-28", m)
-		c.month(m)
-		c.lay(h, today)
-		if o := h.run(scores, agent.RunOptions{AsOf: day(today)}); o.Changes.Add == 0 || o.Changes.Change == 0 || o.Changes.Void == 0 {
-			t.Fatalf("%+v", *o.Changes)
-		}
+		c.runMonth(h, m)
 	}
 	if h.heldNow() == before {
 		t.Fatal("nothing was noted")
@@ -313,12 +308,7 @@ func TestRejectedDropFallsWithLaterOnes(t *testing.T) {
 	take(1)
 	want := c.next(yearTable{}, "2026", nil)
 	for m := 2; m <= 3; m++ {
-		today := fmt.Sprintf("2026-%02d-28", m)
-		c.month(m)
-		c.lay(h, today)
-		if o := h.run(scores, agent.RunOptions{AsOf: day(today)}); o.Changes.Add == 0 || o.Changes.Change == 0 || o.Changes.Void == 0 {
-			t.Fatalf("%+v", *o.Changes)
-		}
+		c.runMonth(h, m)
 		h.deliver(scores)
 		if m == 2 {
 			h.must(os.Truncate(filepath.Join(h.recipient(scores).Inbox(), "cv.x7.000002.001.zst.age"), 100))

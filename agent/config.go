@@ -131,52 +131,6 @@ type ReceiptConfig struct {
 	Files []transfer.ResponseFile `yaml:"files"` // of mode response-file
 }
 
-// DestinationConfig is where drops go: exactly one of its kinds.
-type DestinationConfig struct {
-	SFTP   *SFTPConfig   `yaml:"sftp"`
-	Folder *FolderConfig `yaml:"folder"`
-	HTTPS  *HTTPSConfig  `yaml:"https"`
-	S3     *S3Config     `yaml:"s3"`
-
-	TestFolder    string `yaml:"test_folder"`              // for drops about nobody, as the folder or URL of its kind
-	ReadBack      string `yaml:"read_back" words:"yes|no"` // whether files are read back, where that is allowed; unless written, as the profile has it, or yes
-	TemporaryName string `yaml:"temporary_name"`           // of bare files on their way, with {name}
-	MaxFile       size   `yaml:"max_file"`                 // the largest file that is taken; unless written, as much as the kind of destination has it
-}
-
-// kinds are how many of them are configured.
-func (d DestinationConfig) kinds() (n int) {
-	for _, is := range []bool{d.SFTP != nil, d.Folder != nil, d.HTTPS != nil, d.S3 != nil} {
-		if is {
-			n++
-		}
-	}
-	return n
-}
-
-func (d DestinationConfig) takesReceipts() bool {
-	return d.SFTP != nil && d.SFTP.Receipts != "" || d.Folder != nil && d.Folder.Receipts != "" || d.S3 != nil && d.S3.Receipts != ""
-}
-
-// SFTPConfig is a recipient's SFTP server. Its host key is pinned.
-type SFTPConfig struct {
-	Host     string `yaml:"host,required"`
-	Port     int    `yaml:"port"`
-	User     string `yaml:"user,required"`
-	Key      string `yaml:"key,required"`
-	HostKey  string `yaml:"host_key,required"`
-	Folder   string `yaml:"folder,required"`
-	Receipts string `yaml:"receipts"`
-	// Profile is the kind of server, as transfer.Profiles knows them.
-	Profile string `yaml:"profile" words:"openssh|proftpd|sftpgo|aws-transfer|sterling|moveit|goanywhere|write-only-mailbox"`
-}
-
-// FolderConfig is a local or mounted folder.
-type FolderConfig struct {
-	Path     string `yaml:"path,required"`
-	Receipts string `yaml:"receipts"`
-}
-
 // ExchangeConfig is a standing flow.
 type ExchangeConfig struct {
 	ID        string `yaml:"id,required"` // opaque, stands in file names and manifests

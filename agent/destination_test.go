@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/posternhealth/postern/agent"
 	"github.com/posternhealth/postern/internal/synthetic"
+	"github.com/posternhealth/postern/transfer"
 )
 
 // block gives a page's block of that name.
@@ -91,5 +94,17 @@ func TestFileThatIsTooLarge(t *testing.T) {
 	h.run(scores, agent.RunOptions{})
 	if h.state(scores, 1) != "sealed" {
 		t.Error("it was refused by another limit")
+	}
+}
+
+// Each profile can be written in the configuration, and none else.
+func TestProfilesOfTheConfiguration(t *testing.T) {
+	field, _ := reflect.TypeFor[agent.SFTPConfig]().FieldByName("Profile")
+	var names []string
+	for _, p := range transfer.Profiles {
+		names = append(names, p.Name)
+	}
+	if words := strings.Split(field.Tag.Get("words"), "|"); !slices.Equal(words, names) {
+		t.Errorf("the configuration knows %v, the profiles are %v", words, names)
 	}
 }

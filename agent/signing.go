@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"time"
@@ -170,7 +171,11 @@ func (a *Agent) RotateSigner(ctx context.Context, use, by, because string) (*New
 	n.File = name + "-" + a.Now().In(a.Config.Zone).Format(time.DateOnly)
 	public, err := newSigningKey(a.Config.Path(n.File), "postern "+use)
 	if err != nil {
-		return nil, fail(KeyTrouble, err, "the key that was made today stands there; move it away if it is not wanted", "no key was made")
+		remedy := "see that the folder is there and can be written"
+		if errors.Is(err, fs.ErrExist) {
+			remedy = "the key that was made today stands there; move it away if it is not wanted"
+		}
+		return nil, fail(KeyTrouble, err, remedy, "no key was made")
 	}
 	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(public))
 	if err != nil {

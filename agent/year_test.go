@@ -286,6 +286,17 @@ func (c *yearClinic) write(h *house) {
 	}
 }
 
+// runMonth lives through a month of the year and makes a drop of it, which adds, changes and voids rows.
+func (c *yearClinic) runMonth(h *house, m int) {
+	h.t.Helper()
+	today := fmt.Sprintf("2026-%02d-28", m)
+	c.month(m)
+	c.lay(h, today)
+	if o := h.run(scores, agent.RunOptions{AsOf: day(today)}); o.Changes.Add == 0 || o.Changes.Change == 0 || o.Changes.Void == 0 {
+		h.t.Fatalf("%+v", *o.Changes)
+	}
+}
+
 // lay writes the clinic's files, an hour before the agent's clock, which stands
 // at noon of a day.
 func (c *yearClinic) lay(h *house, today string) {
