@@ -398,6 +398,13 @@ func (c *Config) checkAnswers(errs configErrors) {
 	}
 }
 
+// wordsOf tells of which command a word is one, where the command takes the name
+// of an exchange in its place.
+var wordsOf = map[string]string{
+	"show": "reconcile", "assign": "reconcile", "settle": "reconcile",
+	"drop-signing": "keys rotate", "checkpoint": "keys rotate",
+}
+
 func (c *Config) checkExchanges(errs configErrors) {
 	c.checkAnswers(errs)
 	ids := map[string]string{}
@@ -406,8 +413,8 @@ func (c *Config) checkExchanges(errs configErrors) {
 		if !namePattern.MatchString(e.Key) {
 			errs.add(path, "use small letters, digits and hyphens", "the name stands in what approvers sign")
 		}
-		if slices.Contains([]string{"show", "assign", "settle"}, e.Key) {
-			errs.add(path, "choose another name", "it is a word of the command `postern reconcile`")
+		if command := wordsOf[e.Key]; command != "" {
+			errs.add(path, "choose another name", "it is a word of the command `postern %s`", command)
 		}
 		if !codePattern.MatchString(e.Value.ID) {
 			errs.add(path+".id", "use one to eight small letters and digits that say nothing about the content", "the id stands in file names and manifests")
