@@ -59,16 +59,6 @@ func ends(class agent.Class, is bool, err error) error {
 	return err
 }
 
-// table writes rows under a heading, in columns.
-func (k *call) table(heading []string, rows [][]string) error {
-	w := tabwriter.NewWriter(k.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, strings.Join(heading, "\t"))
-	for _, r := range rows {
-		fmt.Fprintln(w, strings.Join(r, "\t"))
-	}
-	return w.Flush()
-}
-
 // tabulate writes a row for each of a list, in columns under a heading that has
 // tabs between its words.
 func tabulate[T any](k *call, heading string, list []T, row func(T) []any) error {
@@ -81,6 +71,9 @@ func tabulate[T any](k *call, heading string, list []T, row func(T) []any) error
 	return w.Flush()
 }
 
+// asIs tabulates rows that are made already.
+func asIs(cells []any) []any { return cells }
+
 func (k *call) showOutcome(o *agent.Outcome) error {
 	if k.json {
 		return k.answer(o)
@@ -90,7 +83,7 @@ func (k *call) showOutcome(o *agent.Outcome) error {
 		what = "plan of " + o.Exchange + " (nothing leaves)"
 	}
 	fmt.Fprintf(k.out, "%s, as of %s: %d of %d records about %d people for %s\n\n", what, o.AsOf, o.Released, o.Source, o.People, o.Recipient)
-	if err := k.table(balanceTable(o.Balances)); err != nil {
+	if err := k.showBalances(o.Balances); err != nil {
 		return err
 	}
 	fmt.Fprintln(k.out)
@@ -125,20 +118,19 @@ func (k *call) showOutcome(o *agent.Outcome) error {
 	return nil
 }
 
-// balanceTable shows the invariant: source = the sum of all dispositions.
-func balanceTable(balances []*agent.Balance) (heading []string, rows [][]string) {
-	heading = []string{"dataset", "source"}
+// showBalances shows the invariant: source = the sum of all dispositions.
+func (k *call) showBalances(balances []*agent.Balance) error {
+	heading := "dataset\tsource"
 	for d := range extract.Dispositions {
-		heading = append(heading, extract.Disposition(d).String())
+		heading += "\t" + extract.Disposition(d).String()
 	}
-	for _, b := range balances {
-		r := []string{b.Dataset, fmt.Sprint(b.Source)}
+	return tabulate(k, heading, balances, func(b *agent.Balance) []any {
+		cells := []any{b.Dataset, b.Source}
 		for d := range extract.Dispositions {
-			r = append(r, fmt.Sprint(b.Count(extract.Disposition(d))))
+			cells = append(cells, b.Count(extract.Disposition(d)))
 		}
-		rows = append(rows, r)
-	}
-	return heading, rows
+		return cells
+	})
 }
 
 // progress shows on a terminal where a long run stands.

@@ -248,15 +248,13 @@ func keysConfirm(k *call) error {
 }
 
 func (k *call) showKnown(known []agent.Known) error {
-	var rows [][]string
-	for _, e := range known {
+	return tabulate(k, "exchange\trecipient knows the signing key\tsince\t", known, func(e agent.Known) []any {
 		next := ""
 		if e.Introduce {
 			next = "the next drop introduces the present key"
 		}
-		rows = append(rows, []string{e.Exchange, e.Key, e.Since.Format(time.DateOnly), next})
-	}
-	return k.table([]string{"exchange", "recipient knows the signing key", "since", ""}, rows)
+		return []any{e.Exchange, e.Key, e.Since.Format(time.DateOnly), next}
+	})
 }
 
 func keysDestroy(k *call) error {

@@ -131,8 +131,7 @@ func (k *call) showReceived(results []transfer.Result) error {
 		fmt.Fprintln(k.out, "no drop in the inbox")
 		return nil
 	}
-	var rows [][]string
-	for _, r := range list {
+	return tabulate(k, "drop\tsender\tstatus\trows\twhere", list, func(r received) []any {
 		what := r.Folder
 		if r.Status == transfer.Unfinished {
 			what = r.Drop + ".done is missing: the drop is still on its way, or the file is lost"
@@ -149,9 +148,8 @@ func (k *call) showReceived(results []transfer.Result) error {
 		if r.NewKey != "" {
 			what += fmt.Sprintf(" (introduces the signing key %s)", r.NewKey)
 		}
-		rows = append(rows, []string{r.Drop, r.Sender, r.Status, fmt.Sprint(r.Rows), what})
-	}
-	return k.table([]string{"drop", "sender", "status", "rows", "where"}, rows)
+		return []any{r.Drop, r.Sender, r.Status, r.Rows, what}
+	})
 }
 
 func recallWords(r *received) string {

@@ -62,9 +62,9 @@ func consentRevocations(k *call) error {
 }
 
 func (k *call) showRevocations(r *agent.RevocationReport) error {
-	var rows [][]string
+	var rows [][]any
 	for _, v := range r.Revocations {
-		first := []string{v.Kind, cmp.Or(v.Input, "-"), cmp.Or(v.Day, "not told"), minute(v.Written), minute(v.Read)}
+		first := []any{v.Kind, cmp.Or(v.Input, "-"), cmp.Or(v.Day, "not told"), minute(v.Written), minute(v.Read)}
 		if len(v.Exchanges) == 0 {
 			rows = append(rows, append(first, "-", "-", "-"))
 		}
@@ -73,7 +73,7 @@ func (k *call) showRevocations(r *agent.RevocationReport) error {
 		}
 	}
 	if len(rows) > 0 {
-		if err := k.table([]string{"what", "input", "day", "file written", "read", "exchange", "in effect", "after"}, rows); err != nil {
+		if err := tabulate(k, "what\tinput\tday\tfile written\tread\texchange\tin effect\tafter", rows, asIs); err != nil {
 			return err
 		}
 		fmt.Fprintln(k.out)

@@ -87,9 +87,9 @@ func (k *call) showSourceTrace(found []agent.SourceTrace, gone []*agent.TracedDr
 	if len(found) == 0 {
 		fmt.Fprintln(k.out, "no drop was made from this line; files are named as below the source's folder")
 	}
-	var rows [][]string
+	var rows [][]any
 	for _, t := range found {
-		first := []string{t.Exchange, fmt.Sprint(t.Number), t.State, t.Source.Now}
+		first := []any{t.Exchange, t.Number, t.State, t.Source.Now}
 		for _, r := range t.Rows {
 			rows = append(rows, append(first, fmt.Sprintf("%s, row %d of %s", t.Disposition, r.Row, r.File), r.RowKey))
 		}
@@ -102,7 +102,7 @@ func (k *call) showSourceTrace(found []agent.SourceTrace, gone []*agent.TracedDr
 		}
 	}
 	if len(rows) > 0 {
-		if err := k.table([]string{"exchange", "drop", "state", "file now", "what became of it", "row key"}, rows); err != nil {
+		if err := tabulate(k, "exchange\tdrop\tstate\tfile now\twhat became of it\trow key", rows, asIs); err != nil {
 			return err
 		}
 	}
