@@ -352,6 +352,20 @@ func (a *Agent) onDifference(ctx context.Context, id int64, do func(*sql.Tx, *ex
 	})
 }
 
+// settleDifferences ends all that are open about a drop.
+func (a *Agent) settleDifferences(ctx context.Context, tx *sql.Tx, x *exchange, number int64, by, because string) error {
+	var open []int64
+	var id int64
+	err := each(ctx, tx, row{&id}, func() error {
+		open = append(open, id)
+		return nil
+	}, `SELECT id FROM difference WHERE exchange = ? AND number = ? AND settled = 0`, x.name, number)
+	for _, id := range open {
+		err = errors.Join(err, a.settleDifference(ctx, tx, x, number, DifferenceEvent{ID: id, By: by, Because: because}))
+	}
+	return err
+}
+
 func (a *Agent) settleDifference(ctx context.Context, tx *sql.Tx, x *exchange, number int64, e DifferenceEvent) error {
 	if _, err := tx.ExecContext(ctx, `UPDATE difference SET settled = ? WHERE id = ?`, a.Now().UnixMilli(), e.ID); err != nil {
 		return err

@@ -104,7 +104,7 @@ func (a *Agent) Void(ctx context.Context, name string, number int64, by, because
 			return nil, fail(AnsweredNo, err, "`postern drops deliver "+name+"` settles it", "drop %d of %s cannot be given up", number, name)
 		}
 	}
-	if err := a.void(ctx, x, drop, files, new(judgement), fmt.Sprintf("given up by %s: %s", by, because), disclosure); err != nil {
+	if err := a.void(ctx, x, drop, files, new(judgement), fmt.Sprintf("given up by %s: %s", by, because)+disclosure, by); err != nil {
 		return nil, err
 	}
 	return a.Drop(ctx, name, number)

@@ -132,7 +132,7 @@ func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) 
 			}
 		}
 		result.State, result.Reason = stateVoided, reason
-		return result, a.void(ctx, x, drop, files, judged, reason, disclosure)
+		return result, a.void(ctx, x, drop, files, judged, reason+disclosure, "")
 	}
 	if err := a.mayLeave(ctx, x); err != nil { // a hold, or another approval, may have come while the drop was judged
 		return result, err
@@ -223,8 +223,9 @@ func (a *Agent) decisionIndex(drop *pendingDrop) (string, error) {
 // void takes a drop back before it was delivered, or once the recipient has
 // rejected it. Later drops of the exchange were built upon this one and fall with
 // it. What they did to the release memory is undone, but what was sent of the later
-// ones is in doubt; codes and row keys stay.
-func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File, judged *judgement, reason, disclosure string) error {
+// ones is in doubt; codes and row keys stay. What is different about them is settled
+// by it, for the one who gave it up.
+func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File, judged *judgement, reason, by string) error {
 	err := inTx(ctx, a.db, func(tx *sql.Tx) error {
 		var numbers []int64
 		var exposed []bool
@@ -241,7 +242,7 @@ func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files 
 			undo, text := forget, fmt.Sprintf("built upon voided drop %d", drop.number)
 			switch {
 			case n == drop.number:
-				text = reason + disclosure
+				text = reason
 			case exposed[i]:
 				undo, text = doubt, text+"; it was sent"
 			}
@@ -252,6 +253,9 @@ func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files 
 				return err
 			}
 			if err := a.record(ctx, tx, ledger.DropVoided, x, n, map[string]any{"reason": text, "possibly_disclosed": exposed[i]}); err != nil {
+				return err
+			}
+			if err := a.settleDifferences(ctx, tx, x, n, by, "the drop is void: "+text); err != nil {
 				return err
 			}
 		}
