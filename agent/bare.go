@@ -43,6 +43,8 @@ func (c *BareConfig) check(path string, r RecipientConfig, errs configErrors) {
 		errs.add(path+".environment", "write environment: {production: WORD, test: WORD} and {environment} in the name, or neither", "the word of the environment stands in names, or there is none")
 	case c.Environment != nil && c.Environment.Production == c.Environment.Test:
 		errs.add(path+".environment", "ask the recipient for two words", "test and production have the same name")
+	case r.Destination.MaxRows > 0 && !template.Has("part"):
+		errs.add(path+".name", "add {part}, such as {part:2}", "destination.max_rows would make several files of one dataset, all of one name")
 	}
 	if c.SideFolder != "" && r.Destination.SFTP == nil && r.Destination.Folder == nil {
 		errs.add(path+".side_folder", "remove it: all stays at the clinic", "only a destination of kind sftp or folder can have a side folder")
@@ -52,14 +54,14 @@ func (c *BareConfig) check(path string, r RecipientConfig, errs configErrors) {
 	}
 }
 
-// bareNames gives the name of each dataset's file, by the values that the drop
-// has; the datasets are those of the policy, and its control file. Where names do
-// not tell the environment, those of a test begin with TEST-.
-func (a *Agent) bareNames(x *exchange, v transfer.NameValues, test bool) (map[string]string, error) {
+// bareNames gives how files are named, by the values that the drop has, and the
+// first file of each dataset; the datasets are those of the policy, and its control
+// file. Where names do not tell the environment, those of a test begin with TEST-.
+func (a *Agent) bareNames(x *exchange, v transfer.NameValues, test bool) (bare *transfer.Bare, first []string, err error) {
 	c := x.recipient.Bare
 	template, err := transfer.ParseNameTemplate(c.Name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	v.Sender = cmp.Or(c.Sender, a.Config.Organization.Code)
 	prefix := ""
@@ -78,19 +80,26 @@ func (a *Agent) bareNames(x *exchange, v transfer.NameValues, test bool) (map[st
 	if x.policy.Layout != nil && x.policy.Layout.Control != nil {
 		datasets = append(datasets, transfer.ControlFile)
 	}
-	names, taken := map[string]string{}, map[string]string{}
-	for _, dataset := range datasets {
-		v.Dataset = cmp.Or(c.Datasets[dataset], dataset)
+	name := func(dataset string, part int64) (string, error) {
+		if !slices.Contains(datasets, dataset) {
+			return "", nil
+		}
+		v := v
+		v.Dataset, v.Part = cmp.Or(c.Datasets[dataset], dataset), part
 		name, err := template.Name(v)
-		if err != nil {
-			return nil, err
-		}
-		if other := taken[name]; other != "" {
-			return nil, fmt.Errorf("%s and %s would both be called %s; add {dataset}", other, dataset, name)
-		}
-		names[dataset], taken[name] = prefix+name, dataset
+		return prefix + name, err
 	}
-	return names, nil
+	for i, dataset := range datasets {
+		text, err := name(dataset, 1)
+		if err != nil {
+			return nil, nil, err
+		}
+		if other := slices.Index(first, text); other >= 0 {
+			return nil, nil, fmt.Errorf("%s and %s would both be called %s; add {dataset}", datasets[other], datasets[i], text)
+		}
+		first = append(first, text)
+	}
+	return &transfer.Bare{Compression: c.Compression, Name: name}, first, nil
 }
 
 // barable refuses what profile bare cannot keep: rows under 42 CFR Part 2, whose
@@ -98,7 +107,7 @@ func (a *Agent) bareNames(x *exchange, v transfer.NameValues, test bool) (map[st
 // the size of a file of their own; and parts that no dataset's file holds.
 func (a *Agent) barable(x *exchange) error {
 	why, remedy := "", ""
-	switch _, err := a.bareNames(x, transfer.NameValues{Date: a.Now(), Sequence: 1, Version: 1}, false); {
+	switch _, _, err := a.bareNames(x, transfer.NameValues{Date: a.Now(), Sequence: 1, Version: 1}, false); {
 	case x.policy.ReleasesPart2():
 		why = "can release rows under 42 CFR Part 2, whose notice (2.32) would stay behind"
 		remedy = "write output.part2_rows: leave-out, or remove bare:, so that they go in a drop"
@@ -124,16 +133,16 @@ func (r *run) nameFiles(ctx context.Context, number int64) (*transfer.Bare, erro
 		return nil, err
 	}
 	for version := int64(1); ; version++ {
-		names, err := r.agent.bareNames(r.x, transfer.NameValues{Date: r.opt.DecidedAt, Sequence: number, Version: version}, false)
+		bare, first, err := r.agent.bareNames(r.x, transfer.NameValues{Date: r.opt.DecidedAt, Sequence: number, Version: version}, false)
 		if err != nil {
 			return nil, fail(Configuration, err, "", "names of files for %s", r.x.config.Recipient)
 		}
-		used, err := r.agent.usedName(ctx, r.agent.db, r.x, names)
+		used, err := r.agent.usedName(ctx, r.agent.db, r.x, first)
 		switch {
 		case err != nil:
 			return nil, err
 		case used == "":
-			return &transfer.Bare{Compression: c.Compression, Names: names}, nil
+			return bare, nil
 		case !template.Has("version"):
 			return nil, fail(Configuration, nil, "add {version} or {sequence} to recipients."+r.x.config.Recipient+".bare.name, or run on another day", "a file called %s was sent to %s before, and its rule is reuse: %s", used, r.x.config.Recipient, c.Reuse)
 		}
@@ -145,15 +154,15 @@ func (a *Agent) testFiles(x *exchange, number int64) (*transfer.Bare, error) {
 	if x.recipient.Bare == nil {
 		return nil, nil
 	}
-	names, err := a.bareNames(x, transfer.NameValues{Date: a.Now().In(a.Config.Zone), Sequence: number, Version: number}, true)
-	return &transfer.Bare{Compression: x.recipient.Bare.Compression, Names: names}, err
+	bare, _, err := a.bareNames(x, transfer.NameValues{Date: a.Now().In(a.Config.Zone), Sequence: number, Version: number}, true)
+	return bare, err
 }
 
 // usedName is one of the names that the recipient was, or may have been, sent
 // before; "" when it was sent none. What a voided drop never sent is free, and so,
 // by the rule after-rejection, is what the recipient has rejected; by the rule
 // when-gone, what no longer waits, as the delivery looks whether it is still there.
-func (a *Agent) usedName(ctx context.Context, q query, x *exchange, names map[string]string) (string, error) {
+func (a *Agent) usedName(ctx context.Context, q query, x *exchange, names []string) (string, error) {
 	for _, name := range names {
 		var n int
 		err := q.QueryRowContext(ctx, `SELECT count(*) FROM file_name JOIN delivery USING (exchange, number)
@@ -171,10 +180,11 @@ func (r *run) commitNames(ctx context.Context, tx *sql.Tx) error {
 	if r.bare == nil {
 		return nil
 	}
-	if used, err := r.agent.usedName(ctx, tx, r.x, r.bare.Names); err != nil || used != "" {
+	names := slices.Sorted(maps.Keys(r.built.Sealed.Outward()))
+	if used, err := r.agent.usedName(ctx, tx, r.x, names); err != nil || used != "" {
 		return cmp.Or(err, fail(Locked, nil, "run again", "another drop to %s took the name %s while this run was under way; nothing was committed", r.x.config.Recipient, used))
 	}
-	for _, name := range r.bare.Names {
+	for _, name := range names {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO file_name (recipient, name, exchange, number) VALUES (?, ?, ?, ?)`, r.x.config.Recipient, name, r.x.name, r.built.Number); err != nil {
 			return err
 		}

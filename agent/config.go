@@ -354,6 +354,9 @@ func checkRecipient(path string, r RecipientConfig, own KeyRefs, errs configErro
 	}
 	checkWeb(path+".destination", r.Destination, errs)
 	checkTemporary(path+".destination.temporary_name", r, errs)
+	if r.Destination.MaxRows < 0 {
+		errs.add(path+".destination.max_rows", "write how many rows one file may have", "%d is no number of rows", r.Destination.MaxRows)
+	}
 	if r.Destination.TestFolder != "" && r.Destination.kinds() == 1 {
 		checkTests(path+".destination.test_folder", r.Destination, errs)
 	}

@@ -27,6 +27,7 @@ type DestinationConfig struct {
 	ReadBack      string `yaml:"read_back" words:"yes|no"` // whether files are read back, where that is allowed; unless written, as the profile has it, or yes
 	TemporaryName string `yaml:"temporary_name"`           // of bare files on their way, with {name}
 	MaxFile       size   `yaml:"max_file"`                 // the largest file that is taken; unless written, as much as the kind of destination has it
+	MaxRows       int64  `yaml:"max_rows"`                 // that one file may have; 0: any
 }
 
 // kinds are how many of them are configured.
@@ -103,13 +104,26 @@ func (d DestinationConfig) maxFile() int64 {
 	return int64(d.MaxFile)
 }
 
+// splits tells whether there may be several files of one dataset.
+func (r *run) splits() bool {
+	if r.bare == nil {
+		return true
+	}
+	template, err := transfer.ParseNameTemplate(r.x.recipient.Bare.Name)
+	return err == nil && template.Has("part")
+}
+
 // fits refuses a drop before it is committed when the recipient cannot take a file
 // of it: it would wait for ever, and all after it.
 func (r *run) fits() error {
 	limit := r.x.recipient.Destination.maxFile()
 	for _, f := range r.built.Sealed.Files {
 		if limit > 0 && f.Size > limit {
-			return fail(Configuration, nil, "release a shorter period or fewer columns, or ask the recipient to take more; nothing was committed",
+			remedy := "release a shorter period or fewer columns, or ask the recipient to take more; nothing was committed"
+			if !r.splits() {
+				remedy = "add {part} to bare.name, so that there may be several files of a dataset; or " + remedy
+			}
+			return fail(Configuration, nil, remedy,
 				"recipients.%s.destination.max_file: %s has %d bytes, and %d are taken", r.x.config.Recipient, f.Name, f.Size, limit)
 		}
 	}

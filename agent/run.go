@@ -232,6 +232,9 @@ func (r *run) openDrop(ctx context.Context, job *build.Job) error {
 		Code: r.agent.Config.Organization.Code, Archive: r.agent.archive.Key, Signer: r.signer, Successor: r.successor,
 		PolicySHA256: r.policy.Digest(), Envelope: r.x.envelope, Bare: r.bare,
 	}
+	if r.splits() {
+		spec.MaxFile, job.MaxRows = r.x.recipient.Destination.maxFile(), r.x.recipient.Destination.MaxRows
+	}
 	if r.builder, err = transfer.NewDrop(spec); err != nil {
 		return err
 	}

@@ -96,7 +96,7 @@ func (a *Agent) sendTest(ctx context.Context, x *exchange, dir string, sent *Tes
 	sealed, err := build.TestDrop(ctx, &build.Job{
 		Exchange: x.name, Recipient: x.config.Recipient, Number: number, Policy: x.policy, Schemas: x.schemas,
 		AsOf: extract.DayOf(a.Now().In(a.Config.Zone)), DecidedAt: a.Now(), Epoch: build.Epoch{Name: "test", Secret: keyring.NewSecret()},
-		Scratch: dir, Drop: drop{builder}, Archive: a.archive.Key, Indexed: a.archive.Key, Workers: 1, Stages: &build.Stages{Exchange: x.name},
+		Scratch: dir, Drop: drop{builder}, Archive: a.archive.Key, Indexed: a.archive.Key, MaxRows: x.recipient.Destination.MaxRows, Workers: 1, Stages: &build.Stages{Exchange: x.name},
 	})
 	if err != nil {
 		return err

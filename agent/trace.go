@@ -251,21 +251,25 @@ func (a *Agent) lineOf(exchange string, l *TracedLine, book *build.ClinicBook) (
 
 // restsOn finds on what a row under 42 CFR Part 2 rests, where the drop tells it.
 func (a *Agent) restsOn(ctx context.Context, t *Trace, book *transfer.Book, identities []age.Identity) error {
-	scopes := slices.IndexFunc(book.Parts, func(p transfer.BookPart) bool { return p.Dataset == transfer.ScopeOfConsent })
-	if !t.Part2 || scopes < 0 {
-		return nil
-	}
 	begin := fmt.Appendf(nil, "%d,%d,", t.Part, t.Row)
-	return a.archivedRows(ctx, &t.TracedDrop, book, scopes, identities, func(_ int64, text []byte) error {
-		rest, found := bytes.CutPrefix(bytes.TrimSpace(text), begin)
-		number, _, _ := bytes.Cut(rest, []byte{','})
-		for _, n := range book.Notices {
-			if found && n.Kind == transfer.ScopeOfConsent+" "+string(number) {
-				t.RestsOn = n.Text
-			}
+	for part := range book.Parts {
+		if !t.Part2 || book.Parts[part].Dataset != transfer.ScopeOfConsent {
+			continue
 		}
-		return nil
-	})
+		if err := a.archivedRows(ctx, &t.TracedDrop, book, part, identities, func(_ int64, text []byte) error {
+			rest, found := bytes.CutPrefix(bytes.TrimSpace(text), begin)
+			number, _, _ := bytes.Cut(rest, []byte{','})
+			for _, n := range book.Notices {
+				if found && n.Kind == transfer.ScopeOfConsent+" "+string(number) {
+					t.RestsOn = n.Text
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *Agent) answeredBy(ctx context.Context, t *Trace) error {

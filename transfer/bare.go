@@ -32,7 +32,9 @@ const (
 // and nothing else (docs/bare.md).
 type Bare struct {
 	Compression string
-	Names       map[string]string // of the files, by dataset
+	// Name is what the file of a dataset is called, "" of one that has none. Where
+	// the name tells the part, from 1, there may be several.
+	Name func(dataset string, part int64) (string, error)
 }
 
 // sideFiles of a bare drop come after those of the datasets: book, SHA256SUMS,
@@ -66,8 +68,17 @@ func (s *Bare) check() error {
 
 // bareName is that of a dataset's file, which no other part may have.
 func (b *Builder) bareName(p PartInfo) (string, error) {
-	name, named := b.spec.Bare.Names[p.Dataset]
-	if !named || p.Part2 || slices.ContainsFunc(b.parts, func(other BookPart) bool { return other.Name == name }) {
+	part := int64(1)
+	for _, other := range b.parts {
+		if other.Dataset == p.Dataset {
+			part++
+		}
+	}
+	name, err := b.spec.Bare.Name(p.Dataset, part)
+	if err != nil {
+		return "", fmt.Errorf("begin part of %s: %w", p.Dataset, err)
+	}
+	if name == "" || p.Part2 || slices.ContainsFunc(b.parts, func(other BookPart) bool { return other.Name == name }) {
 		return "", fmt.Errorf("begin part of %s: profile bare sends one file of each dataset that has a name, and no rows under 42 CFR Part 2", p.Dataset)
 	}
 	return name, checkBareName(name, b.base)
@@ -131,12 +142,13 @@ type NameValues struct {
 	Sender, Dataset, Environment string
 	Date                         time.Time
 	Sequence, Version            int64
+	Part                         int64 // of the files of one dataset, from 1
 }
 
 var bareToken = regexp.MustCompile(`\{([a-z]+)(?::([1-9]))?\}`)
 
 // bareTokens are the tokens, and which of them are numbers that have a width.
-var bareTokens = map[string]bool{"sender": false, "dataset": false, "environment": false, "date": false, "year": false, "month": false, "day": false, "sequence": true, "version": true}
+var bareTokens = map[string]bool{"sender": false, "dataset": false, "environment": false, "date": false, "year": false, "month": false, "day": false, "sequence": true, "version": true, "part": true}
 
 // ParseNameTemplate reads a template such as {sender}_{dataset}_{date}_{version:2}.txt.pgp.
 func ParseNameTemplate(text string) (NameTemplate, error) {
@@ -146,7 +158,7 @@ func ParseNameTemplate(text string) (NameTemplate, error) {
 		p := namePart{text: text[at:m[0]], token: text[m[2]:m[3]]}
 		number, known := bareTokens[p.token]
 		if !known || m[4] >= 0 && !number {
-			return t, fmt.Errorf("{%s} is no token; there are sender, dataset, environment, date, year, month, day, and sequence and version, which may have a width, as in {sequence:4}", p.token)
+			return t, fmt.Errorf("{%s} is no token; there are sender, dataset, environment, date, year, month, day, and sequence, version and part, which may have a width, as in {sequence:4}", p.token)
 		}
 		if m[4] >= 0 {
 			p.width, _ = strconv.Atoi(text[m[4]:m[5]])
@@ -191,6 +203,8 @@ func (t NameTemplate) Name(v NameValues) (string, error) {
 			fmt.Fprintf(&b, "%0*d", p.width, v.Sequence)
 		case "version":
 			fmt.Fprintf(&b, "%0*d", p.width, v.Version)
+		case "part":
+			fmt.Fprintf(&b, "%0*d", p.width, v.Part)
 		}
 	}
 	if !barePattern.MatchString(b.String()) {

@@ -25,6 +25,11 @@ func readAll(t *testing.T, from io.Reader, err error) string {
 	return string(text)
 }
 
+// named gives the one file of each dataset its name.
+func named(names map[string]string) func(string, int64) (string, error) {
+	return func(dataset string, _ int64) (string, error) { return names[dataset], nil }
+}
+
 // The recipient's file holds the rows by the agreed name and compression; archive
 // and statement are as of a drop, and a receiver of drops refuses the statement.
 func TestBareFiles(t *testing.T) {
@@ -46,7 +51,7 @@ func TestBareFiles(t *testing.T) {
 		},
 	} {
 		spec := w.spec(t, 3, sumOf(nil))
-		spec.Bare = &Bare{Compression: compression, Names: map[string]string{"scores": "CV_scores.csv.zip.age", ControlFile: "CV_control.txt"}}
+		spec.Bare = &Bare{Compression: compression, Name: named(map[string]string{"scores": "CV_scores.csv.zip.age", ControlFile: "CV_control.txt"})}
 		b, err := NewDrop(spec)
 		must(t, err)
 		for _, refused := range []PartInfo{{Dataset: "Observation", Format: NDJSON}, {Dataset: "scores", Format: CSV, Columns: columns, Part2: true}} {
@@ -57,7 +62,7 @@ func TestBareFiles(t *testing.T) {
 		for _, p := range []PartInfo{{Dataset: "scores", Format: CSV, Columns: columns}, {Dataset: ControlFile, Format: CSV, Columns: columns}} {
 			part, err := b.Part(p)
 			must(t, err)
-			if want := openedName(spec.Bare.Names[p.Dataset]); part.File() != want {
+			if want := openedName(map[bool]string{true: "CV_scores.csv.zip.age", false: "CV_control.txt"}[p.Dataset == "scores"]); part.File() != want {
 				t.Errorf("a control file would call it %s, not %s", part.File(), want)
 			}
 			_, err = part.Write([]byte(scoresCSV))
@@ -106,7 +111,7 @@ func TestBareNamesInManifests(t *testing.T) {
 	w := newWorld(t)
 	for _, name := range []string{"../scores.pgp", ".scores.pgp", "a/b", "cv.x7.000001.001.zst.age", "", "a b"} {
 		spec := w.spec(t, 1, "")
-		spec.Bare = &Bare{Compression: Uncompressed, Names: map[string]string{"scores": name}}
+		spec.Bare = &Bare{Compression: Uncompressed, Name: named(map[string]string{"scores": name})}
 		b, err := NewDrop(spec)
 		must(t, err)
 		if part, err := b.Part(PartInfo{Dataset: "scores", Format: CSV, Columns: columns}); err == nil {

@@ -40,6 +40,7 @@ type DropSpec struct {
 	Code         string // sender's short code, first in every name
 	Envelope     *Envelope
 	Bare         *Bare // nil: the recipient takes drops
+	MaxFile      int64 // bytes of a part's file, after which PartWriter.Fits wants another part; 0: any
 	Archive      age.Recipient
 	Signer       ssh.Signer // the key kept for drops
 	Successor    ssh.Signer // that the drop introduces: it signs the manifest, too; nil: none

@@ -217,6 +217,22 @@ func (w *PartWriter) Close(rows, people int64) error {
 	return nil
 }
 
+// Fits tells whether the part's file surely has no more bytes than it may when n
+// more of plaintext are written, with what the caller and all that packs and
+// encrypts still hold. Below twice of that no file is ended early.
+func (w *PartWriter) Fits(n int) bool {
+	size := w.twin.sent.size + heldBack + int64(n)
+	if w.bare == nil {
+		size = Padme(size)
+	}
+	return w.b.spec.MaxFile < 2*heldBack || size+size/1000 <= w.b.spec.MaxFile
+}
+
+// heldBack is more than the bytes of a part that have been written and are in no
+// file yet, with its last line and the padding of a small one: a caller's buffer of
+// 128 KiB, zstd's of a window, and 256 KiB of an OpenPGP chunk (age's is 64 KiB).
+const heldBack = 1000 << 10
+
 func (w *PartWriter) recount(rows int64) error {
 	if w.info.PlaintextBytes > 0 && w.last != '\n' {
 		return fmt.Errorf("close part %s: the last line does not end in a newline", w.info.Name)

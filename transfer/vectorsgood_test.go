@@ -3,6 +3,7 @@ package transfer
 import (
 	"os"
 	"path/filepath"
+	"strings"
 
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 )
@@ -66,6 +67,7 @@ func (m *vectorMaker) goodVectors() []vector {
 			m.first(d)
 			d.recall = &Recall{ManifestSHA256: m.manifestSum("first"), Number: 1}
 		}},
+		{"several-parts", Accepted, "", "", "", "rows of one dataset in several parts, one after the other, and so the scope of consent", m.severalParts},
 		{"changes", Accepted, "", "first", "first", "a drop of changes: rows to add, to change and to void, for both sides", m.changes},
 	}
 }
@@ -146,6 +148,25 @@ func (m *vectorMaker) part2(d *draft) {
 	d.book.People, d.book.Totals = 2, []Total{{"rows", "3"}}
 	d.book.Notices = []Notice{{"42 CFR 2.32", vectorNotice}, {ScopeOfConsent + " 1", vectorScope},
 		{ScopeOfConsent + " 2", "ground: 42 CFR 2.53 audit and evaluation\npaper: agreement 2026-7\nin force from: 2026-01-01\nin force until: 2026-12-31\n"}}
+}
+
+func (m *vectorMaker) severalParts(d *draft) {
+	m.part2(d)
+	d.head.Exchange = "s3"
+	program, scope := d.parts[1], d.parts[3]
+	rows, scopes := strings.SplitAfter(program.text, "\n"), strings.SplitAfter(scope.text, "\n")
+	some := func(p draftPart, lines []string, people int64) draftPart {
+		p.text, p.people = strings.Join(lines, ""), people
+		return p
+	}
+	places := strings.NewReplacer("\n2,3,", "\n3,1,")
+	d.parts = []draftPart{
+		d.parts[0],
+		some(program, rows[:3], 2),
+		some(program, []string{rows[0], rows[3]}, 1),
+		some(scope, scopes[:3], 2),
+		some(scope, []string{places.Replace(scopes[0] + scopes[3])}, 1),
+	}
 }
 
 func (m *vectorMaker) changes(d *draft) {

@@ -218,6 +218,7 @@ type capturedPart struct {
 	rows int64
 }
 
+func (p *capturedPart) Fits(int) bool             { return true }
 func (p *capturedPart) Close(rows, _ int64) error { p.rows = rows; return nil }
 
 func (p *capturedPart) File() string {

@@ -35,7 +35,6 @@ func GivesCodes(p *policies.Policy) bool {
 // of those that hold them: a code that no other part has would tell of them.
 func (r *Run) sealOverlap(ctx context.Context) error {
 	lines := newPartSpool(transfer.Overlap, r.Policy.ReleasesPart2(), nil, r.spill, true)
-	n := int64(0)
 	for some := range slices.Chunk(slices.Sorted(maps.Keys(r.crosswalk.codes)), askedTogether) {
 		before, err := r.codesBefore(ctx, some)
 		if err != nil {
@@ -51,13 +50,12 @@ func (r *Run) sealOverlap(ctx context.Context) error {
 			if err := lines.add(&row{subject: s, rank: binary.BigEndian.Uint64(code[:]), bytes: line}); err != nil {
 				return err
 			}
-			n++
 		}
 	}
 	spec := gate.Spec{Format: gate.CSV, Positions: []gate.Position{
 		{Path: "old_code", Grammar: gate.OwnCode(deid.CodeLen)}, {Path: "new_code", Grammar: gate.OwnCode(deid.CodeLen)},
 	}}
-	return r.sealBeside(transfer.PartInfo{Dataset: transfer.Overlap, Part2: lines.part2, Format: transfer.CSV}, spec, lines, n, n, nil)
+	return r.sealBeside(transfer.PartInfo{Dataset: transfer.Overlap, Part2: lines.part2, Format: transfer.CSV}, spec, lines, nil)
 }
 
 // codesBefore are the codes that people had in the epoch before: of several ids

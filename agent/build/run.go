@@ -49,6 +49,7 @@ type Job struct {
 	Memory  Memory // nil when nothing went before
 	Scratch string // a folder of this run's own
 	Drop    Drop   // nil of a dry run: nothing is spooled, gated or sealed
+	MaxRows int64  // of one part; 0: as many as there are
 	Archive age.Recipient
 	Indexed age.Recipient                                  // to whom the decision index is encrypted
 	Ledger  func(context.Context) (transfer.Ledger, error) // what the recipient's book says of it
@@ -83,9 +84,11 @@ type Drop interface {
 	Seal(*transfer.Book) (*transfer.Sealed, error)
 }
 
-// Part takes the lines of one part. Close is told what was counted.
+// Part takes the lines of one part. Fits tells whether so many bytes more and the
+// part's end leave its file as short as it must be; Close is told what was counted.
 type Part interface {
 	io.Writer
+	Fits(n int) bool
 	Close(rows, people int64) error
 }
 
@@ -152,6 +155,7 @@ type Run struct {
 	books     *books
 	scopes    *scopes // nil: none are told
 	held      *quarantine
+	begun     int // parts of the drop
 
 	tracksReferences bool
 	referred         map[uint64]bool // of records about no patient: whether a released row refers to it

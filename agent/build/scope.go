@@ -1,7 +1,6 @@
 package build
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -26,8 +25,6 @@ type scopes struct {
 	lines   *partSpool
 	keyed   bool // rows have keys
 	line    []byte
-	rows    int64
-	people  peopleSet
 }
 
 // tellsScopes tells whether rows under Part 2 leave with an explanation. Then
@@ -63,10 +60,6 @@ func (s *scopes) row(part int, line int64, row *row, form *form) error {
 		b = form.cell(append(b, ','), row.bytes, form.keys())
 	}
 	s.line = append(b, '\n')
-	s.rows++
-	for _, one := range row.people() {
-		s.people.add(one)
-	}
 	told := *row
 	told.bytes, told.holes = s.line, nil
 	return s.lines.add(&told)
@@ -82,12 +75,12 @@ func (r *Run) sealScopes() error {
 		spec.Positions = append(spec.Positions, gate.Position{Path: "row_key", Grammar: gate.RowKey(deid.CodeLen)})
 	}
 	info := transfer.PartInfo{Dataset: transfer.ScopeOfConsent, Part2: true, Format: transfer.CSV}
-	return r.sealBeside(info, spec, r.scopes.lines, r.scopes.rows, r.scopes.people.n, nil)
+	return r.sealBeside(info, spec, r.scopes.lines, nil)
 }
 
 // sealBeside seals a part that the agent makes itself, each line through a gate
-// like all that leaves. note, unless nil, is told of each.
-func (r *Run) sealBeside(info transfer.PartInfo, spec gate.Spec, lines *partSpool, rows, people int64, note func(int64, *row) error) error {
+// like all that leaves. note, unless nil, is told of each, and where it stands.
+func (r *Run) sealBeside(info transfer.PartInfo, spec gate.Spec, lines *partSpool, note func(part int, line int64, row *row) error) error {
 	for _, p := range spec.Positions {
 		info.Columns = append(info.Columns, p.Path)
 	}
@@ -95,38 +88,41 @@ func (r *Run) sealBeside(info transfer.PartInfo, spec gate.Spec, lines *partSpoo
 	if err != nil {
 		return failure.New(failure.PolicyRefused, err, "", "the part %s cannot be judged by the gate", info.Dataset)
 	}
-	part, err := r.Drop.Part(info)
-	if err != nil {
-		return err
-	}
-	header := []byte(strings.Join(info.Columns, ",") + "\n")
-	if hit := guard.Header(header); hit != nil {
+	p := parts{run: r, info: info, header: []byte(strings.Join(info.Columns, ",") + "\n")}
+	if hit := guard.Header(p.header); hit != nil {
 		return r.quarantined(info.Dataset, 0, hit)
 	}
-	out := bufio.NewWriter(part)
-	out.Write(header)
+	if err := p.begin(); err != nil {
+		return err
+	}
 	n, next, batch := int64(0), lines.reader(), new(rowBatch)
 	for err = next(batch); err == nil; err = next(batch) {
 		for i := range batch.rows {
 			row := &batch.rows[i]
-			if n++; note != nil {
-				if err := note(n, row); err != nil {
-					return err
-				}
-			}
+			n++
 			if hit := guard.Row(row.bytes, row.about(nil)); hit != nil {
 				return r.quarantined(info.Dataset, n, hit)
 			}
-			out.Write(row.bytes)
+			if err := p.row(row.bytes); err != nil {
+				return err
+			}
+			for _, one := range row.people() {
+				if info.Action != transfer.Void {
+					p.people.add(one)
+				}
+			}
+			if note == nil {
+				continue
+			}
+			if err := note(p.number, p.rows, row); err != nil {
+				return err
+			}
 		}
 	}
 	if err != io.EOF {
 		return err
 	}
-	if err := out.Flush(); err != nil {
-		return err
-	}
-	return part.Close(rows, people)
+	return p.end()
 }
 
 // explanations are those of the rows in the drop, in their order.

@@ -1,9 +1,7 @@
 package build
 
 import (
-	"bufio"
 	"context"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -26,12 +24,12 @@ func (r *Run) seal(ctx context.Context) error {
 	if r.Policy.Layout != nil && r.Policy.Layout.Control != nil {
 		r.Drop = &listing{Drop: r.Drop}
 	}
-	for at, part := range r.parts {
+	for _, part := range r.parts {
 		seal := r.sealPart
 		if part.action == transfer.Void {
 			seal = r.sealVoids
 		}
-		if err := seal(ctx, at, part, totals); err != nil {
+		if err := seal(ctx, part, totals); err != nil {
 			return err
 		}
 	}
@@ -62,13 +60,13 @@ func (r *Run) seal(ctx context.Context) error {
 	return err
 }
 
-func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *totals) error {
+func (r *Run) sealPart(ctx context.Context, part *partSpool, totals *totals) error {
 	release := r.releaseOf(part.dataset)
 	spec, err := r.gateSpec(release)
 	if err != nil {
 		return failure.New(failure.PolicyRefused, err, "", "dataset %s cannot be judged by the gate", part.dataset)
 	}
-	guards, all := newQueue[*gate.Gate](r.Workers+1), []*gate.Gate{} // one of each worker, and one of the trailer
+	guards, all := newQueue[*gate.Gate](r.Workers+1), []*gate.Gate{} // one of each worker, and one of the lines around the rows
 	for range r.Workers + 1 {
 		guard, err := gate.New(spec, r.index.roster)
 		if err != nil {
@@ -77,33 +75,23 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 		guards <- guard
 		all = append(all, guard)
 	}
-	header := part.plan.Header()
-	info := transfer.PartInfo{Dataset: part.dataset, Part2: part.part2, Action: part.action}
+	s := &sealer{spool: part, guard: <-guards}
+	s.parts = parts{run: r, info: transfer.PartInfo{Dataset: part.dataset, Part2: part.part2, Action: part.action}, begins: s.begins, ends: s.ends}
 	if spec.Format != gate.NDJSON {
 		for _, p := range spec.Positions {
-			info.Columns = append(info.Columns, p.Path)
+			s.info.Columns = append(s.info.Columns, p.Path)
 		}
-	}
-	lines := formOf(r.Policy, part.dataset, info.Columns)
-	info.Format = lines.format()
-	var w Part
-	var out io.Writer = io.Discard
-	if !r.held.stopped {
-		if w, err = r.Drop.Part(info); err != nil {
-			return err
-		}
-		out = w
-	}
-	s := &sealer{run: r, part: at + 1, form: lines, spool: part, out: bufio.NewWriterSize(out, 128<<10), totals: totals.of(lines, lines.column), sums: r.sums(lines), trailer: newTrailer(lines)}
-	if spec.Format != gate.NDJSON {
-		guard := <-guards
-		if hit := guard.Header(header); hit != nil {
-			if err := r.held.take(part.dataset, 0, "", header, []gate.Hit{*hit}); err != nil {
+		s.header = part.plan.Header()
+		if hit := s.guard.Header(s.header); hit != nil {
+			if err := r.held.take(part.dataset, 0, "", s.header, []gate.Hit{*hit}); err != nil {
 				return err
 			}
 		}
-		guards <- guard
-		if _, err := s.out.Write(header); err != nil {
+	}
+	s.form = formOf(r.Policy, part.dataset, s.info.Columns)
+	s.info.Format, s.totals = s.form.format(), totals.of(s.form, s.form.column)
+	if !r.held.stopped {
+		if err := s.begin(); err != nil {
 			return err
 		}
 	}
@@ -113,7 +101,7 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 			if err := next(&b.rowBatch); err != nil {
 				return err
 			}
-			b.form = &lines
+			b.form = &s.form
 			b.number(r.ordinals, &r.releasedRefs)
 			return nil
 		}
@@ -121,34 +109,16 @@ func (r *Run) sealPart(ctx context.Context, at int, part *partSpool, totals *tot
 		guard := <-guards
 		return func(b *sealBatch) error { b.judge(r, guard); return nil }
 	}, s.batch)
-	if err != nil {
+	if err != nil || r.held.stopped { // the drop is discarded, this part with it
 		return err
 	}
-	if err := s.end(<-guards); err != nil || r.held.stopped { // the drop is discarded, this part with it
+	if err := s.end(); err != nil || r.held.stopped {
 		return err
 	}
 	for _, guard := range all {
 		r.sealedRows(part.dataset).Judged.Add(guard.Counts())
 	}
-	return w.Close(s.lines, s.people.n)
-}
-
-// end writes the trailer, if the part has one, once the gate has judged it.
-func (s *sealer) end(guard *gate.Gate) error {
-	if s.run.held.stopped {
-		return nil
-	}
-	last, err := s.trailer.line()
-	if err != nil {
-		return failure.New(failure.Unbalanced, err, "give the trailer's cells the width that they need", "dataset %s cannot be laid out", s.spool.dataset)
-	}
-	if hit := guard.Trailer(last); hit != nil {
-		return s.run.held.take(s.spool.dataset, s.lines+1, "", last, []gate.Hit{*hit})
-	}
-	if _, err := s.out.Write(last); err != nil {
-		return err
-	}
-	return s.out.Flush()
+	return nil
 }
 
 func (r *Run) releaseOf(dataset string) *policies.Release {
@@ -197,16 +167,29 @@ func (b *sealBatch) judge(r *Run, guard *gate.Gate) {
 
 // sealer seals the rows of one part.
 type sealer struct {
-	run     *Run
-	part    int
+	parts
 	form    form
 	spool   *partSpool
-	out     *bufio.Writer
+	guard   *gate.Gate // of header and trailer
 	totals  *partTotals
-	sums    *partTotals // of the control file; nil: there is none
-	trailer *trailer
-	people  peopleSet
+	sums    *partTotals // of the part, for the control file; nil: there is none
+	trailer *trailer    // of the part
 	lines   int64
+}
+
+// begins counts anew what each part tells of itself.
+func (s *sealer) begins() { s.sums, s.trailer = s.run.sums(s.form), newTrailer(s.form) }
+
+// ends gives what stands behind the rows of a part.
+func (s *sealer) ends() ([]byte, error) {
+	text, err := s.trailer.line()
+	if err != nil {
+		return nil, failure.New(failure.Unbalanced, err, "give the trailer's cells the width that they need", "dataset %s cannot be laid out", s.spool.dataset)
+	}
+	if hit := s.guard.Trailer(text); hit != nil {
+		err = s.run.held.take(s.spool.dataset, s.lines+1, "", text, []gate.Hit{*hit})
+	}
+	return text, err
 }
 
 func (s *sealer) batch(b *sealBatch) error {
@@ -233,7 +216,7 @@ func (s *sealer) row(row *row) error {
 	if s.lines++; s.run.held.stopped {
 		return nil
 	}
-	if _, err := s.out.Write(row.bytes); err != nil {
+	if err := s.parts.row(row.bytes); err != nil || s.run.held.stopped {
 		return err
 	}
 	s.totals.add(row.bytes)
@@ -242,17 +225,17 @@ func (s *sealer) row(row *row) error {
 	}
 	s.trailer.add(row.bytes)
 	if row.rests > 0 {
-		if err := s.run.scopes.row(s.part, s.lines, row, &s.form); err != nil {
+		if err := s.run.scopes.row(s.number, s.rows, row, &s.form); err != nil {
 			return err
 		}
 	}
 	people := row.people()
 	if len(people) == 0 {
-		return s.run.books.row(s.part, s.lines, row, s.spool.dataset, nil)
+		return s.run.books.row(s.number, s.rows, row, s.spool.dataset, nil)
 	}
 	for _, one := range people { // of a row about several, a line for each
 		s.people.add(one)
-		if err := s.run.books.row(s.part, s.lines, row, s.spool.dataset, s.run.index.people.ID(one)); err != nil {
+		if err := s.run.books.row(s.number, s.rows, row, s.spool.dataset, s.run.index.people.ID(one)); err != nil {
 			return err
 		}
 	}

@@ -326,15 +326,15 @@ func (r *Run) judge(suspects *frames) (void int64, err error) {
 }
 
 // sealVoids seals a part of keys.
-func (r *Run) sealVoids(_ context.Context, at int, part *partSpool, _ *totals) error {
+func (r *Run) sealVoids(_ context.Context, part *partSpool, _ *totals) error {
 	if r.held.stopped { // the drop is discarded
 		return nil
 	}
 	info := transfer.PartInfo{Dataset: part.dataset, Part2: part.part2, Action: part.action, Format: transfer.CSV}
 	spec := gate.Spec{Format: gate.CSV, Positions: []gate.Position{{Path: transfer.RowKeyColumn, Grammar: gate.RowKey(deid.CodeLen)}}}
-	return r.sealBeside(info, spec, part, part.n, 0, func(n int64, row *row) error {
+	return r.sealBeside(info, spec, part, func(number int, line int64, row *row) error {
 		for _, one := range row.people() {
-			if err := r.books.row(at+1, n, row, part.dataset, r.index.people.ID(one)); err != nil {
+			if err := r.books.row(number, line, row, part.dataset, r.index.people.ID(one)); err != nil {
 				return err
 			}
 		}
