@@ -57,6 +57,7 @@ CREATE INDEX IF NOT EXISTS difference_drop ON difference (exchange, number);
 // Outcomes of an answer beside the states of a drop.
 const (
 	answerNoted      = "noted"      // it says nothing yet of the rows, which another file is to answer
+	answerUnfinished = "unfinished" // its file is still written, and is looked at again
 	answerUnreadable = "unreadable" // nothing is concluded from it
 )
 

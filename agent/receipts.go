@@ -22,7 +22,7 @@ import (
 type Reconciled struct {
 	Exchange    string                `json:"exchange"`
 	Number      int64                 `json:"number"`
-	Outcome     string                `json:"outcome"` // noted: more is to come
+	Outcome     string                `json:"outcome"` // noted, unfinished: more is to come
 	Rows        int64                 `json:"rows"`    // taken; -1: it does not tell
 	Fault       string                `json:"fault,omitempty"`
 	File        string                `json:"file,omitempty"`
@@ -102,12 +102,16 @@ func (a *Agent) fetchAnswers(ctx context.Context, x *exchange, dir string) ([]Re
 		return !strings.HasPrefix(name, prefix) || a.settled(ctx, dir, name)
 	})
 	var failures []error
-	if errors.As(err, new(*transfer.ReceiptError)) {
-		failures = append(failures, fail(AnsweredNo, err, "all others were taken; have the recipient remove it from its folder of receipts, or write it again", "receipts of %s", x.name))
-	} else if err != nil {
+	var wrong transfer.ReceiptErrors
+	if err != nil && !errors.As(err, &wrong) {
 		return nil, deliveryFailure(ctx, err, x, &pendingDrop{})
 	}
 	var done []Reconciled
+	for _, e := range wrong {
+		base, _ := transfer.ParseBase(strings.Join(strings.SplitN(e.Name, ".", 4)[:3], ".")) // which its name begins with
+		done, err = a.unfinished(done, x, base.Sequence, e)
+		failures = append(failures, err)
+	}
 	for _, receipt := range names {
 		take := a.takeReceipt
 		if transfer.IsRecallReceipt(receipt) {
@@ -121,6 +125,20 @@ func (a *Agent) fetchAnswers(ctx context.Context, x *exchange, dir string) ([]Re
 		}
 	}
 	return done, errors.Join(failures...)
+}
+
+// stillWritten is how long after it was last written a file that ends in the middle
+// is left to its writer. A clock that is further off than that is none to wait by.
+const stillWritten = 10 * time.Minute
+
+func (a *Agent) isWritten(last time.Time) bool { return a.Now().Sub(last).Abs() < stillWritten }
+
+// unfinished notes a file that may still be written, which waits; any other is a failure.
+func (a *Agent) unfinished(done []Reconciled, x *exchange, number int64, e *transfer.ReceiptError) ([]Reconciled, error) {
+	if e.Cut && a.isWritten(e.Written) {
+		return append(done, Reconciled{Exchange: x.name, Number: number, Outcome: answerUnfinished, Rows: -1, File: e.Name}), nil
+	}
+	return done, fail(AnsweredNo, e, "all others were taken; have the recipient remove it from its folder of receipts, or write it again", "receipts of %s", x.name)
 }
 
 // settled tells whether a receipt of this name has acknowledged its drop. Any

@@ -3,10 +3,12 @@ package agent_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posternhealth/postern/agent"
 	"github.com/posternhealth/postern/internal/sshsig"
@@ -129,5 +131,40 @@ func TestOversizedReceiptKeepsBackNoOther(t *testing.T) {
 	}
 	if h.state(scores, 1) == "acknowledged" || h.state(scores, 3) != "acknowledged" {
 		t.Errorf("drop 1 is %s, drop 3 %s", h.state(scores, 1), h.state(scores, 3))
+	}
+}
+
+// A receipt that is still written waits, and keeps back no other; one that stays cut
+// short is told by its name.
+func TestUnfinishedReceiptWaits(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 10})
+	path := h.answered()
+	h.answered()
+	whole, err := os.ReadFile(path)
+	h.must(err)
+	h.must(os.WriteFile(path, whole[:len(whole)/2], 0o644))
+	h.must(os.Chtimes(path, noon, noon))
+	for i, step := range []struct {
+		after time.Duration
+		want  string
+		code  agent.Class
+	}{
+		{9 * time.Minute, "1 unfinished cv.x7.000001.receipt.json;2 acknowledged ;", 0},
+		{11 * time.Minute, "", agent.AnsweredNo},
+		{12 * time.Minute, "1 acknowledged ;", 0},
+	} {
+		if i == 2 {
+			h.must(os.WriteFile(path, whole, 0o644))
+		}
+		h.agent.Now = func() time.Time { return noon.Add(step.after) }
+		done, err := h.agent.Reconcile(t.Context(), scores)
+		got := ""
+		for _, r := range done {
+			got += fmt.Sprintf("%d %s %s;", r.Number, r.Outcome, r.File)
+		}
+		if got != step.want || agent.ExitCode(err) != int(step.code) || err != nil && !strings.Contains(err.Error(), "cv.x7.000001.receipt.json: it does not end as it should") {
+			t.Errorf("came %q, want %q: %v", got, step.want, err)
+		}
 	}
 }

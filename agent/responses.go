@@ -49,7 +49,11 @@ func (a *Agent) takeResponses(ctx context.Context, x *exchange, destination tran
 		return err == nil && !waits
 	}, func(_ string, from io.Reader) error {
 		kept, err := a.keepAnswer(dir, from)
-		if err != nil {
+		if cut := new(transfer.ReceiptError); errors.As(err, &cut) {
+			done, err = a.unfinished(done, x, file.sequence, cut)
+			failures = append(failures, err)
+			return ctx.Err()
+		} else if err != nil {
 			return err // of the connection, or of our disk: the next time it is fetched again
 		}
 		r, err := a.takeResponse(ctx, x, file, kept)
@@ -170,6 +174,11 @@ func (a *Agent) takeResponse(ctx context.Context, x *exchange, file *arrived, ke
 		s.rule = "verdict" // one of several files says it
 	}
 	err := a.readResponse(ctx, x, file, kept, s)
+	if s.outcome == answerUnfinished {
+		r := s.reconciled(x)
+		r.File = file.name
+		return r, durable.Remove(kept.path)
+	}
 	var wrong *transfer.ResponseError
 	if !errors.As(err, &wrong) {
 		return s.reconciled(x), err
@@ -197,7 +206,10 @@ func (a *Agent) readResponse(ctx context.Context, x *exchange, file *arrived, ke
 	if err := kept.read(func(from io.Reader) (err error) {
 		said, err = file.file.Read(file.name, from, rows.add)
 		return err
-	}); err != nil {
+	}); said != nil && said.Partial && a.isWritten(file.written) {
+		s.outcome = answerUnfinished
+		return nil
+	} else if err != nil {
 		return err
 	}
 	switch file.file.Kind() {

@@ -230,6 +230,75 @@ func TestLastWordOfARecipient(t *testing.T) {
 	}
 }
 
+// An answer that is still written waits, and keeps back no other; one that stays cut
+// short is told by its name.
+func TestUnfinishedAnswersWait(t *testing.T) {
+	h := build(t, synthetic.Options{Patients: 20})
+	keys := h.answering()
+	for range 2 {
+		h.run(scores, agent.RunOptions{AsOf: day(wholeYear)})
+		h.deliver(scores)
+	}
+	folder := filepath.Join(h.world.Recipient(synthetic.HealthPlan).Dir, "receipts")
+	lay := func(number int, text string, ago time.Duration) {
+		path := filepath.Join(folder, fmt.Sprintf("%d.rsp", number))
+		h.must(os.WriteFile(path, []byte(text), 0o600))
+		h.must(os.Chtimes(path, noon, noon.Add(-ago)))
+	}
+	whole := strings.Join(keys, ",00\n") + ",00\n"
+	reconcile := func(now time.Time, want string, failing ...string) {
+		t.Helper()
+		h.agent.Now = func() time.Time { return now }
+		done, err := h.agent.Reconcile(t.Context(), scores)
+		got := ""
+		for _, r := range done {
+			got += fmt.Sprintf("%d %s %s;", r.Number, r.Outcome, r.File)
+		}
+		if got != want || (agent.ExitCode(err) == int(agent.AnsweredNo)) != (len(failing) > 0) || (err == nil) != (len(failing) == 0) {
+			t.Errorf("came %q, want %q: %v", got, want, err)
+		}
+		for _, name := range failing {
+			if !strings.Contains(fmt.Sprint(err), name) {
+				t.Errorf("%s is not named: %v", name, err)
+			}
+		}
+	}
+	open := func(want int) {
+		t.Helper()
+		if list, err := h.agent.Differences(t.Context(), scores, 0); err != nil || len(list) != want {
+			t.Errorf("%d are different, want %d: %+v %v", len(list), want, list, err)
+		}
+	}
+
+	lay(1, whole[:len(whole)/2-3], 3*time.Minute) // in mid-line
+	lay(2, whole, 2*time.Minute)
+	lay(3, whole, time.Minute)
+	grows := func(nth int) (restore func()) { // the third, while it is read as the nth
+		return durable.SetFault(func(step string) error {
+			if step == "create arriving" {
+				if nth--; nth == 0 {
+					lay(3, whole+whole, time.Minute)
+				}
+			}
+			return nil
+		})
+	}
+	restore := grows(3)
+	reconcile(noon, "1 unfinished 1.rsp;2 acknowledged ;3 unfinished 3.rsp;")
+	restore()
+	open(0)
+	lay(3, whole, time.Minute)
+	late := noon.Add(time.Hour)
+	restore = grows(2)
+	reconcile(late, "", "1.rsp", "3.rsp")
+	restore()
+	open(1)
+	lay(1, whole, 0)
+	lay(3, whole, 0)
+	reconcile(late, "1 acknowledged ;3 acknowledged ;")
+	open(0)
+}
+
 // Where drops tell changes, a row that the recipient has rejected is not held,
 // and the next drop adds it again: once, however often the answer is laid. So
 // does a drop that was rejected as a whole, and a row that a person names.

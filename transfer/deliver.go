@@ -1,11 +1,13 @@
 package transfer
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -297,66 +299,89 @@ func isOurs(s store, f File) bool {
 }
 
 // fetchReceipts takes those that have a signature beside them. Names come from
-// the server, so only names of receipts are taken. One that cannot be a receipt
-// keeps back none of the others; it is in a ReceiptError, beside their names.
+// the server, so only names of receipts are taken. One that cannot be taken
+// keeps back none of the others; it is in ReceiptErrors, beside their names.
 func fetchReceipts(ctx context.Context, s store, dir string, known func(string) bool) ([]string, error) {
 	entries, err := s.list()
 	if err != nil {
 		return nil, s.explain("list receipts", err)
 	}
-	sizes := make(map[string]int64, len(entries))
+	slices.SortFunc(entries, func(a, b fs.FileInfo) int { return strings.Compare(a.Name(), b.Name()) })
+	files := make(map[string]fs.FileInfo, len(entries))
 	for _, e := range entries {
 		if e.Mode().IsRegular() {
-			sizes[e.Name()] = e.Size()
+			files[e.Name()] = e
 		}
 	}
 	var fetched []string
-	var wrong error
+	var wrong ReceiptErrors
 	for _, e := range entries {
 		name := e.Name()
-		if _, signed := sizes[name+".sig"]; !signed || !isReceiptName(name) || known(name) {
+		if _, signed := files[name+".sig"]; !signed || !isReceiptName(name) || known(name) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
 			return fetched, err
 		}
-		err := fetch(s, name+".sig", sizes[name+".sig"], dir)
+		err := fetch(s, files[name+".sig"], dir)
 		if err == nil {
-			err = fetch(s, name, sizes[name], dir)
+			err = fetch(s, e, dir)
 		}
+		var one *ReceiptError
 		switch {
 		case err == nil:
 			fetched = append(fetched, name)
-		case errors.As(err, new(*ReceiptError)):
-			wrong = errors.Join(wrong, err)
+		case errors.As(err, &one):
+			wrong = append(wrong, one)
 		default:
 			return fetched, s.explain("download "+name, err)
 		}
 	}
-	slices.Sort(fetched)
-	return fetched, wrong
+	if len(wrong) > 0 {
+		return fetched, wrong
+	}
+	return fetched, nil
 }
 
-// ReceiptError tells of a file in the folder of receipts that cannot be one.
-type ReceiptError struct{ Name, Why string }
+// ReceiptError tells of a file in the folder of receipts that cannot be taken.
+type ReceiptError struct {
+	Name, Why string
+	Written   time.Time // as the server lists it
+	Cut       bool      // it ends in the middle: it may still be written
+}
 
 func (e *ReceiptError) Error() string { return e.Name + ": " + e.Why }
 
-func fetch(s store, name string, size int64, dir string) error {
-	if size > maxSmall {
-		return &ReceiptError{name, fmt.Sprintf("it is longer than %d bytes, so it is no receipt", maxSmall)}
+// ReceiptErrors tell of several.
+type ReceiptErrors []*ReceiptError
+
+func (list ReceiptErrors) Error() string {
+	var lines []string
+	for _, e := range list {
+		lines = append(lines, e.Error())
 	}
-	file, err := s.read(name)
+	return strings.Join(lines, "\n")
+}
+
+func fetch(s store, e fs.FileInfo, dir string) error {
+	name := e.Name()
+	if e.Size() > maxSmall {
+		return &ReceiptError{Name: name, Why: fmt.Sprintf("it is longer than %d bytes, so it is no receipt", maxSmall)}
+	}
+	var text []byte
+	err := read(s, e, func(_ string, from io.Reader) (err error) {
+		text, err = io.ReadAll(from)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	text, err := io.ReadAll(onlyReader{io.LimitReader(file, size+1)})
-	if err != nil {
-		return err
+	whole := json.Valid(text)
+	if strings.HasSuffix(name, ".sig") {
+		whole = bytes.HasSuffix(bytes.TrimSpace(text), bytes.TrimSpace(endOfSignature))
 	}
-	if int64(len(text)) != size {
-		return &ReceiptError{name, fmt.Sprintf("%d of %d bytes came: it is being written, or was cut short", len(text), size)}
+	if !whole {
+		return &ReceiptError{name, "it does not end as it should: it is being written, or was cut short", e.ModTime(), true}
 	}
 	return durable.ReplaceFile(filepath.Join(dir, name), text, 0o600)
 }
@@ -377,33 +402,43 @@ func openResponses(ctx context.Context, s store, want func(fs.FileInfo) bool, ta
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := openResponse(s, e, take); err != nil {
+		if err := read(s, e, take); err != nil {
 			return s.explain("download "+e.Name(), err)
 		}
 	}
 	return nil
 }
 
-func openResponse(s store, e fs.FileInfo, take func(string, io.Reader) error) error {
+// read gives a file as it was listed. One that was taken away since, or that its
+// writer has locked, may come again.
+func read(s store, e fs.FileInfo, take func(string, io.Reader) error) error {
 	file, err := s.read(e.Name())
-	if err != nil {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
+		return take(e.Name(), unopened{&ReceiptError{e.Name(), "it cannot be opened: " + err.Error(), e.ModTime(), true}})
+	} else if err != nil {
 		return err
 	}
 	defer file.Close() // it was only read
-	return take(e.Name(), &exactly{file, e.Size()})
+	return take(e.Name(), &exactly{Reader: file, file: e})
 }
 
-// exactly gives an error in place of the end when the file is not as long as
+type unopened struct{ error }
+
+func (u unopened) Read([]byte) (int, error) { return 0, u.error }
+
+// exactly gives a ReceiptError in place of the end when the file is not as long as
 // it was listed: it is being written, or cut short on its way.
 type exactly struct {
 	io.Reader
-	left int64
+	file fs.FileInfo
+	came int64
 }
 
 func (r *exactly) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
-	if r.left -= int64(n); r.left < 0 || r.left > 0 && errors.Is(err, io.EOF) {
-		return n, errors.New("it is not as long as the server has listed it")
+	if r.came += int64(n); r.came > r.file.Size() || r.came < r.file.Size() && errors.Is(err, io.EOF) {
+		why := fmt.Sprintf("%d bytes came of %d that are listed: it is being written, or was cut short", r.came, r.file.Size())
+		return n, &ReceiptError{r.file.Name(), why, r.file.ModTime(), true}
 	}
 	return n, err
 }

@@ -29,12 +29,12 @@ type Destination interface {
 	// removed. It refuses when `.done` is there: the recipient has the drop.
 	Withdraw(ctx context.Context, files []File) (removed []string, err error)
 	// Receipts downloads signed receipts that known does not claim into dir,
-	// and gives their names. The signature lies beside each as NAME.sig. A
-	// ReceiptError tells of files that cannot be receipts; the names count all the same.
+	// and gives their names. The signature lies beside each as NAME.sig.
+	// ReceiptErrors tell of files that cannot be taken; the names count all the same.
 	Receipts(ctx context.Context, dir string, known func(name string) bool) ([]string, error)
 	// Responses opens the files that lie where receipts do and that want asks
-	// for, from the oldest on. A file that is cut short ends in an error. The
-	// error of take ends it.
+	// for, from the oldest on. A file that is not as it was listed ends in a
+	// ReceiptError. The error of take ends it.
 	Responses(ctx context.Context, want func(fs.FileInfo) bool, take func(name string, from io.Reader) error) error
 	// Obey sets the recipient's rules, before anything else is asked of it.
 	Obey(Rules)

@@ -60,6 +60,7 @@ type RowAnswer struct {
 type Statement struct {
 	Verdict            Verdict
 	Accepted, Rejected int64
+	Partial            bool // it ends in mid-line, or before what it must have: it may still be written
 }
 
 // Kinds of response files, the least telling first.

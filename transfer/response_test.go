@@ -75,6 +75,36 @@ func TestResponseFiles(t *testing.T) {
 	}
 }
 
+// A file that may still be written is told from one that is whole, right or wrong.
+func TestPartialResponses(t *testing.T) {
+	for _, c := range []struct {
+		form, text string
+		partial    bool
+	}{
+		{"csv", "", true},
+		{"csv", "STATUS,ROW", true},
+		{"csv", "STATUS,ROW_KEY\n", true},
+		{"csv", "STATUS,ROW_KEY\n00," + rowA + "\n", false},
+		{"csv", "STATUS,ROW_KEY\n00," + rowA, true},
+		{"csv", "STATUS,ROW_KEY\n00," + rowA + "\n2", true},
+		{"csv", "STATUS,ROW_KEY\n99," + rowA + "\n", false},
+		{"csv", "STATUS,ROW_KEY\n99," + rowA + "\n2", false}, // its second line is wrong, whatever follows
+		{"pipe", "D|" + rowA + "|00\n", true},
+		{"pipe", "D|" + rowA + "|00\nT|1", false},
+		{"errors", "key,code\n", false},
+		{"errors", "key,code\n" + rowA + ",20", true},
+		{"x12", "ST*999*0001~AK9*A*1*1*1~\n", false},
+		{"x12", "ST*999*0001~AK9*A*1*1*1~SE*3", true},
+		{"x12", "ST*999*0001~", true},
+		{"name", "", false},
+	} {
+		said, _ := responses[c.form].Read("f", strings.NewReader(c.text), func(RowAnswer) error { return nil })
+		if said.Partial != c.partial {
+			t.Errorf("%s %q: partial is %v", c.form, c.text, said.Partial)
+		}
+	}
+}
+
 func TestNamesOfResponses(t *testing.T) {
 	for _, c := range []struct {
 		form, name string

@@ -42,7 +42,7 @@ func (e *ResponseError) Error() string {
 
 // Read reads a response file of the given name to its end, strictly, and tells
 // of each row that it answers. What is wrong with the file is a ResponseError;
-// then what was told of rows before it counts for nothing.
+// then what was told before it counts for nothing, but that it is partial.
 func (f *ResponseFile) Read(name string, from io.Reader, row func(RowAnswer) error) (*Statement, error) {
 	r := &responseReader{ResponseFile: f, name: name, row: row, said: new(Statement)}
 	if f.Says != "" {
@@ -54,23 +54,24 @@ func (f *ResponseFile) Read(name string, from io.Reader, row func(RowAnswer) err
 	lines.Split(r.split)
 	for lines.Scan() {
 		if err := r.take(lines.Bytes()); err != nil {
-			return nil, err
+			return r.said, err
 		}
 	}
 	r.line++
+	r.said.Partial = !r.ended && (r.said.Partial || f.Last != "" || r.header < f.Header || r.rows == 0 && !f.ListsRefused())
 	switch err := lines.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
-		return nil, r.fault("the line is longer than %d bytes", maxResponseLine)
+		return r.said, r.fault("the line is longer than %d bytes", maxResponseLine)
 	case err != nil:
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return r.said, fmt.Errorf("read %s: %w", name, err)
 	case r.size > MaxResponse:
-		return nil, &ResponseError{name, 0, fmt.Sprintf("it is longer than %d bytes", MaxResponse)}
+		return r.said, &ResponseError{name, 0, fmt.Sprintf("it is longer than %d bytes", MaxResponse)}
 	case f.Last != "" && !r.ended:
-		return nil, r.fault("the file ends before the line that ends it: it is not whole")
+		return r.said, r.fault("the file ends before the line that ends it: it is not whole")
 	case r.header < f.Header:
-		return nil, r.fault("the file ends before its header does")
+		return r.said, r.fault("the file ends before its header does")
 	case r.rows == 0 && !f.ListsRefused():
-		return nil, r.fault("the file ends and has answered nothing")
+		return r.said, r.fault("the file ends and has answered nothing")
 	}
 	return r.said, nil
 }
@@ -106,6 +107,7 @@ func (r *responseReader) split(data []byte, atEOF bool) (advance int, token []by
 		return i + 1, data[:i], nil
 	}
 	if atEOF && len(data) > 0 {
+		r.said.Partial = len(bytes.TrimSpace(data)) > 0
 		r.size += int64(len(data))
 		return len(data), data, nil
 	}

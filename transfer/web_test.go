@@ -321,7 +321,10 @@ func TestS3(t *testing.T) {
 	// What is there is the drop; the recipient lays its receipt into another folder.
 	inbox := t.TempDir()
 	for _, e := range entries {
-		must(t, fetch(store, e.Name(), e.Size(), inbox))
+		must(t, read(store, e, func(name string, from io.Reader) error {
+			text, err := io.ReadAll(from)
+			return errors.Join(err, os.WriteFile(filepath.Join(inbox, name), text, 0o600))
+		}))
 	}
 	r := w.receiver(t)
 	r.Receipts = t.TempDir()
