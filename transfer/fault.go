@@ -3,6 +3,8 @@ package transfer
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 )
 
 // Class says what is wrong with a drop. The list is closed and published in
@@ -75,7 +77,17 @@ func (f *Fault) Error() string {
 }
 
 func fault(class Class, file, why string, args ...any) *Fault {
-	return &Fault{class, file, fmt.Sprintf(why, args...)}
+	return &Fault{class, printable(file), printable(fmt.Sprintf(why, args...))}
+}
+
+// printable is a text of others as a terminal may be shown it.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
 }
 
 // classOf is the class of a Fault, "" of any other error.

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -64,7 +65,15 @@ func (r *Receipt) check() error {
 	if _, err := time.Parse(time.RFC3339, r.ReceivedAt); err != nil {
 		return errors.New("received_at is not a time of RFC 3339")
 	}
-	return nil
+	if r.File != printable(r.File) || r.ManifestSHA256 != "" && !hashPattern.MatchString(r.ManifestSHA256) {
+		return errors.New("file or manifest_sha256 is not one")
+	}
+	for _, p := range r.Parts {
+		if p.Rows < 0 || p.Refused < 0 || p.Name != printable(p.Name) || !hashPattern.MatchString(p.PlaintextSHA256) {
+			return errors.New("a part has no proper name, counts and SHA-256")
+		}
+	}
+	return checkParties(cmp.Or(r.Sender, r.Recipient), r.Recipient, r.Exchange)
 }
 
 // signed is the text of a receipt, and the signature over it.

@@ -361,6 +361,7 @@ func TestCompare(t *testing.T) {
 		{"part missing", func(r *Receipt) { r.Parts = r.Parts[:2]; r.Rows = 3 }, Differing, "parts"},
 		{"other manifest", func(r *Receipt) { r.ManifestSHA256 = sumOf(nil) }, Differing, "manifest_sha256"},
 		{"other number", func(r *Receipt) { r.Sequence = 2 }, Differing, "sequence"},
+		{"a test drop rejected", func(r *Receipt) { r.Status, r.Fault, r.Sender = Rejected, string(Truncated), "clearview.test" }, Differing, "sender"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := good()
@@ -374,6 +375,21 @@ func TestCompare(t *testing.T) {
 				t.Errorf("%s %v", got.Outcome, got.Differences)
 			}
 		})
+	}
+	for name, edit := range map[string]func(*Receipt){
+		"rows below zero make up for refused ones": func(r *Receipt) { r.Parts[0].Rows, r.Parts[0].Refused, r.Rows = 103, -100, 105 },
+		"a file whose name clears the terminal":    func(r *Receipt) { r.Status, r.Fault, r.File = Rejected, string(Truncated), "x\x1b[2J" },
+		"a sender of two lines":                    func(r *Receipt) { r.Sender = "clearview\nall is well" },
+		"a part that is no name":                   func(r *Receipt) { r.Parts[0].Name = "\x1b]0;owned\a" },
+		"a hash that is none":                      func(r *Receipt) { r.Parts[0].PlaintextSHA256 = "\x1b[31m" },
+	} {
+		r := good()
+		edit(r)
+		text, signature, err := signed(r, w.payer.signer)
+		must(t, err)
+		if got, err := Compare(sealed.Expect, text, signature, w.signers, w.now); err == nil {
+			t.Errorf("%s: it is %s", name, got.Outcome)
+		}
 	}
 	text, signature, err := signed(good(), w.clinic.signer)
 	must(t, err)

@@ -54,7 +54,7 @@ func dialSFTP(ctx context.Context, c SFTPConfig, p pace) (*SFTP, error) {
 		return nil, &DestinationError{Kind: ErrDestination, Where: c.Address, Doing: "open sftp", Cause: err,
 			Remedy: "ask the recipient whether the account may use SFTP, and has no greeting or shell"}
 	}
-	d.use = Plan{Where: c.User + "@" + c.Address + ":" + c.Folder, Server: string(conn.ServerVersion()),
+	d.use = Plan{Where: c.User + "@" + c.Address + ":" + c.Folder, Server: printable(string(conn.ServerVersion())),
 		HostKey: ssh.FingerprintSHA256(c.HostKey), PacketSize: usualPacket}
 	if d.isOpenSSH() {
 		d.use.PacketSize = largestPacket

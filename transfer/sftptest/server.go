@@ -33,6 +33,7 @@ type Options struct {
 	Quota      int64         // bytes of one file beyond which writes fail; 0: none
 	ShortReads bool          // answers reads with fewer bytes than asked for
 	ReadOnce   bool          // takes a file away that was read
+	Version    string        // as the server names itself; "" for the module's own
 }
 
 // Server is a running one.
@@ -73,7 +74,7 @@ func Start(o Options) (*Server, error) {
 	}
 	s := &Server{Options: o, HostKey: hostKey, listener: listener, root: root}
 	s.open, s.end = context.WithCancel(context.Background())
-	s.config = &ssh.ServerConfig{PublicKeyCallback: s.login}
+	s.config = &ssh.ServerConfig{PublicKeyCallback: s.login, ServerVersion: o.Version}
 	s.config.AddHostKey(hostKey)
 	s.wg.Go(s.accept)
 	return s, nil
