@@ -252,7 +252,8 @@ func (a *Agent) deliverRecalls(ctx context.Context, x *exchange) error {
 	return err
 }
 
-// takeRecallReceipt takes the recipient's word that what a recall names is deleted.
+// takeRecallReceipt takes the recipient's word that what a recall names is deleted,
+// also after a person's word for it, or where the recipient says it again.
 func (a *Agent) takeRecallReceipt(ctx context.Context, x *exchange, path string) (*Reconciled, error) {
 	text, err := os.ReadFile(path)
 	if err != nil || a.taken(ctx, text, "") {
@@ -272,7 +273,7 @@ func (a *Agent) takeRecallReceipt(ctx context.Context, x *exchange, path string)
 	}
 	n, err := a.confirm(ctx, x, said.Sequence, hexSum(text), `recall = ? AND digest = ?`, said.Number, said.RecallSHA256)
 	if err == nil && n == 0 {
-		err = fmt.Errorf("answer %s is to no recall of ours that waits for one; it changes nothing, ask the recipient", filepath.Base(path))
+		err = fmt.Errorf("answer %s is to no recall of ours; it changes nothing, ask the recipient", filepath.Base(path))
 	}
 	if err != nil {
 		return nil, err
@@ -286,7 +287,7 @@ func (a *Agent) ConfirmRecall(ctx context.Context, name string, number int64, by
 	if err != nil {
 		return err
 	}
-	n, err := a.confirm(ctx, x, number, fmt.Sprintf("by hand, %s: %s", by, because), `1`)
+	n, err := a.confirm(ctx, x, number, fmt.Sprintf("by hand, %s: %s", by, because), `confirmed = 0`)
 	if err == nil && n == 0 {
 		err = fail(AnsweredNo, nil, "`postern drops show` tells of those there were", "no recall of drop %d of %s waits to be confirmed", number, name)
 	}
@@ -295,7 +296,7 @@ func (a *Agent) ConfirmRecall(ctx context.Context, name string, number int64, by
 
 func (a *Agent) confirm(ctx context.Context, x *exchange, number int64, answer, which string, of ...any) (n int64, err error) {
 	return n, inTx(ctx, a.db, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `UPDATE recall SET state = ?, problem = '', confirmed = ?, answer = ? WHERE exchange = ? AND number = ? AND confirmed = 0 AND `+which,
+		result, err := tx.ExecContext(ctx, `UPDATE recall SET state = ?, problem = '', confirmed = ?, answer = ? WHERE exchange = ? AND number = ? AND `+which,
 			append([]any{stateConfirmed, a.Now().UnixMilli(), answer, x.name, number}, of...)...)
 		if err != nil {
 			return err

@@ -68,6 +68,19 @@ func TestRecallWaitsForTheServer(t *testing.T) {
 	if attention() != 0 || strings.Count(h.ledger(), string(ledger.RecallConfirmed)) != 1 {
 		t.Error("it is still followed after it was confirmed")
 	}
+	// The recipient's own answer comes after the telephone call: it is taken, once.
+	receiver, err := h.world.Receiver(h.recipient(scores))
+	h.must(err)
+	receiver.Deleted = []string{"cv.x7.000001"}
+	_, err = receiver.Receive(t.Context(), inbox)
+	h.must(err)
+	for want := range 2 {
+		done, err := h.agent.Reconcile(t.Context(), scores)
+		h.must(err)
+		if got := h.recallOf(scores); len(done) != 2*(1-want) || got.State != "confirmed" || len(got.Answer) != 64 {
+			t.Errorf("%+v %+v", done, got)
+		}
+	}
 }
 
 func (h *house) readFile(path string) string {

@@ -229,9 +229,8 @@ func (r *Receiver) recall(mem *memory, inbox string, base Base, number int64, re
 		result.Folder = folder
 	}
 	answer := filepath.Join(r.Receipts, base.RecallBase(number)+receiptSuffix)
-	_, err = os.Stat(answer)
 	switch {
-	case err == nil:
+	case answers(answer, digest) && (result.Folder == "" || len(recall.Rows) > 0): // else the drop came after it was answered
 		result.Status, result.Folder = Deleted, ""
 		return nil
 	case !slices.Contains(r.Deleted, base.String()):
@@ -251,6 +250,16 @@ func (r *Receiver) recall(mem *memory, inbox string, base Base, number int64, re
 		Format: RecallReceiptFormat, Sender: recall.Sender, Recipient: recall.Recipient, Exchange: recall.Exchange, Sequence: recall.Sequence,
 		Number: recall.Number, RecallSHA256: digest, ConfirmedAt: r.now().UTC().Format(time.RFC3339),
 	}, r.ReceiptSigner)
+}
+
+// answers tells whether an answer to this very recall was written.
+func answers(path, digest string) bool {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	said, err := parse[RecallReceipt]("answer to a recall", text, maxSmall)
+	return err == nil && said.RecallSHA256 == digest
 }
 
 // recallFile is the encrypted document of a recall, by either envelope.

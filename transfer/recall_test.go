@@ -86,6 +86,37 @@ func TestRecallIsFollowedUntilDeleted(t *testing.T) {
 	}
 }
 
+// A drop that comes after its recall was answered is to be deleted like one that
+// came before, and an answer to another recall of that number answers nothing.
+func TestAnswerToARecallIsNoLongerTrue(t *testing.T) {
+	w := newWorld(t)
+	r, inbox, recall := recalling(t, w)
+	w.layRecall(t, inbox, recall, w.clinic)
+	late := filepath.Join(t.TempDir(), "late")
+	must(t, os.Rename(filepath.Join(r.Dir, "cv.x7.000001"), late))
+	r.Deleted = []string{"cv.x7.000001"}
+	if got := recallOf(t, r, inbox); got.Status != Deleted {
+		t.Fatalf("%+v", got)
+	}
+	r.Deleted = nil
+	must(t, os.Rename(late, filepath.Join(r.Dir, "cv.x7.000001")))
+	if got := recallOf(t, r, inbox); got.Status != Recalled || got.Folder == "" {
+		t.Errorf("the drop lies there, and nobody is asked to delete it: %+v", got)
+	}
+	must(t, os.RemoveAll(filepath.Join(r.Dir, "cv.x7.000001")))
+	if got := recallOf(t, r, inbox); got.Status != Deleted {
+		t.Errorf("%+v", got)
+	}
+	for _, end := range []string{recallSuffix + ageEnd, recallSignature} {
+		must(t, os.Remove(filepath.Join(inbox, "cv.x7.000001.recall-1"+end)))
+	}
+	recall.Rows = []string{"kkkkkkkk1"}
+	w.layRecall(t, inbox, recall, w.clinic)
+	if got := recallOf(t, r, inbox); got.Status != Recalled || len(got.Delete) != 1 {
+		t.Errorf("another recall was answered by the answer to the first: %+v", got)
+	}
+}
+
 // A recall of rows leaves our copy to those who loaded it.
 func TestRecallOfRows(t *testing.T) {
 	w := newWorld(t)
