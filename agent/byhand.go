@@ -90,14 +90,14 @@ func (a *Agent) Void(ctx context.Context, name string, number int64, by, because
 	if err := a.mayVoid(ctx, page); err != nil {
 		return nil, err
 	}
-	drop, err := a.dropToVoid(ctx, name, number)
+	drop, err := a.dropToVoid(ctx, page)
 	if err != nil {
 		return nil, err
 	}
 	files := transfer.Deliverables(filepath.Join(a.dropsDir(), drop.dir), page.Files)
 	disclosure := ""
 	switch {
-	case page.State == stateRejected:
+	case drop.state == stateRejected:
 		disclosure = "; it was sent, and the recipient rejected it"
 	case drop.exposed:
 		if disclosure, err = a.withdraw(ctx, x, drop, files); err != nil {
@@ -110,9 +110,9 @@ func (a *Agent) Void(ctx context.Context, name string, number int64, by, because
 	return a.Drop(ctx, name, number)
 }
 
-func (a *Agent) dropToVoid(ctx context.Context, exchange string, number int64) (*pendingDrop, error) {
-	d := &pendingDrop{number: number}
-	return d, a.db.QueryRowContext(ctx, `SELECT dir, manifest, exposed FROM delivery WHERE exchange = ? AND number = ?`, exchange, number).Scan(&d.dir, &d.manifest, &d.exposed)
+func (a *Agent) dropToVoid(ctx context.Context, page *DropPage) (*pendingDrop, error) {
+	d := &pendingDrop{number: page.Number, state: page.State}
+	return d, a.db.QueryRowContext(ctx, `SELECT dir, manifest, exposed FROM delivery WHERE exchange = ? AND number = ?`, page.Exchange, page.Number).Scan(&d.dir, &d.manifest, &d.exposed)
 }
 
 // mayVoid refuses for what the recipient holds, and where it went on without

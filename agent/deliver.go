@@ -36,6 +36,7 @@ type Delivered struct {
 // pendingDrop is a committed drop whose delivery has not ended.
 type pendingDrop struct {
 	number   int64
+	state    string // as it is known here, see still
 	dir      string
 	manifest string
 	asOf     extract.Day
@@ -86,9 +87,9 @@ func (a *Agent) Deliver(ctx context.Context, name string) ([]Delivered, error) {
 func (a *Agent) nextPending(ctx context.Context, exchange string) (*pendingDrop, error) {
 	var d pendingDrop
 	var asOf, files string
-	err := a.db.QueryRowContext(ctx, `SELECT number, dir, manifest, as_of, exposed, files, index_key FROM delivery
+	err := a.db.QueryRowContext(ctx, `SELECT number, state, dir, manifest, as_of, exposed, files, index_key FROM delivery
 		WHERE exchange = ? AND state IN (?, ?) ORDER BY number LIMIT 1`, exchange, stateSealed, stateUploading).
-		Scan(&d.number, &d.dir, &d.manifest, &asOf, &d.exposed, &files, &d.key)
+		Scan(&d.number, &d.state, &d.dir, &d.manifest, &asOf, &d.exposed, &files, &d.key)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -148,10 +149,16 @@ func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) 
 	}
 	// Exposed from here on, before the first byte can leave, so that accounting
 	// never misses a drop that may have been disclosed in part.
-	if _, err := a.db.ExecContext(ctx, `UPDATE delivery SET state = ?, attempts = attempts + 1, exposed = 1 WHERE exchange = ? AND number = ?`,
-		stateUploading, x.name, drop.number); err != nil {
+	if err := inTx(ctx, a.db, func(tx *sql.Tx) error {
+		if err := drop.still(ctx, tx, x); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE delivery SET state = ?, attempts = attempts + 1, exposed = 1 WHERE exchange = ? AND number = ?`, stateUploading, x.name, drop.number)
+		return err
+	}); err != nil {
 		return result, err
 	}
+	drop.state = stateUploading
 	result.State = stateUploading
 	evidence, err := a.deliver(ctx, x, drop, destination, files, func(e transfer.Event) { result.Files = append(result.Files, e) })
 	if err != nil {
@@ -178,6 +185,17 @@ func deliveryFailure(ctx context.Context, err error, x *exchange, drop *pendingD
 	return fail(class, err, remedy, "drop %d of %s was not delivered", drop.number, x.name)
 }
 
+// still fails when another has done something about the drop meanwhile: one that took
+// the lease over, as when this machine slept or its clock was set.
+func (d *pendingDrop) still(ctx context.Context, tx *sql.Tx, x *exchange) error {
+	var state string
+	err := tx.QueryRowContext(ctx, `SELECT state FROM delivery WHERE exchange = ? AND number = ?`, x.name, d.number).Scan(&state)
+	if err == nil && state != d.state {
+		err = fail(Locked, nil, "`postern drops list` shows it", "drop %d of %s was %s, and by another it is %s now", d.number, x.name, d.state, state)
+	}
+	return err
+}
+
 // settleDelivery ends a delivery: the key of the decision index is destroyed
 // with it, because there is nothing left to judge again.
 func (a *Agent) settleDelivery(ctx context.Context, x *exchange, drop *pendingDrop, state string, evidence transfer.Evidence) error {
@@ -192,6 +210,9 @@ func (a *Agent) settleDelivery(ctx context.Context, x *exchange, drop *pendingDr
 		told["cut_off"], told["late"] = cutOff, late
 	}
 	err = inTx(ctx, a.db, func(tx *sql.Tx) error {
+		if err := drop.still(ctx, tx, x); err != nil {
+			return err
+		}
 		if _, err := tx.ExecContext(ctx, `UPDATE delivery SET state = ?, evidence = ?, delivered = ?, index_key = NULL WHERE exchange = ? AND number = ?`,
 			state, string(text), a.Now().UnixMilli(), x.name, drop.number); err != nil {
 			return err
@@ -227,6 +248,9 @@ func (a *Agent) decisionIndex(drop *pendingDrop) (string, error) {
 // by it, for the one who gave it up.
 func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File, judged *judgement, reason, by string) error {
 	err := inTx(ctx, a.db, func(tx *sql.Tx) error {
+		if err := drop.still(ctx, tx, x); err != nil {
+			return err
+		}
 		var numbers []int64
 		var exposed []bool
 		var n int64
