@@ -25,6 +25,7 @@ type memory struct {
 	Format    string           `json:"format"`
 	Exchanges []exchangeMemory `json:"exchanges"`
 	Refused   []refusedMemory  `json:"refused"` // drops answered with a rejection
+	Recalls   []recallMemory   `json:"recalls"` // those that were believed
 }
 
 // exchangeMemory is one sender's exchange; its drops ascend by number.
@@ -55,6 +56,13 @@ type refusedMemory struct {
 	Manifest string `json:"manifest"`
 	Class    Class  `json:"class"`
 	File     string `json:"file"`
+}
+
+// recallMemory is a recall whose signer was believed when it came. It stays
+// believed when its key has ended since.
+type recallMemory struct {
+	Recall  string `json:"recall"`  // SHA-256 of the document
+	Deleted bool   `json:"deleted"` // we said that all it names is deleted
 }
 
 func loadMemory(dir string) (*memory, error) {
@@ -224,6 +232,15 @@ func (e *exchangeMemory) accept(m *Manifest, sum, checkpoint string) (withdrawn 
 	e.Drops = append(e.Drops, dropMemory{Sequence: m.Sequence, Manifest: sum, Checkpoint: checkpoint})
 	e.Code = m.Base().Code
 	return withdrawn
+}
+
+// recall gives what is known of one by the SHA-256 of its document, nil if nothing is.
+func (m *memory) recall(digest string) *recallMemory {
+	i := slices.IndexFunc(m.Recalls, func(r recallMemory) bool { return r.Recall == digest })
+	if i < 0 {
+		return nil
+	}
+	return &m.Recalls[i]
 }
 
 func (m *memory) refused(r refusedMemory) bool { return slices.Contains(m.Refused, r) }

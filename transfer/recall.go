@@ -185,7 +185,7 @@ const (
 )
 
 // recalls looks at every recall of the inbox whose signature is there.
-func (r *Receiver) recalls(mem *memory, inbox string) (results []Result, err error) {
+func (r *Receiver) recalls(mem *memory, inbox string, look func(*memory, string, Base, int64, *Result) error) (results []Result, err error) {
 	entries, err := os.ReadDir(inbox)
 	if err != nil {
 		return nil, fmt.Errorf("list the inbox: %w", err)
@@ -196,7 +196,7 @@ func (r *Receiver) recalls(mem *memory, inbox string) (results []Result, err err
 			continue
 		}
 		result := Result{Drop: base.String(), Exchange: base.Exchange, Sequence: base.Sequence, Status: Recalled}
-		if err := r.recall(mem, inbox, base, number, &result); err != nil {
+		if err := look(mem, inbox, base, number, &result); err != nil {
 			if !errors.As(err, &result.Fault) {
 				return results, err
 			}
@@ -205,6 +205,16 @@ func (r *Receiver) recalls(mem *memory, inbox string) (results []Result, err err
 		results = append(results, result)
 	}
 	return results, nil
+}
+
+// believe notes the recalls whose keys may sign before any drop of the inbox is
+// looked at: one that came beside a recall may put another key in its key's place.
+func (r *Receiver) believe(mem *memory, inbox string) error {
+	_, err := r.recalls(mem, inbox, func(mem *memory, inbox string, base Base, number int64, _ *Result) error {
+		_, _, err := r.openRecall(mem, inbox, base, number)
+		return err
+	})
+	return err
 }
 
 // recall believes nothing of a recall before its signature. What it names is
@@ -228,9 +238,8 @@ func (r *Receiver) recall(mem *memory, inbox string, base Base, number int64, re
 	if _, err := os.Stat(folder); err == nil {
 		result.Folder = folder
 	}
-	answer := filepath.Join(r.Receipts, base.RecallBase(number)+receiptSuffix)
-	switch {
-	case answers(answer, digest) && (result.Folder == "" || len(recall.Rows) > 0): // else the drop came after it was answered
+	switch believed := mem.recall(digest); {
+	case believed.Deleted && (result.Folder == "" || len(recall.Rows) > 0): // else the drop came after it was answered
 		result.Status, result.Folder = Deleted, ""
 		return nil
 	case !slices.Contains(r.Deleted, base.String()):
@@ -242,24 +251,17 @@ func (r *Receiver) recall(mem *memory, inbox string, base Base, number int64, re
 		}
 	}
 	result.Status, result.Folder = Deleted, ""
-	if r.ReceiptSigner == nil {
-		return nil
+	if r.ReceiptSigner != nil {
+		result.Receipt = filepath.Join(r.Receipts, base.RecallBase(number)+receiptSuffix)
+		if err := writeSigned(result.Receipt, &RecallReceipt{
+			Format: RecallReceiptFormat, Sender: recall.Sender, Recipient: recall.Recipient, Exchange: recall.Exchange, Sequence: recall.Sequence,
+			Number: recall.Number, RecallSHA256: digest, ConfirmedAt: r.now().UTC().Format(time.RFC3339),
+		}, r.ReceiptSigner); err != nil {
+			return err
+		}
 	}
-	result.Receipt = answer
-	return writeSigned(answer, &RecallReceipt{
-		Format: RecallReceiptFormat, Sender: recall.Sender, Recipient: recall.Recipient, Exchange: recall.Exchange, Sequence: recall.Sequence,
-		Number: recall.Number, RecallSHA256: digest, ConfirmedAt: r.now().UTC().Format(time.RFC3339),
-	}, r.ReceiptSigner)
-}
-
-// answers tells whether an answer to this very recall was written.
-func answers(path, digest string) bool {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return false
-	}
-	said, err := parse[RecallReceipt]("answer to a recall", text, maxSmall)
-	return err == nil && said.RecallSHA256 == digest
+	mem.recall(digest).Deleted = true
+	return mem.save(r.Dir)
 }
 
 // recallFile is the encrypted document of a recall, by either envelope.
@@ -270,8 +272,9 @@ func recallFile(inbox, name string) string {
 	return name + recallSuffix + ageEnd
 }
 
-// openRecall decrypts a recall, and proves whose it is and that it is for us.
-func (r *Receiver) openRecall(mem *memory, inbox string, base Base, number int64) (recall *Recall, digest string, err error) {
+// openRecall decrypts a recall, and proves whose it is and that it is for us. One
+// whose signer was believed before is the same document, and needs no key any more.
+func (r *Receiver) openRecall(mem *memory, inbox string, base Base, number int64) (*Recall, string, error) {
 	name := base.RecallBase(number)
 	file := recallFile(inbox, name)
 	var text bytes.Buffer
@@ -289,17 +292,19 @@ func (r *Receiver) openRecall(mem *memory, inbox string, base Base, number int64
 	if err != nil {
 		return nil, "", fault(SignatureInvalid, name+recallSignature, "it is not a signature over the recall in namespace %s", RecallNamespace)
 	}
-	signers := r.signersFor(mem, base)
-	if !signers.Knows(key, RecallNamespace, r.now()) {
+	signers, digest := r.signersFor(mem, base), sumOf(text.Bytes())
+	believed := mem.recall(digest) != nil
+	if !believed && !signers.Knows(key, RecallNamespace, r.now()) {
 		return nil, "", fault(SignerUnknown, name+recallSignature, "key %s is not among the allowed signers for %s at this time", ssh.FingerprintSHA256(key), RecallNamespace)
 	}
-	if recall, err = ParseRecall(text.Bytes()); err != nil {
+	recall, err := ParseRecall(text.Bytes())
+	if err != nil {
 		return nil, "", fault(FormatFault, file, "%v", err)
 	}
-	if err := signers.Check(recall.Sender, key, RecallNamespace, r.now()); err != nil {
+	if !believed && signers.Check(recall.Sender, key, RecallNamespace, r.now()) != nil {
 		return nil, "", fault(SignerNotSender, name+recallSignature, "key %s may not sign for %s", ssh.FingerprintSHA256(key), recall.Sender)
 	}
-	if slices.Contains(mem.exchange(recall.Sender, recall.Exchange).Retired, sshsig.KeyText(key)) {
+	if !believed && slices.Contains(mem.exchange(recall.Sender, recall.Exchange).Retired, sshsig.KeyText(key)) {
 		return nil, "", fault(SignerRetired, name+recallSignature, "another key has signed drops of this exchange after that one")
 	}
 	if recall.Exchange != base.Exchange || recall.Sequence != base.Sequence || recall.Number != number {
@@ -308,5 +313,9 @@ func (r *Receiver) openRecall(mem *memory, inbox string, base Base, number int64
 	if recall.Recipient != r.Name {
 		return nil, "", fault(NotForUs, file, "it names the recipient %s, here is %s", recall.Recipient, r.Name)
 	}
-	return recall, sumOf(text.Bytes()), nil
+	if believed {
+		return recall, digest, nil
+	}
+	mem.Recalls = append(mem.Recalls, recallMemory{Recall: digest})
+	return recall, digest, mem.save(r.Dir)
 }

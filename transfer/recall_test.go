@@ -237,3 +237,53 @@ func FuzzRecalls(f *testing.F) {
 		}
 	})
 }
+
+// Who has believed a recall, or has it before the drop by which another key takes
+// over, deletes and answers, and is asked no more: whatever becomes of the key, and
+// of the answer once it was handed over.
+func TestRecallOutlivesItsKey(t *testing.T) {
+	all := publishedVectors(t)
+	both := func(names ...string) string {
+		inbox := t.TempDir()
+		for _, name := range names {
+			must(t, os.CopyFS(filepath.Join(inbox, name), os.DirFS(all[name].inbox(t))))
+			files, err := os.ReadDir(filepath.Join(inbox, name))
+			must(t, err)
+			for _, f := range files {
+				must(t, os.Rename(filepath.Join(inbox, name, f.Name()), filepath.Join(inbox, f.Name())))
+			}
+			must(t, os.Remove(filepath.Join(inbox, name)))
+		}
+		return inbox
+	}
+	for name, inboxes := range map[string][]string{
+		"seen before the key was followed":      {both("recall"), both("new-key")},
+		"beside the drop by the key that comes": {both("recall", "new-key")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := vectorReceiver(t)
+			for _, inbox := range append([]string{all["first"].inbox(t), all["introduces"].inbox(t)}, inboxes...) {
+				results, err := r.Receive(context.Background(), inbox)
+				must(t, err)
+				for _, got := range results {
+					if got.Status != Accepted && got.Status != Recalled {
+						t.Fatalf("%+v", got)
+					}
+				}
+			}
+			r.Signers = &sshsig.AllowedSigners{}
+			if got := receiveOne(t, r, both("recall")); got.Status != Recalled {
+				t.Errorf("asked again: %s %v", got.Status, got.Fault)
+			}
+			r.Deleted = []string{all["recall"].drop}
+			got := receiveOne(t, r, both("recall"))
+			if got.Status != Deleted || got.Receipt == "" {
+				t.Fatalf("%+v", got)
+			}
+			must(t, os.Remove(got.Receipt)) // laid where the clinic fetches it
+			if got := receiveOne(t, r, both("recall")); got.Status != Deleted || got.Receipt != "" {
+				t.Errorf("asked, or answered, again: %+v", got)
+			}
+		})
+	}
+}

@@ -87,6 +87,9 @@ func (r *Receiver) Receive(ctx context.Context, inbox string) ([]Result, error) 
 	if err != nil {
 		return nil, fmt.Errorf("receive: %w", err)
 	}
+	if err := r.believe(mem, inbox); err != nil {
+		return nil, fmt.Errorf("receive: %w", err)
+	}
 	var results []Result
 	for _, base := range drops {
 		if !finished[base] {
@@ -99,7 +102,7 @@ func (r *Receiver) Receive(ctx context.Context, inbox string) ([]Result, error) 
 		}
 		results = append(results, result)
 	}
-	recalled, err := r.recalls(mem, inbox)
+	recalled, err := r.recalls(mem, inbox, r.recall)
 	if err != nil {
 		err = fmt.Errorf("receive: %w", err)
 	}
