@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/posternhealth/postern/ledger"
@@ -177,28 +176,6 @@ func rejectedRows(ctx context.Context, db query, exchange string, number int64) 
 		return nil
 	}, `SELECT DISTINCT key FROM row_answer WHERE exchange = ? AND number = ? AND verdict = ?`, exchange, number, transfer.Refused.String())
 	return keys, err
-}
-
-// answeredState is what the answers to a drop lead to: the worst of what each
-// rule said last, since the last answer by hand, which is a person's judgement
-// of all before it. It is empty while no answer settles anything.
-func answeredState(ctx context.Context, tx *sql.Tx, exchange string, number int64) (worst string, err error) {
-	last := map[string]string{}
-	var rule, status string
-	err = each(ctx, tx, row{&rule, &status}, func() error {
-		if rule == ruleByHand {
-			clear(last)
-		}
-		last[rule] = status
-		return nil
-	}, `SELECT rule, status FROM receipt WHERE exchange = ? AND number = ? AND status != ? ORDER BY taken, rowid`, exchange, number, answerUnreadable)
-	states := []string{"", stateAcknowledged, statePartly, stateRejected, stateDiffering}
-	for _, status := range last {
-		if slices.Index(states, status) > slices.Index(states, worst) {
-			worst = status
-		}
-	}
-	return worst, err
 }
 
 // compareDifferences opens what an answer is the first to show, and settles

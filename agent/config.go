@@ -394,7 +394,8 @@ func (c *Config) checkAnswers(errs configErrors) {
 	}
 	for name, r := range c.Recipients {
 		for i, f := range r.Receipt.Files {
-			if exchanges[name] > 1 && !strings.Contains(f.Match, "{exchange}") {
+			byFile := strings.Contains(f.Match, "{file}") && !strings.Contains(f.Match, "{sequence}") && !strings.Contains(f.Match, "{date}")
+			if exchanges[name] > 1 && !strings.Contains(f.Match, "{exchange}") && !byFile {
 				errs.add(fmt.Sprintf("recipients.%s.receipt.files[%d].match", name, i), "write {exchange} where its id stands, or make a recipient of each", "%d exchanges go to %s, and the name does not tell them apart", exchanges[name], name)
 			}
 		}

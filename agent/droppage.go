@@ -3,7 +3,6 @@ package agent
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -112,17 +111,6 @@ func (a *Agent) dropPages(ctx context.Context, exchange string, number int64) (p
 		pages = append(pages, p)
 	}
 	return pages, nil
-}
-
-// recipientSays are the counts of the newest answer that has led to the state
-// that the drop is in.
-func (a *Agent) recipientSays(ctx context.Context, d *DropStatus) (c Counts, err error) {
-	err = a.db.QueryRowContext(ctx, `SELECT rows, refused FROM receipt WHERE exchange = ? AND number = ? AND status = ? ORDER BY rows < 0, taken DESC, rowid DESC LIMIT 1`,
-		d.Exchange, d.Number, d.State).Scan(&c.Rows, &c.Refused)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Counts{Rows: -1, Refused: -1}, nil
-	}
-	return c, err
 }
 
 func (a *Agent) dropAnswers(ctx context.Context, p *DropPage) error {

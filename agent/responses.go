@@ -24,13 +24,13 @@ import (
 
 // arrived is a response file that is to be taken.
 type arrived struct {
-	file     *transfer.ResponseFile
-	name     string
-	stamp    string // size and time as listed, and the definition
-	written  time.Time
-	sequence int64  // of the drop it answers, by its name
-	day      string // where the name has no sequence
-	that     int    // how many drops were made on that day
+	file    *transfer.ResponseFile
+	name    string
+	stamp   string // size and time as listed, and the definition
+	written time.Time
+	transfer.Answered
+	that int                    // how many drops were made on its day
+	part *transfer.ExpectedPart // that it is about, where its name has a file's
 
 	definition string // hash of how it is read
 }
@@ -50,7 +50,7 @@ func (a *Agent) takeResponses(ctx context.Context, x *exchange, destination tran
 	}, func(_ string, from io.Reader) error {
 		kept, err := a.keepAnswer(dir, from)
 		if cut := new(transfer.ReceiptError); errors.As(err, &cut) {
-			done, err = a.unfinished(done, x, file.sequence, cut)
+			done, err = a.unfinished(done, x, file.Sequence, cut)
 			failures = append(failures, err)
 			return ctx.Err()
 		} else if err != nil {
@@ -73,9 +73,9 @@ func (a *Agent) takeResponses(ctx context.Context, x *exchange, destination tran
 func (a *Agent) awaited(x *exchange, info fs.FileInfo) *arrived {
 	for i := range x.recipient.Receipt.Files {
 		f := &x.recipient.Receipt.Files[i]
-		if sequence, day, ok := f.Answers(info.Name(), a.Config.Organization.Code, x.config.ID); ok {
+		if told, ok := f.Answers(info.Name(), a.Config.Organization.Code, x.config.ID); ok {
 			definition, _ := json.Marshal(f) // of strings and numbers
-			r := &arrived{file: f, name: info.Name(), written: info.ModTime(), sequence: sequence, day: day, definition: hexSum(definition)}
+			r := &arrived{file: f, name: info.Name(), written: info.ModTime(), Answered: told, definition: hexSum(definition)}
 			r.stamp = fmt.Sprintf("%d %d %s", info.Size(), info.ModTime().Unix(), r.definition)
 			return r
 		}
@@ -87,14 +87,17 @@ func (a *Agent) awaited(x *exchange, info fs.FileInfo) *arrived {
 // what it answers has not been delivered as far as we know. Servers tell times
 // in seconds, so what was taken in the second of its writing is looked at again.
 func (a *Agent) answerWaits(ctx context.Context, x *exchange, file *arrived) (waits bool, err error) {
-	if file.day != "" {
+	if file.Day != "" {
 		if err := a.madeOn(ctx, x, file); err != nil {
 			return false, err
 		}
 	}
+	if sent, err := a.fileOf(ctx, x, file); err != nil || !sent {
+		return true, err
+	}
 	err = a.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM receipt WHERE exchange = ? AND name = ? AND stamp = ? AND taken > ?)
 		OR EXISTS (SELECT 1 FROM delivery WHERE exchange = ? AND number = ? AND state IN (?, ?))`,
-		x.name, file.name, file.stamp, file.written.Add(2*time.Second).UnixMilli(), x.name, file.sequence, stateSealed, stateUploading).Scan(&waits)
+		x.name, file.name, file.stamp, file.written.Add(2*time.Second).UnixMilli(), x.name, file.Sequence, stateSealed, stateUploading).Scan(&waits)
 	return waits, err
 }
 
@@ -169,9 +172,12 @@ func (a *Agent) takeResponse(ctx context.Context, x *exchange, file *arrived, ke
 	if before, err := a.takenBefore(ctx, x, file, kept); err != nil || before {
 		return nil, errors.Join(err, durable.Remove(kept.path))
 	}
-	s := &reply{number: file.sequence, rule: file.file.Match, name: file.name, stamp: file.stamp, sha256: kept.sha256, rows: -1, refused: -1}
+	s := &reply{number: file.Sequence, rule: file.file.Match, name: file.name, stamp: file.stamp, sha256: kept.sha256, rows: -1, refused: -1}
 	if file.file.Kind() == transfer.VerdictResponse {
 		s.rule = "verdict" // one of several files says it
+	}
+	if file.part != nil {
+		s.rule += fileInRule + file.part.Name
 	}
 	err := a.readResponse(ctx, x, file, kept, s)
 	if s.outcome == answerUnfinished {
@@ -194,12 +200,18 @@ func (a *Agent) takeResponse(ctx context.Context, x *exchange, file *arrived, ke
 }
 
 func (a *Agent) readResponse(ctx context.Context, x *exchange, file *arrived, kept *keptAnswer, s *reply) error {
-	if file.day != "" && s.number == 0 {
+	if file.Day != "" && s.number == 0 {
 		return &transfer.ResponseError{File: file.name, Why: fmt.Sprintf("%d drops were made on the day of its name, so it does not tell which it answers", file.that)}
 	}
 	expect, _, err := a.expectation(ctx, x.name, s.number)
 	if err != nil {
 		return &transfer.ResponseError{File: file.name, Why: err.Error()}
+	}
+	sent := expect.Rows
+	if file.part != nil {
+		sent = file.part.Rows
+	} else if file.About != "" {
+		return &transfer.ResponseError{File: file.name, Why: fmt.Sprintf("drop %d has no file with rows that its name tells", s.number)}
 	}
 	rows := &answered{file: file.name}
 	var said *transfer.Statement
@@ -217,11 +229,16 @@ func (a *Agent) readResponse(ctx context.Context, x *exchange, file *arrived, ke
 		if err := errors.Join(rows.know(ctx, a.db, x.name), rows.told(ctx, a.db, x.name, s.number)); err != nil {
 			return err
 		}
-		s.judgeRows(file, rows, expect.Rows)
+		s.judgeRows(file, rows, sent)
 	case transfer.CountResponse:
-		s.judgeCounts(file.name, said, expect.Rows)
+		s.judgeCounts(file.name, said, sent)
 	default:
-		s.judgeVerdict(file.name, said.Verdict, expect.Rows)
+		s.judgeVerdict(file.name, said.Verdict, sent)
+	}
+	if file.part != nil {
+		if err := s.ofFile(ctx, a.db, x.name, file.part, expect); err != nil {
+			return err
+		}
 	}
 	if s.outcome == stateAcknowledged && file.file.Kind() < mostTelling(x.recipient.Receipt.Files) {
 		s.outcome = answerNoted
@@ -245,8 +262,8 @@ func mostTelling(files []transfer.ResponseFile) (kind int) {
 func (a *Agent) madeOn(ctx context.Context, x *exchange, file *arrived) error {
 	var number, committed int64
 	if err := each(ctx, a.db, row{&number, &committed}, func() error {
-		if time.UnixMilli(committed).In(a.Config.Zone).Format("20060102") == file.day {
-			file.sequence = number
+		if time.UnixMilli(committed).In(a.Config.Zone).Format("20060102") == file.Day {
+			file.Sequence = number
 			file.that++
 		}
 		return nil
@@ -254,7 +271,7 @@ func (a *Agent) madeOn(ctx context.Context, x *exchange, file *arrived) error {
 		return err
 	}
 	if file.that != 1 {
-		file.sequence = 0
+		file.Sequence = 0
 	}
 	return nil
 }

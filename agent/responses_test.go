@@ -36,7 +36,7 @@ func TestExamplesOfResponseFiles(t *testing.T) {
 		return err
 	}
 	examples := regexp.MustCompile("(?ms)^```yaml [^\n]*\n(.*?)^```$").FindAllStringSubmatch(string(page), -1)
-	if len(examples) != 3 {
+	if len(examples) != 4 {
 		t.Fatalf("the page has %d examples", len(examples))
 	}
 	for _, example := range examples {

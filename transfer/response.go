@@ -14,7 +14,8 @@ type ResponseFile struct {
 	// Match is the form of its name: * is any text, {exchange} the exchange's
 	// id, {sender} the sender's code, {sequence} the drop's number with zeros
 	// before it or without, {date} the day on which the drop was made, as
-	// 20260705 or 2026-07-05. Capitals make no difference.
+	// 20260705 or 2026-07-05, {file} the name of the one file that it answers, with
+	// its endings or without some. Capitals make no difference.
 	Match     string `yaml:"match,required"`
 	Says      string `yaml:"says"`      // accepted or rejected: the name alone tells, nothing is read
 	Format    string `yaml:"format"`    // csv, delimited, fixed-width
@@ -95,11 +96,18 @@ var (
 	numberPattern = regexp.MustCompile(`^[1-9][0-9]{0,3}$`)
 )
 
-var nameTokens = map[string]string{"*": `[ -.0-~]*`, "{sequence}": `0*(?P<sequence>[1-9][0-9]{0,14})`, "{date}": `(?P<date>[0-9]{4}-?[0-9]{2}-?[0-9]{2})`}
+var nameTokens = map[string]string{"*": `[ -.0-~]*`, "{sequence}": `0*(?P<sequence>[1-9][0-9]{0,14})`, "{date}": `(?P<date>[0-9]{4}-?[0-9]{2}-?[0-9]{2})`, "{file}": `(?P<file>[A-Za-z0-9][A-Za-z0-9._@+,=-]*)`}
+
+// Answered is what the name of a response file tells of what it answers.
+type Answered struct {
+	Sequence int64  // of the drop; 0: not told
+	Day      string // on which the drop was made, as 20060102
+	About    string // what it calls the one file that it answers; "": it answers the drop
+}
 
 // Answers tells whether a file of this name answers a drop of the exchange, and
-// which: by its number, or where the name has none, by its day as 20060102.
-func (f *ResponseFile) Answers(name, sender, exchange string) (sequence int64, day string, ok bool) {
+// which: by its number, its day, or one of its files.
+func (f *ResponseFile) Answers(name, sender, exchange string) (told Answered, ok bool) {
 	var form strings.Builder
 	form.WriteString(`(?i)^`)
 	at := 0
@@ -117,18 +125,21 @@ func (f *ResponseFile) Answers(name, sender, exchange string) (sequence int64, d
 	}
 	pattern, err := regexp.Compile(form.String() + regexp.QuoteMeta(f.Match[at:]) + `$`)
 	if err != nil {
-		return 0, "", false
+		return told, false
 	}
 	found := pattern.FindStringSubmatch(name)
 	if found == nil {
-		return 0, "", false
+		return told, false
 	}
 	if i := pattern.SubexpIndex("sequence"); i > 0 {
-		sequence, err = strconv.ParseInt(found[i], 10, 64)
+		told.Sequence, err = strconv.ParseInt(found[i], 10, 64)
 	} else if i := pattern.SubexpIndex("date"); i > 0 {
-		day = strings.ReplaceAll(found[i], "-", "")
+		told.Day = strings.ReplaceAll(found[i], "-", "")
 	}
-	return sequence, day, err == nil
+	if i := pattern.SubexpIndex("file"); i > 0 {
+		told.About = found[i]
+	}
+	return told, err == nil
 }
 
 // Check gives what is wrong with the definition: the member ("" for the whole),
@@ -136,15 +147,15 @@ func (f *ResponseFile) Answers(name, sender, exchange string) (sequence int64, d
 func (f *ResponseFile) Check() (member, hint, why string) {
 	for _, token := range tokenPattern.FindAllString(f.Match, -1) {
 		if nameTokens[token] == "" && token != "{exchange}" && token != "{sender}" {
-			return "match", "tokens are {sender}, {exchange}, {sequence}, {date} and *", "unknown token " + token
+			return "match", "tokens are {sender}, {exchange}, {sequence}, {date}, {file} and *", "unknown token " + token
 		}
 		if strings.Count(f.Match, token) > 1 && token != "*" {
 			return "match", "write it once", token + " stands twice"
 		}
 	}
 	switch {
-	case !strings.Contains(f.Match, "{sequence}") && !strings.Contains(f.Match, "{date}"):
-		return "match", "write {sequence} where the drop's number stands, or {date}", "the name does not tell which drop it answers"
+	case !strings.Contains(f.Match, "{sequence}") && !strings.Contains(f.Match, "{date}") && !strings.Contains(f.Match, "{file}"):
+		return "match", "write {sequence} where the drop's number stands, or {date}, or {file}", "the name does not tell which drop it answers"
 	case strings.Contains(f.Match, "/"):
 		return "match", "the folder stands under destination.…receipts", "a name has no folder"
 	case f.Says != "":

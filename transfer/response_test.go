@@ -122,9 +122,24 @@ func TestNamesOfResponses(t *testing.T) {
 		{"pipe", "x8.20260705.txt", 0, "", false},
 		{"pipe", "x7x20260705.txt", 0, "", false},
 	} {
-		number, day, ok := responses[c.form].Answers(c.name, "cv", "x7")
-		if number != c.number || day != c.day || ok != c.ok {
-			t.Errorf("%s: %d %q %v", c.name, number, day, ok)
+		if told, ok := responses[c.form].Answers(c.name, "cv", "x7"); told != (Answered{Sequence: c.number, Day: c.day}) || ok != c.ok {
+			t.Errorf("%s: %+v %v", c.name, told, ok)
+		}
+	}
+}
+
+// The name of an answer may hold that of the file that it is about.
+func TestResponseAboutAFile(t *testing.T) {
+	for name, c := range map[string]struct{ match, about string }{
+		"CV_PHQ_0001.csv.pgp.ack": {"{file}.ack", "CV_PHQ_0001.csv.pgp"}, "cv_phq_0001.ACK": {"{file}.ack", "cv_phq_0001"},
+		"ACK-7-a.txt": {"ack-{sequence}-{file}.txt", "a"}, "ack-7-.hidden.txt": {"ack-{sequence}-{file}.txt", ""}, ".ack": {"{file}.ack", ""},
+	} {
+		f := ResponseFile{Match: c.match, Says: Accepted}
+		if _, _, why := f.Check(); why != "" {
+			t.Error(why)
+		}
+		if told, ok := f.Answers(name, "cv", "x7"); told.About != c.about || ok != (c.about != "") {
+			t.Errorf("%s: %+v %v", name, told, ok)
 		}
 	}
 }
