@@ -21,7 +21,7 @@ type BareConfig struct {
 	Datasets    map[string]string  `yaml:"datasets"`      // what names call them
 	Environment *EnvironmentConfig `yaml:"environment"`
 	Reuse       string             `yaml:"reuse,required" words:"never|after-rejection|when-gone"`
-	Compression string             `yaml:"compression,required" words:"none|gzip|zip"`
+	Compression string             `yaml:"compression,required" words:"none|gzip|zip|zstd"`
 	SideFolder  string             `yaml:"side_folder"` // where manifest, sums, signature and book go; "": they stay
 }
 

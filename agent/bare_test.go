@@ -160,7 +160,7 @@ func TestBareIsRefused(t *testing.T) {
 		{"scores_{sequence}", "scores", "bare.name: each drop would have the name of the one before"},
 		{"scores_{sequence}", "{environment}_{sequence}", "bare.environment: the word of the environment stands in names"},
 		{"scores_{sequence}", "scores/{sequence}", `"scores/1.age" is not a name`},
-		{"compression: none", "compression: zstd", `"zstd" is no value of compression`},
+		{"compression: none", "compression: xz", `"xz" is no value of compression`},
 		{"reuse: never", "reuse: always", `"always" is no value of reuse`},
 		{"receipt: {mode: none}", "receipt: {mode: signed, key: " + h.recipient(scores).ReceiptKey + "}", "a signed receipt answers a manifest"},
 	} {

@@ -26,6 +26,7 @@ const (
 	Uncompressed = "none"
 	Gzip         = "gzip"
 	Zip          = "zip"
+	Zstd         = "zstd"
 )
 
 // Bare is how a drop is made for a recipient that takes one file of each dataset
@@ -60,8 +61,8 @@ func (s *Sealed) Outward() map[string]string {
 var barePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@+,=-]{0,199}$`)
 
 func (s *Bare) check() error {
-	if !slices.Contains([]string{Uncompressed, Gzip, Zip}, s.Compression) {
-		return errors.New("profile bare compresses by none, gzip or zip")
+	if !slices.Contains([]string{Uncompressed, Gzip, Zip, Zstd}, s.Compression) {
+		return errors.New("profile bare compresses by none, gzip, zip or zstd")
 	}
 	return nil
 }
@@ -94,7 +95,7 @@ func checkBareName(name string, base Base) error {
 
 // openedName is what a bare file is called once it is decrypted and unpacked.
 func openedName(name string) string {
-	for _, ends := range [][]string{{ageEnd, pgpEnd, ".gpg", ".asc"}, {".gz", ".zip"}} {
+	for _, ends := range [][]string{{ageEnd, pgpEnd, ".gpg", ".asc"}, {".gz", ".zip", partSuffix}} {
 		for _, end := range ends {
 			if stem, found := strings.CutSuffix(name, end); found && stem != "" {
 				name = stem
@@ -115,6 +116,8 @@ func (s *Bare) packer(name string, out io.Writer) (io.WriteCloser, error) {
 		archive := zip.NewWriter(out)
 		file, err := archive.Create(openedName(name))
 		return inZip{file, archive}, err
+	case Zstd:
+		return newEncoder(out)
 	}
 	return unpacked{out}, nil
 }

@@ -10,7 +10,9 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -49,6 +51,7 @@ func TestBareFiles(t *testing.T) {
 			inner, err := r.File[0].Open()
 			return readAll(t, inner, err)
 		},
+		Zstd: func(text []byte) string { return string(unpack(t, text)) },
 	} {
 		spec := w.spec(t, 3, sumOf(nil))
 		spec.Bare = &Bare{Compression: compression, Name: named(map[string]string{"scores": "CV_scores.csv.zip.age", ControlFile: "CV_control.txt"})}
@@ -103,6 +106,38 @@ func TestBareFiles(t *testing.T) {
 		if got := receiveOne(t, w.receiver(t), inbox); got.Fault == nil || got.Fault.Class != FormatFault {
 			t.Errorf("the receiver of drops: %s %v", got.Status, got.Fault)
 		}
+	}
+}
+
+// Stock zstd opens a file, which holds one frame: padding would be no part of it.
+func TestBareFileForStockZstd(t *testing.T) {
+	peer(t, "zstd")
+	w := newWorld(t)
+	spec := w.spec(t, 1, "")
+	spec.Bare = &Bare{Compression: Zstd, Name: named(map[string]string{"scores": "CV_scores.csv.zst.age"})}
+	b, err := NewDrop(spec)
+	must(t, err)
+	p, err := b.Part(PartInfo{Dataset: "scores", Format: CSV, Columns: columns})
+	must(t, err)
+	_, err = p.Write([]byte(scoresCSV))
+	must(t, err)
+	must(t, p.Close(3, 3))
+	if p.File() != "CV_scores.csv" {
+		t.Errorf("a control file would call it %s", p.File())
+	}
+	sealed, err := b.Seal(usualBook())
+	must(t, err)
+	path := filepath.Join(t.TempDir(), "CV_scores.csv.zst")
+	must(t, os.WriteFile(path, decryptFile(t, filepath.Join(spec.Dir, sealed.Files[0].Name), w.payer.age), 0o600))
+	frames, err := exec.Command("zstd", "--list", "-v", path).Output()
+	must(t, err)
+	if !regexp.MustCompile(`(?m)^# Zstandard Frames: 1$`).Match(frames) || bytes.Contains(frames, []byte("Skippable")) {
+		t.Errorf("the file holds other frames than one:\n%s", frames)
+	}
+	must(t, exec.Command("zstd", "--quiet", "-d", path).Run())
+	text, err := os.ReadFile(strings.TrimSuffix(path, ".zst"))
+	if err != nil || string(text) != scoresCSV {
+		t.Errorf("zstd gives %q, %v", text, err)
 	}
 }
 

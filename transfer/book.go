@@ -138,8 +138,6 @@ func hasColumns(format string) bool {
 	return format == CSV || slices.Contains([]string{Lines(false, false), Lines(true, false), Lines(false, true), Lines(true, true)}, format)
 }
 
-const compressionZstd = "zstd"
-
 // HasHeader tells whether a line stands before the rows.
 func (p *BookPart) HasHeader() bool { return p.Format == CSV || strings.Contains(p.Format, withHeader) }
 
@@ -157,9 +155,6 @@ func (p *BookPart) around() (n int64) {
 
 // file is the name of the part once it is opened.
 func (p *BookPart) file() string {
-	if p.Compression != compressionZstd {
-		return openedName(p.Name)
-	}
 	clear, _ := cutEnvelope(p.Name)
 	return strings.TrimSuffix(clear, partSuffix) + "." + p.extension()
 }
@@ -227,7 +222,7 @@ func (b *Book) check() error {
 		if hasColumns(p.Format) != (len(p.Columns) > 0) {
 			return fmt.Errorf("part %d has no columns, or is ndjson and has some", i+1)
 		}
-		if b.Format == BookFormat && p.Compression != compressionZstd {
+		if b.Format == BookFormat && p.Compression != Zstd {
 			return fmt.Errorf("part %d is not compressed with zstd", i+1)
 		}
 		if !p.actionFits() {

@@ -130,7 +130,7 @@ func (b *Builder) Part(p PartInfo) (*PartWriter, error) {
 		return nil, fmt.Errorf("begin part of %s: a drop holds %d parts at most", p.Dataset, maxParts)
 	}
 	kept := b.base.part(len(b.parts) + 1)
-	name, compression := kept+b.spec.Envelope.suffix(), compressionZstd
+	name, compression := kept+b.spec.Envelope.suffix(), Zstd
 	if b.spec.Bare != nil {
 		var err error
 		if name, err = b.bareName(p); err != nil {

@@ -145,7 +145,12 @@ type PartWriter struct {
 }
 
 // File is the name that the recipient's file of the part will have.
-func (w *PartWriter) File() string { return w.info.file() }
+func (w *PartWriter) File() string {
+	if w.bare != nil {
+		return openedName(w.info.Name)
+	}
+	return w.info.file()
+}
 
 // packedWriter takes the zstd stream, and counts it.
 type packedWriter struct {

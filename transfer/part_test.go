@@ -25,7 +25,7 @@ func TestFilesOfALength(t *testing.T) {
 		envelope *Envelope
 		bare     *Bare
 	}{
-		"age": {}, "age, none": {bare: bare(Uncompressed)}, "age, gzip": {bare: bare(Gzip)}, "age, zip": {bare: bare(Zip)},
+		"age": {}, "age, none": {bare: bare(Uncompressed)}, "age, gzip": {bare: bare(Gzip)}, "age, zip": {bare: bare(Zip)}, "age, zstd": {bare: bare(Zstd)},
 		"OpenPGP": {envelope: old}, "OpenPGP, modern": {envelope: modern}, "OpenPGP, none": {envelope: modern, bare: bare(Uncompressed)},
 	} {
 		spec := w.spec(t, 1, "")

@@ -159,7 +159,7 @@ func (m *vectorMaker) files(d *draft) map[string][]byte {
 			name = d.partName(base, i+1)
 		}
 		add(name, then(d.packed[i+1], pad(m.t, pack(m.t, p.text))), d.keys)
-		part := BookPart{Name: name, Dataset: p.info.Dataset, Format: p.info.Format, Compression: compressionZstd,
+		part := BookPart{Name: name, Dataset: p.info.Dataset, Format: p.info.Format, Compression: Zstd,
 			Columns: p.info.Columns, Part2: p.info.Part2, Action: p.info.Action,
 			People: p.people, PlaintextSHA256: sumOf([]byte(p.text)), PlaintextBytes: int64(len(p.text))}
 		part.Rows = int64(strings.Count(p.text, "\n")) - part.around()
