@@ -35,10 +35,11 @@ CREATE TABLE IF NOT EXISTS told (
 	basis    BLOB NOT NULL,                  -- keyed hash of what is sealed
 	sealed   BLOB NOT NULL,                  -- what is needed to judge it again
 	again    TEXT NOT NULL DEFAULT '',       -- the action by which it is told anew: what the recipient made of it is uncertain
+	owed     TEXT NOT NULL DEFAULT '',       -- what it was told next, change or void, where that does not count as taken
 	UNIQUE (exchange, epoch, record, line, number, void)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS told_drop ON told (exchange, number);
-CREATE VIEW IF NOT EXISTS held AS SELECT id, exchange, number, epoch, record, line, key, content, basis, sealed, again FROM told AS t
+CREATE VIEW IF NOT EXISTS held AS SELECT id, exchange, number, epoch, record, line, key, content, basis, sealed, again, owed FROM told AS t
 	WHERE void = 0 AND NOT EXISTS (SELECT 1 FROM told AS later WHERE later.exchange = t.exchange AND later.epoch = t.epoch
 		AND later.record = t.record AND later.line = t.line AND later.number > t.number);
 `
@@ -49,7 +50,7 @@ func (m *memory) Held(ctx context.Context, records [][16]byte, take func(build.H
 	for i := range records {
 		asked = append(asked, records[i][:])
 	}
-	return m.heldAmong(ctx, `key, again, content, basis, x''`, `exchange = ? AND epoch = ? AND record`, []any{m.x.name, m.seen.id}, asked, take)
+	return m.heldAmong(ctx, `key, again, owed, content, basis, x''`, `exchange = ? AND epoch = ? AND record`, []any{m.x.name, m.seen.id}, asked, take)
 }
 
 // HeldWhole looks rows up by their ids.
@@ -58,7 +59,7 @@ func (m *memory) HeldWhole(ctx context.Context, ids []int64, take func(build.Hel
 	for _, id := range ids {
 		asked = append(asked, id)
 	}
-	return m.heldAmong(ctx, `key, again, content, basis, sealed`, `id`, nil, asked, take)
+	return m.heldAmong(ctx, `key, again, owed, content, basis, sealed`, `id`, nil, asked, take)
 }
 
 func (m *memory) heldAmong(ctx context.Context, what, where string, of, among []any, take func(build.Held)) error {
@@ -84,7 +85,7 @@ func (m *memory) HeldAfter(ctx context.Context, last build.Held, older bool) (so
 	if last.ID == 0 {
 		record = []byte{}
 	}
-	err = m.readHeld(ctx, func(h build.Held) { some = append(some, h) }, `'', '', x'', x'', x''`,
+	err = m.readHeld(ctx, func(h build.Held) { some = append(some, h) }, `'', '', '', x'', x'', x''`,
 		`exchange = ? AND `+text+` LIMIT ?`, append(of, record, last.Line, heldTogether)...)
 	return some, err
 }
@@ -93,7 +94,7 @@ func (m *memory) readHeld(ctx context.Context, take func(build.Held), what, wher
 	var h build.Held
 	var record, content, basis sql.RawBytes
 	var sealed []byte
-	err := each(ctx, m.agent.db, row{&h.ID, &h.Epoch, &record, &h.Line, &h.Key, &h.Again, &content, &basis, &sealed}, func() error {
+	err := each(ctx, m.agent.db, row{&h.ID, &h.Epoch, &record, &h.Line, &h.Key, &h.Again, &h.Owed, &content, &basis, &sealed}, func() error {
 		if len(record) != 16 || len(content)%16 != 0 || len(basis)%16 != 0 {
 			return fail(Altered, nil, "restore the state from its backup", "the release memory of %s holds an entry of the wrong length", m.x.name)
 		}
@@ -189,7 +190,7 @@ type heldStore struct {
 
 func (s *heldStore) prepare(tx *sql.Tx) (err error) {
 	if s.put, err = tx.PrepareContext(s.ctx, `INSERT INTO told (exchange, number, epoch, record, line, key, void, content, basis, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`); err == nil {
-		s.refresh, err = tx.PrepareContext(s.ctx, `UPDATE told SET basis = ?, sealed = ? WHERE id = ?`)
+		s.refresh, err = tx.PrepareContext(s.ctx, `UPDATE told SET basis = ?, sealed = ?, owed = '' WHERE id = ?`)
 	}
 	return err
 }
@@ -231,6 +232,9 @@ func forget(ctx context.Context, tx *sql.Tx, exchange string, number int64) erro
 const (
 	// ofSome are words of one drop, of all its rows or of some keys.
 	ofSome = `exchange = ?1 AND number = ?2 AND (?3 IS NULL OR key IN (SELECT value FROM json_each(?3)))`
+	// owing are words before these: what these said of their rows is still to be told.
+	owing = `UPDATE told AS t SET owed = gone.action FROM (SELECT epoch, record, line, iif(void, 'void', 'change') AS action FROM told WHERE ` + ofSome + `) AS gone
+		WHERE t.exchange = ?1 AND t.number < ?2 AND t.epoch = gone.epoch AND t.record = gone.record AND t.line = gone.line`
 	// doubtful are words from a number on about what these were about. What is not
 	// there, as far as is known, is added anew, since a recipient may have passed over
 	// a change of it; what is there is changed. It is not known to be there after a void.
@@ -261,6 +265,9 @@ func untell(ctx context.Context, tx *sql.Tx, exchange string, number int64, whic
 	_, err = tx.ExecContext(ctx, doubtful, exchange, number, which, number+1)
 	var result sql.Result
 	if err == nil {
+		_, err = tx.ExecContext(ctx, owing, exchange, number, which)
+	}
+	if err == nil {
 		result, err = tx.ExecContext(ctx, `DELETE FROM told WHERE `+ofSome, exchange, number, which)
 	}
 	if err == nil {
@@ -282,6 +289,7 @@ func doubt(ctx context.Context, tx *sql.Tx, exchange string, number int64) error
 	const voided = `exchange = ?1 AND number = ?2 AND void`
 	for _, q := range []string{
 		doubtful,
+		owing,
 		`UPDATE told SET again = 'add' WHERE exchange = ?1 AND (epoch, record, line) IN (SELECT epoch, record, line FROM told WHERE ` + voided + `)`,
 		`DELETE FROM told WHERE ` + voided,
 	} {

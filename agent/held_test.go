@@ -22,6 +22,7 @@ type word struct {
 	drop    int64
 	content byte
 	again   string // the action by which it is told anew, because an earlier word was not taken
+	owed    string // the action of a word after it that was not taken
 }
 
 func (h history) held() map[uint32]word {
@@ -48,6 +49,12 @@ func (h history) forget(drop int64, which func(row uint32) bool) (n int64) {
 			words[later].again = again
 			if words[later].content == 0 { // void: after it the row is not known to be there
 				again = transfer.Add
+			}
+		}
+		for before := range at {
+			words[before].owed = transfer.Change
+			if words[at].content == 0 {
+				words[before].owed = transfer.Void
 			}
 		}
 		h[row] = slices.Delete(words, at, at+1)
@@ -125,11 +132,11 @@ func (m *remembering) held() map[uint32]word {
 	var line uint32
 	var content []byte
 	var w word
-	m.must(each(context.Background(), m.db, row{&line, &content, &w.drop, &w.again}, func() error {
+	m.must(each(context.Background(), m.db, row{&line, &content, &w.drop, &w.again, &w.owed}, func() error {
 		w.content = content[0]
 		got[line] = w
 		return nil
-	}, `SELECT line, content, number, again FROM held WHERE exchange = ?`, m.x))
+	}, `SELECT line, content, number, again, owed FROM held WHERE exchange = ?`, m.x))
 	return got
 }
 
@@ -150,7 +157,7 @@ func TestMemoryForgetsDrops(t *testing.T) {
 				if m.random.IntN(2) == 0 {
 					continue
 				}
-				w, action := word{drop, byte(1 + m.random.IntN(200)), ""}, transfer.Add
+				w, action := word{drop: drop, content: byte(1 + m.random.IntN(200))}, transfer.Add
 				if _, is := held[row]; is {
 					action = []string{transfer.Change, transfer.Void, transfer.Add}[m.random.IntN(3)]
 				}

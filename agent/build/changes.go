@@ -35,6 +35,7 @@ type Changes struct {
 	Void      int64 `json:"void"`
 	Unchanged int64 `json:"unchanged"`
 	KeptBack  int64 `json:"kept_back,omitempty"` // gone, or taken back, and not void because something keeps back what would be said of them
+	Owed      int64 `json:"owed,omitempty"`      // still to be told, or told anew, and outside of what this run tells of
 	Unsure    int64 `json:"unsure,omitempty"`    // gone from the extract, and not void because records that cannot be read may be they
 }
 
@@ -52,6 +53,7 @@ type Held struct {
 	Epoch   int64 // likewise
 	Key     string
 	Again   string   // the action by which it is told anew, whatever it is now; mostly empty
+	Owed    string   // the action that it was told next, where that does not count as taken; mostly empty
 	Content [16]byte // keyed hash of what was sent
 	Basis   [16]byte // keyed hash of what Sealed holds
 	Sealed  []byte   // of what Facts of Kept was
@@ -306,7 +308,7 @@ func (r *Run) spoolChanges(o *outcome, facts []byte) error {
 		part := o.part
 		switch l.action {
 		case "":
-			if c.Unchanged++; l.Basis == basis {
+			if c.Unchanged++; l.Basis == basis && l.Owed == "" {
 				continue
 			}
 			l.Basis = basis
@@ -376,6 +378,14 @@ func sameSubjects(a, b *extract.Facts) bool {
 		}
 	}
 	return true
+}
+
+// leave says nothing of a held row.
+func (c *changes) leave(h *Held) error {
+	if h.Again+h.Owed != "" {
+		c.Owed++
+	}
+	return nil
 }
 
 // keep has the commit store what becomes of a row.

@@ -238,14 +238,16 @@ func (w *weighing) one(s *suspect, h *Held, plain []byte, kept *keptFacts) error
 	c := w.run.changes
 	flow := w.run.flows[w.facts.Dataset]
 	if flow == nil { // the policy releases none of these any more: what was sent stays
-		return nil
+		return c.leave(h)
 	}
 	into, sameOnly := &c.suspects.told, kept.only == c.only[w.facts.Dataset]
 	if s.old || s.why == isGone {
-		if !flow.plan.InPeriod(w.facts.Date) {
-			return nil
+		switch {
+		case flow.plan.InPeriod(w.facts.Date):
+			c.suspects.held++
+		case s.why != isGone || h.Owed != transfer.Void:
+			return c.leave(h)
 		}
-		c.suspects.held++
 	}
 	switch {
 	case s.why == isGone:
@@ -253,14 +255,16 @@ func (w *weighing) one(s *suspect, h *Held, plain []byte, kept *keptFacts) error
 			c.Unsure++
 			return nil
 		}
-		into = &c.suspects.lost
+		if h.Owed != transfer.Void { // else it was weighed when that was told
+			into = &c.suspects.lost
+		}
 	case s.why == isUnasked && sameOnly && s.met&metMarked == 0:
 		into = &c.suspects.lost
 	case s.old:
 	case s.why == isUnasked && !sameOnly: // it may be the policy that changed, and not the record
-		return nil
+		return c.leave(h)
 	case s.why == isElsewhen && s.date == w.facts.Date.From: // the period went on
-		return nil
+		return c.leave(h)
 	}
 	if s.met&metPart2 != 0 {
 		plain[0] = 1

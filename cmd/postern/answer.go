@@ -99,6 +99,9 @@ func (k *call) showOutcome(o *agent.Outcome) error {
 		if c.KeptBack > 0 {
 			fmt.Fprintf(k.out, "%d rows whose records are gone or taken back are not void: something keeps back what that would say\n", c.KeptBack)
 		}
+		if c.Owed > 0 {
+			fmt.Fprintf(k.out, "%d rows outside of this period are still to be told of, because the recipient has not taken, or may not have taken, what a drop said of them; a run --as-of a day of theirs tells it\n", c.Owed)
+		}
 		if c.Unsure > 0 {
 			fmt.Fprintf(k.out, "%d rows whose records are gone are not void while records that cannot be read may be they\n", c.Unsure)
 		}

@@ -217,7 +217,7 @@ func dropsResend(k *call) error {
 			return err
 		}
 		return k.say(map[string]any{"exchange": k.arg(0), "number": number, "rows": n},
-			"%d rows of drop %d are decided anew by the next run, and sent if they still may be: postern run %s\n", n, number, k.arg(0))
+			"%d rows of drop %d are decided anew by the next run, and sent if they still may be: postern run %s, with --as-of a day of their period if that is over\n", n, number, k.arg(0))
 	})
 }
 
@@ -235,6 +235,6 @@ func dropsVoid(k *call) error {
 		if err != nil {
 			return err
 		}
-		return k.say(drop, "drop %d of %s is void: %s; the next run makes it anew, and its manifest says so: postern run %[2]s\n", number, k.arg(0), drop.Note)
+		return k.say(drop, "drop %d of %s is void: %s; the next run makes it anew, and its manifest says so: postern run %[2]s, with --as-of %[4]s if its period is over\n", number, k.arg(0), drop.Note, drop.AsOf)
 	})
 }
