@@ -106,6 +106,9 @@ func (a *Agent) nextPending(ctx context.Context, exchange string) (*pendingDrop,
 
 func (a *Agent) deliverOne(ctx context.Context, x *exchange, drop *pendingDrop) (*Delivered, error) {
 	result := &Delivered{Exchange: x.name, Number: drop.number, State: stateSealed}
+	if drop.exposed {
+		result.State = stateUploading
+	}
 	judged, err := a.judgeAgain(ctx, x, drop)
 	if err == nil {
 		err = a.noteJudged(ctx, a.db, x.name, drop.number, madeByDelivery, judged.reading)
@@ -288,7 +291,7 @@ func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files 
 	if err != nil {
 		return err
 	}
-	a.Log.Warn("drop voided before delivery", "exchange", x.name, "number", drop.number, "reason", reason)
+	a.Log.Warn("drop voided", "exchange", x.name, "number", drop.number, "reason", reason)
 	return errors.Join(a.removeDecisionIndex(drop), removeSealed(files))
 }
 

@@ -165,6 +165,9 @@ func (a *Agent) dropEvents(ctx context.Context, p *DropPage) error {
 		if err := json.Unmarshal(entry.Text, &event); err != nil || event.Exchange != config.ID || event.Sequence != p.Number {
 			continue
 		}
+		if event.Kind == ledger.TestDrop { // it has a number of its own
+			continue
+		}
 		if event.Kind != ledger.Difference {
 			p.Events = append(p.Events, event.DropEvent)
 			continue
@@ -199,13 +202,13 @@ func (p *DropPage) Report() *page.Report {
 		says = append(says, "The last attempt to deliver it failed: "+p.Problem+".")
 	}
 	if p.Explained > 0 {
-		says = append(says, fmt.Sprintf("Drop %d tells the recipient that it is void.", p.Explained))
+		says = append(says, fmt.Sprintf("The manifest of drop %d says that it is void.", p.Explained))
 	}
 	for i := range p.Recalls {
 		says = append(says, "There is "+p.Recalls[i].Words()+".")
 	}
 	if len(p.Voids) > 0 {
-		says = append(says, "It tells the recipient that these are void: "+strings.Trim(fmt.Sprint(p.Voids), "[]")+".")
+		says = append(says, "Its manifest says that these are void: "+strings.Trim(fmt.Sprint(p.Voids), "[]")+".")
 	}
 	r.Section("In short", says...)
 	if len(p.Totals) > 0 {

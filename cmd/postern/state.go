@@ -134,7 +134,7 @@ func (k *call) showDrops(list []agent.DropStatus) error {
 		fmt.Fprintln(k.out, "no drop yet; `postern run EXCHANGE` makes one")
 		return nil
 	}
-	return tabulate(k, "exchange\tdrop\tstate\trecipient\trows\tpeople\tas of\tcommitted\tnote", list, func(d agent.DropStatus) []any {
+	return tabulate(k, "exchange\tdrop\tstate\trecipient\treleased\tpeople\tas of\tcommitted\tnote", list, func(d agent.DropStatus) []any {
 		note := d.Note
 		if d.Waits() {
 			note = "`postern drops deliver " + d.Exchange + "` sends it, or says what is wrong"
@@ -152,7 +152,7 @@ func (k *call) showDrops(list []agent.DropStatus) error {
 			note += "; " + d.Recalls[i].Words()
 		}
 		if d.Explained > 0 {
-			note += fmt.Sprintf("; drop %d says so to the recipient", d.Explained)
+			note += fmt.Sprintf("; the manifest of drop %d says so", d.Explained)
 		}
 		return []any{d.Exchange, d.Number, d.State, d.Recipient, d.Released, d.People, d.AsOf, d.Committed.Format("2006-01-02 15:04Z"), strings.TrimPrefix(note, "; ")}
 	})
