@@ -274,7 +274,10 @@ func whatChanges(together []*exchange, overlap bool) (list []string) {
 			say("each person's dates move by another number of days; whoever keeps rows of both epochs can know people again by their intervals, and then learns how the two shifts differ: " +
 				"the certificate has to cover that, or the old rows have to be deleted")
 		}
-		if x.policy.Output.RowKey {
+		switch {
+		case x.policy.Output.Mode == policies.Delta:
+			say("row keys change; the next drop adds the rows of its periods under new keys, and makes them void under the old ones")
+		case x.policy.Output.RowKey:
 			say("row keys change; rows are loaded whole again, not replaced by key")
 		}
 	}

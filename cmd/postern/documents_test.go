@@ -4,7 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -38,4 +40,22 @@ func documentPart(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s has no block %s", args[1], args[0])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), block[1], 0o600))
+}
+
+// The list of commands names each word of a group.
+func TestGroupsNameTheirWords(t *testing.T) {
+	for group, list := range map[string][]command{"consent": consentCommands, "keys": keysCommands, "policy": policyCommands,
+		"quarantine": quarantineCommands, "drops": dropsCommands, "subject": subjectCommands} {
+		c, err := find(commands, group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var words []string
+		for _, c := range list {
+			words = append(words, strings.TrimPrefix(c.name, group+" "))
+		}
+		if told := strings.Split(c.args, " | "); !slices.Equal(slices.Sorted(slices.Values(told)), slices.Sorted(slices.Values(words))) {
+			t.Errorf("%s: the list of commands says %v, there are %v", group, told, words)
+		}
+	}
 }

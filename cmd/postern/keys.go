@@ -119,7 +119,7 @@ func epochWords(e *agent.Epoch) string {
 }
 
 func keysNew(k *call) error {
-	under := k.flags.Bool("passphrase", false, "encrypt it to a passphrase, as `age -p` does; it is asked for twice")
+	under := k.flags.Bool("passphrase", false, "encrypt it to a passphrase, as age -p does; it is asked for twice")
 	name := k.flags.String("name", "", "of an OpenPGP key: the clinic's `NAME`, as recipients will see it")
 	if err := k.parse(2, 2); err != nil {
 		return err

@@ -71,14 +71,14 @@ var commands = []command{
 	{"schedule", "[--next N]", "when exchanges come due", schedule, false},
 	{"hold", "EXCHANGE", "stop an exchange at once", hold, false},
 	{"release", "EXCHANGE [--signature FILE.sig]", "lift a hold, by an approver's signature", release, false},
-	{"drops", "list | show | book | deliver | answer | resend | void", "the drops; what was done for each; deliver sends those that wait; answers by hand; giving up", drops, true},
+	{"drops", "list | show | book | deliver | answer | resend | recall | void", "the drops; what was done for each; deliver sends those that wait; answers by hand; asking back; giving up", drops, true},
 	{"quarantine", "list | show | except | discard", "drops that the gate stopped: what was found where, exceptions by two people", quarantine, true},
 	{"trace", "--drop N --row KEY | --source FILE:LINE", "from a row that was sent back to its source line, decision and transforms; or the other way", trace, false},
 	{"receive", "INBOX", "the recipient's side: verify, decrypt, answer", receive, true},
 	{"reconcile", "[EXCHANGE] | show | assign | settle", "take answers back; compare source, drop and recipient: show [EXCHANGE]; what is different: assign ID --to NAME, settle ID --because WHY", reconcile, false},
 	{"deid", "--policy P --dataset D", "the engine as a filter; its output is no release", filter, true},
 	{"ledger", "verify [EXPORT] | show | export", "the tamper-evident log", ledgerCommand, false},
-	{"keys", "show | new | rotate | destroy", "the clinic's keys: fingerprints and epochs; a new master; new codes for a recipient; the end of old ones", keysCommand, true},
+	{"keys", "show | new | rotate | confirm | destroy", "the clinic's keys: fingerprints and epochs; a new master; new codes for a recipient; the end of old ones", keysCommand, true},
 	{"version", "", "what this is", version, true},
 }
 
