@@ -5,9 +5,9 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
-
 	"slices"
 
 	"github.com/posternhealth/postern/transfer"
@@ -17,6 +17,7 @@ import (
 // name that was agreed on, and nothing else. docs/bare.md says what for.
 type BareConfig struct {
 	Name        string             `yaml:"name,required"` // see transfer.NameTemplate
+	MaxName     int                `yaml:"max_name"`      // characters of the longest name that is taken; 0: any
 	Sender      string             `yaml:"sender"`        // in names; the organization's code unless written
 	Datasets    map[string]string  `yaml:"datasets"`      // what names call them
 	Environment *EnvironmentConfig `yaml:"environment"`
@@ -45,6 +46,9 @@ func (c *BareConfig) check(path string, r RecipientConfig, errs configErrors) {
 		errs.add(path+".environment", "ask the recipient for two words", "test and production have the same name")
 	case r.Destination.MaxRows > 0 && !template.Has("part"):
 		errs.add(path+".name", "add {part}, such as {part:2}", "destination.max_rows would make several files of one dataset, all of one name")
+	}
+	if c.MaxName < 0 {
+		errs.add(path+".max_name", "write how many characters the longest name has that is taken", "%d is no number of characters", c.MaxName)
 	}
 	if c.SideFolder != "" && r.Destination.SFTP == nil && r.Destination.Folder == nil {
 		errs.add(path+".side_folder", "remove it: all stays at the clinic", "only a destination of kind sftp or folder can have a side folder")
@@ -87,7 +91,11 @@ func (a *Agent) bareNames(x *exchange, v transfer.NameValues, test bool) (bare *
 		v := v
 		v.Dataset, v.Part = cmp.Or(c.Datasets[dataset], dataset), part
 		name, err := template.Name(v)
-		return prefix + name, err
+		if name = prefix + name; err == nil && c.MaxName > 0 && len(name) > c.MaxName {
+			err = fail(Configuration, nil, "shorten what name, sender, datasets or environment give, or write numbers with a width, as in {sequence:3}; or ask the recipient to take longer names",
+				"%s: recipients.%s.bare.max_name: %s has %d characters, and %d are taken", a.Config.File, x.config.Recipient, name, len(name), c.MaxName)
+		}
+		return name, err
 	}
 	for i, dataset := range datasets {
 		text, err := name(dataset, 1)
@@ -107,12 +115,19 @@ func (a *Agent) bareNames(x *exchange, v transfer.NameValues, test bool) (bare *
 // the size of a file of their own; and parts that no dataset's file holds.
 func (a *Agent) barable(x *exchange) error {
 	why, remedy := "", ""
-	switch _, _, err := a.bareNames(x, transfer.NameValues{Date: a.Now(), Sequence: 1, Version: 1}, false); {
+	_, _, err := a.bareNames(x, transfer.NameValues{Date: a.Now(), Sequence: 1, Version: 1}, false)
+	for _, test := range []bool{false, true} {
+		_, _, long := a.bareNames(x, transfer.NameValues{Date: a.Now(), Longest: true}, test)
+		err = cmp.Or(err, long)
+	}
+	switch {
 	case x.policy.ReleasesPart2():
 		why = "can release rows under 42 CFR Part 2, whose notice (2.32) would stay behind"
 		remedy = "write output.part2_rows: leave-out, or remove bare:, so that they go in a drop"
 	case x.policy.Output.Mode == "delta":
 		why, remedy = "sends changes, which lie in several files of one dataset", "use mode: full, or remove bare:"
+	case errors.As(err, new(*Failure)):
+		return err
 	case err != nil:
 		return fail(Configuration, nil, "", "%s: recipients.%s.bare.name: %v", a.Config.File, x.config.Recipient, err)
 	default:

@@ -122,6 +122,20 @@ func TestBareNamesAreUsedOnce(t *testing.T) {
 	}
 }
 
+// A name that has grown longer than the recipient takes is no file's.
+func TestBareNamesOfALength(t *testing.T) {
+	h := build(t, synthetic.Options{Patients: 30})
+	h.bare("{environment}-{dataset}{version:1}.age", "reuse: never, datasets: {scores: PHQ}, environment: {production: P, test: T}, max_name: 10")
+	h.run(scores, agent.RunOptions{})
+	for version := 2; version < 10; version++ {
+		h.exec(`INSERT INTO file_name (recipient, name, exchange, number) SELECT recipient, 'P-PHQ' || ? || '.age', exchange, number FROM file_name WHERE name = 'P-PHQ1.age'`, version)
+	}
+	_, err := h.agent.Run(context.Background(), scores, agent.RunOptions{})
+	if classOf(err) != agent.Configuration || !strings.Contains(err.Error(), "bare.max_name: P-PHQ10.age has 11 characters, and 10 are taken") || h.query(`SELECT count(*) FROM delivery`) != "1" {
+		t.Errorf("%v", err)
+	}
+}
+
 // Where names come again, the new file waits until the earlier one is gone.
 func TestBareNamesComeAgain(t *testing.T) {
 	h := build(t, synthetic.Options{Patients: 30})
@@ -161,6 +175,8 @@ func TestBareIsRefused(t *testing.T) {
 		{"scores_{sequence}", "{environment}_{sequence}", "bare.environment: the word of the environment stands in names"},
 		{"scores_{sequence}", "scores/{sequence}", `"scores/1.age" is not a name`},
 		{"compression: none", "compression: xz", `"xz" is no value of compression`},
+		{"reuse: never", "reuse: never, max_name: 19", "postern.yaml: recipients.acme-health-plan.bare.max_name: TEST-scores_9999.age has 20 characters, and 19 are taken"},
+		{"reuse: never", "reuse: never, max_name: -1", "-1 is no number of characters"},
 		{"reuse: never", "reuse: always", `"always" is no value of reuse`},
 		{"receipt: {mode: none}", "receipt: {mode: signed, key: " + h.recipient(scores).ReceiptKey + "}", "a signed receipt answers a manifest"},
 	} {

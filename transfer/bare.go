@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"archive/zip"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -146,6 +147,7 @@ type NameValues struct {
 	Date                         time.Time
 	Sequence, Version            int64
 	Part                         int64 // of the files of one dataset, from 1
+	Longest                      bool  // in place of numbers as many nines as their width, or four
 }
 
 var bareToken = regexp.MustCompile(`\{([a-z]+)(?::([1-9]))?\}`)
@@ -186,6 +188,12 @@ func (t NameTemplate) Has(tokens ...string) bool {
 func (t NameTemplate) Name(v NameValues) (string, error) {
 	var b strings.Builder
 	for _, p := range t.parts {
+		number := func(n int64) {
+			if v.Longest {
+				n, _ = strconv.ParseInt("999999999"[:cmp.Or(p.width, 4)], 10, 64)
+			}
+			fmt.Fprintf(&b, "%0*d", p.width, n)
+		}
 		b.WriteString(p.text)
 		switch p.token {
 		case "sender":
@@ -203,11 +211,11 @@ func (t NameTemplate) Name(v NameValues) (string, error) {
 		case "day":
 			b.WriteString(v.Date.Format("02"))
 		case "sequence":
-			fmt.Fprintf(&b, "%0*d", p.width, v.Sequence)
+			number(v.Sequence)
 		case "version":
-			fmt.Fprintf(&b, "%0*d", p.width, v.Version)
+			number(v.Version)
 		case "part":
-			fmt.Fprintf(&b, "%0*d", p.width, v.Part)
+			number(v.Part)
 		}
 	}
 	if !barePattern.MatchString(b.String()) {

@@ -176,6 +176,13 @@ func TestNameTemplates(t *testing.T) {
 			t.Errorf("%s gives %q, %v", template, got, err)
 		}
 	}
+	form, err := ParseNameTemplate("{sequence}.{version:2}.{part:6}.{day}")
+	must(t, err)
+	values.Longest = true
+	if got, err := form.Name(values); err != nil || got != "9999.99.999999.05" {
+		t.Errorf("the longest name is %q, %v", got, err)
+	}
+	values.Longest = false
 	for _, template := range []string{"{measure}", "{date:8}", "{sequence:12}", "{sequence", "a}b", "{}", "{Sender}"} {
 		if _, err := ParseNameTemplate(template); err == nil {
 			t.Errorf("%s was taken", template)
