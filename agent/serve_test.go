@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,11 +55,16 @@ type serving struct {
 // serve opens an agent of its own on the clinic, at a time, and lets it serve.
 func (h *house) serve(now time.Time) *serving {
 	h.t.Helper()
+	return h.serveBy(func() time.Time { return now })
+}
+
+func (h *house) serveBy(clock func() time.Time) *serving {
+	h.t.Helper()
 	s := &serving{log: new(journal)}
 	logger := hclog.New(&hclog.LoggerOptions{Output: s.log, JSONFormat: true, Level: hclog.Trace})
 	a, err := agent.Open(context.Background(), filepath.Join(h.dir, "postern.yaml"), logger)
 	h.must(err)
-	a.Now = func() time.Time { return now }
+	a.Now = clock
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -226,6 +232,47 @@ func TestServeRetriesDelivery(t *testing.T) {
 	if got := h.receive(scores); len(got) != 1 || got[0].Status != "accepted" {
 		t.Errorf("the recipient: %+v", got)
 	}
+}
+
+// TestServeSendsWhatHadToWait: a drop that comes too soon after another stays in hand,
+// however often it is looked at before its time, and goes when that has come.
+func TestServeSendsWhatHadToWait(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 30})
+	h.edit("postern.yaml", `schedule: "0 3 * * 1"`, `apart: 2 hours`)
+	h.at("2026-07-05T07:00")
+	h.run(treatment, agent.RunOptions{})
+	h.deliver(treatment)
+	h.run(treatment, agent.RunOptions{})
+	h.exec(`DELETE FROM river_job`) // one is left, which serve makes at its start
+	var clock atomic.Int64
+	clock.Store(h.agent.Now().UnixMilli())
+	s := h.serveBy(func() time.Time { return time.UnixMilli(clock.Load()) })
+	const open = `SELECT count(*) || ' ' || coalesce(min(max_attempts - attempt), 0) || ' ' || group_concat(DISTINCT state) FROM river_job WHERE state != 'completed'`
+	inHand := ""
+	waited := func(times int) {
+		t.Helper()
+		eventually(t, soon, "waiting", func() bool {
+			inHand = h.query(open)
+			return strings.Count(s.log.String(), `"the drop waits"`) >= times && strings.HasSuffix(inHand, " scheduled")
+		})
+	}
+	waited(1)
+	first := inHand
+	look := func() { h.exec(`UPDATE river_job SET scheduled_at = datetime('now', '-1 second') WHERE state = 'scheduled'`) } // in place of a quarter of an hour
+	clock.Add((119 * time.Minute).Milliseconds())
+	look()
+	waited(2)
+	if inHand != first {
+		t.Errorf("job, attempts that are left, state: %s, and were %s", inHand, first)
+	}
+	if state := h.state(treatment, 2); state != "sealed" {
+		t.Errorf("a minute before its time it is %s", state)
+	}
+	clock.Add(time.Minute.Milliseconds())
+	look()
+	eventually(t, soon, "the delivery", h.delivered(treatment, 2))
+	s.stop()
 }
 
 // TestServeRetriesRun: a garbled input stops the run with words that hold
