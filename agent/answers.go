@@ -25,8 +25,8 @@ CREATE TABLE IF NOT EXISTS receipt (
 	refused  INTEGER NOT NULL DEFAULT -1,
 	by       TEXT NOT NULL DEFAULT '',       -- who attached it by hand
 	text     BLOB NOT NULL,                  -- of a signed one; others are kept encrypted to the archive key
-	taken    INTEGER NOT NULL,
-	PRIMARY KEY (exchange, number, sha256, name)
+	taken    INTEGER NOT NULL,               -- Unix milliseconds; their order is that of rowid, as clocks are set back
+	PRIMARY KEY (exchange, number, sha256, name, rule)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS row_answer (
 	exchange TEXT NOT NULL,

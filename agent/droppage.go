@@ -120,7 +120,7 @@ func (a *Agent) dropAnswers(ctx context.Context, p *DropPage) error {
 		answer.At = time.UnixMilli(at).UTC()
 		p.Answers = append(p.Answers, answer)
 		return nil
-	}, `SELECT taken, status, name, by, rows, refused, sha256 FROM receipt WHERE exchange = ? AND number = ? ORDER BY taken, rowid`, p.Exchange, p.Number); err != nil {
+	}, `SELECT taken, status, name, by, rows, refused, sha256 FROM receipt WHERE exchange = ? AND number = ? ORDER BY rowid`, p.Exchange, p.Number); err != nil {
 		return err
 	}
 	var code string

@@ -102,7 +102,7 @@ func lastAnswers(ctx context.Context, q query, exchange string, number int64) (m
 		r.at++
 		last[rule] = r
 		return nil
-	}, `SELECT rule, status, rows, refused FROM receipt WHERE exchange = ? AND number = ? AND status != ? ORDER BY taken, rowid`, exchange, number, answerUnreadable)
+	}, `SELECT rule, status, rows, refused FROM receipt WHERE exchange = ? AND number = ? AND status != ? ORDER BY rowid`, exchange, number, answerUnreadable)
 	return last, err
 }
 

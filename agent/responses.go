@@ -157,7 +157,7 @@ func (k *keptAnswer) read(read func(io.Reader) error) error {
 // takenBefore tells whether this is what the newest file of the name said, too:
 // one that was only laid there again says nothing new.
 func (a *Agent) takenBefore(ctx context.Context, x *exchange, file *arrived, kept *keptAnswer) (before bool, err error) {
-	result, err := a.db.ExecContext(ctx, `UPDATE receipt SET stamp = ? WHERE rowid = (SELECT rowid FROM receipt WHERE exchange = ? AND name = ? ORDER BY taken DESC, rowid DESC LIMIT 1)
+	result, err := a.db.ExecContext(ctx, `UPDATE receipt SET stamp = ? WHERE rowid = (SELECT rowid FROM receipt WHERE exchange = ? AND name = ? AND by = '' ORDER BY rowid DESC LIMIT 1)
 		AND sha256 = ? AND stamp LIKE '%' || ?`, file.stamp, x.name, file.name, kept.sha256, file.definition)
 	if err != nil {
 		return false, err

@@ -279,7 +279,7 @@ func (a *Agent) answeredBy(ctx context.Context, t *Trace) error {
 		r.Taken = time.UnixMilli(taken).UTC()
 		t.Receipts = append(t.Receipts, r)
 		return nil
-	}, `SELECT status, sha256, taken FROM receipt WHERE exchange = ? AND number = ? ORDER BY taken`, t.Exchange, t.Number)
+	}, `SELECT status, sha256, taken FROM receipt WHERE exchange = ? AND number = ? ORDER BY rowid`, t.Exchange, t.Number)
 }
 
 // Show writes the row as it was sent, and the line of the extract that it came

@@ -1,0 +1,64 @@
+package agent_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/posternhealth/postern/agent"
+	"github.com/posternhealth/postern/internal/synthetic"
+)
+
+// What was said last counts, also where the clock of the machine was set back
+// between two answers.
+func TestLastWordWhenTheClockGoesBack(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 10})
+	keys := h.answering()
+	letter := filepath.Join(t.TempDir(), "letter.txt")
+	h.must(os.WriteFile(letter, []byte("as agreed by telephone"), 0o600))
+	for i, refused := range []int{1, -1, 2, 1, -1} { // -1: a person says that all was taken
+		h.agent.Now = func() time.Time { return noon.Add(-time.Duration(i) * time.Minute) }
+		want := "partly-rejected"
+		if refused < 0 {
+			want = "acknowledged"
+			_, err := h.agent.Answer(t.Context(), scores, 1, agent.HandAnswer{By: "Rosa Diaz", Report: letter})
+			h.must(err)
+		} else {
+			h.respond(keys, refused, i)
+		}
+		_, err := h.agent.Reconcile(t.Context(), scores)
+		h.must(err)
+		if state := h.state(scores, 1); state != want {
+			t.Errorf("answer %d: the drop is %s, not %s", i, state, want)
+		}
+	}
+}
+
+// A person may attach the very file that cannot be read. It is no other answer
+// when it is met in its folder once more.
+func TestUnreadableFileAttachedByHand(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 10})
+	h.answering()
+	path := filepath.Join(h.recipient(scores).Dir, "receipts", "1.rsp")
+	for _, touched := range []time.Duration{-time.Hour, -30 * time.Minute} {
+		h.must(os.WriteFile(path, []byte("all is well,thank you\n"), 0o600))
+		h.must(os.Chtimes(path, noon, noon.Add(touched)))
+		_, err := h.agent.Reconcile(t.Context(), scores)
+		if first := touched == -time.Hour; (agent.ExitCode(err) == int(agent.AnsweredNo)) != first {
+			t.Errorf("%v", err)
+		} else if first {
+			_, err = h.agent.Answer(t.Context(), scores, 1, agent.HandAnswer{By: "Rosa Diaz", Report: path})
+			h.must(err)
+		}
+		_, err = h.agent.Reconcile(t.Context(), scores)
+		h.must(err)
+		open, err := h.agent.Differences(t.Context(), scores, 0)
+		h.must(err)
+		if by := h.query(`SELECT count(*) FROM receipt WHERE by = 'Rosa Diaz'`); h.state(scores, 1) != "acknowledged" || len(open) != 0 || by != "1" {
+			t.Errorf("the drop is %s, by hand %s, open: %+v", h.state(scores, 1), by, open)
+		}
+	}
+}
