@@ -14,6 +14,7 @@ import (
 // answered holds the rows that a file answers: some 40 bytes for each.
 type answered struct {
 	file  string
+	sent  int64 // rows of the drop; 0: a person names some
 	rows  map[[deid.CodeLen]byte]answeredRow
 	codes []string
 }
@@ -46,9 +47,15 @@ func (r *answered) add(row transfer.RowAnswer) error {
 		}
 		known.verdict, known.code = uint8(row.Verdict), uint16(code)
 	}
-	r.rows[key] = known
+	if r.rows[key] = known; r.sent > 0 && int64(len(r.rows)) > 2*r.sent+strayRows {
+		return &transfer.ResponseError{File: r.file, Line: row.Line, Why: "it answers far more rows than the drop has"}
+	}
 	return nil
 }
+
+// strayRows is how many rows a file may answer, beyond twice those of the drop,
+// before it is taken for no answer: they are held in memory.
+const strayRows = 100_000
 
 // know finds out which rows the exchange has sent. Others may use the state
 // between its steps.

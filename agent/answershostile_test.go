@@ -1,8 +1,10 @@
 package agent_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,5 +62,42 @@ func TestUnreadableFileAttachedByHand(t *testing.T) {
 		if by := h.query(`SELECT count(*) FROM receipt WHERE by = 'Rosa Diaz'`); h.state(scores, 1) != "acknowledged" || len(open) != 0 || by != "1" {
 			t.Errorf("the drop is %s, by hand %s, open: %+v", h.state(scores, 1), by, open)
 		}
+	}
+}
+
+// Rows that another drop has told cannot be sent again in the name of this one.
+func TestResendRowsOfAnotherDrop(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 10})
+	const policy = "policies/acme-scores.yaml"
+	h.write(policy, strings.Replace(h.read(policy), "mode: full", "mode: delta", 1))
+	keys := h.answering()
+	h.respond(keys, 1, 1)
+	_, err := h.agent.Reconcile(t.Context(), scores)
+	h.must(err)
+	h.run(scores, agent.RunOptions{AsOf: day(wholeYear)})
+	h.deliver(scores)
+	n, err := h.agent.Resend(t.Context(), scores, 2, keys[3:5], "Rosa Diaz", "lost at the plan")
+	if agent.ExitCode(err) != int(agent.AnsweredNo) || n != 0 {
+		t.Errorf("%d rows are to be sent again that drop 2 has not: %v", n, err)
+	}
+	if n, err := h.agent.Resend(t.Context(), scores, 1, keys[3:5], "Rosa Diaz", "lost at the plan"); err != nil || n != 2 {
+		t.Errorf("%d %v", n, err)
+	}
+}
+
+// A file that answers many more rows than were sent is none: it is not held in
+// memory to its end.
+func TestAnswerOfTooManyRows(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 10})
+	keys := h.answering()
+	for i := range 200_000 {
+		keys = append(keys, fmt.Sprintf("%020d", i))
+	}
+	h.respond(keys, 0, 1)
+	_, err := h.agent.Reconcile(t.Context(), scores)
+	if agent.ExitCode(err) != int(agent.AnsweredNo) || !strings.Contains(err.Error(), "far more rows than") {
+		t.Errorf("%v", err)
 	}
 }

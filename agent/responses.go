@@ -213,7 +213,7 @@ func (a *Agent) readResponse(ctx context.Context, x *exchange, file *arrived, ke
 	} else if file.About != "" {
 		return &transfer.ResponseError{File: file.name, Why: fmt.Sprintf("drop %d has no file with rows that its name tells", s.number)}
 	}
-	rows := &answered{file: file.name}
+	rows := &answered{file: file.name, sent: max(sent, 1)}
 	var said *transfer.Statement
 	if err := kept.read(func(from io.Reader) (err error) {
 		said, err = file.file.Read(file.name, from, rows.add)
