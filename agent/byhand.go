@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -167,10 +168,10 @@ func (a *Agent) Resend(ctx context.Context, name string, number int64, keys []st
 	if _, err := a.sentRows(ctx, name, keys); err != nil {
 		return 0, err
 	}
-	return rows, inTx(ctx, a.db, func(tx *sql.Tx) error {
+	err = inTx(ctx, a.db, func(tx *sql.Tx) error {
 		if whole {
 			err = notTaken(ctx, tx, name, number, true)
-		} else {
+		} else if err = toldHere(ctx, tx, name, number, keys); err == nil {
 			_, err = unhold(ctx, tx, name, number, keys)
 		}
 		if err != nil {
@@ -178,6 +179,26 @@ func (a *Agent) Resend(ctx context.Context, name string, number int64, keys []st
 		}
 		return a.record(ctx, tx, ledger.Resend, x, number, map[string]any{"rows": rows, "by": by, "because": because})
 	})
+	if err != nil {
+		return 0, err
+	}
+	return rows, nil
+}
+
+// toldHere refuses rows that are held by the word of other drops alone: to take the
+// word of this one back would send none of them.
+func toldHere(ctx context.Context, tx *sql.Tx, exchange string, number int64, keys []string) error {
+	text, err := json.Marshal(keys)
+	if err != nil {
+		return err
+	}
+	var elsewhere int64
+	err = tx.QueryRowContext(ctx, `SELECT count(DISTINCT key) FROM told WHERE exchange = ?1 AND key IN (SELECT value FROM json_each(?3))
+		AND key NOT IN (SELECT key FROM told WHERE exchange = ?1 AND number = ?2)`, exchange, number, string(text)).Scan(&elsewhere)
+	if err == nil && elsewhere > 0 {
+		err = fail(AnsweredNo, nil, "name the drop that told them last; what was rejected is sent again by the next run", "%d of these rows are in the recipient's hands by another drop of %s than %d", elsewhere, exchange, number)
+	}
+	return err
 }
 
 // sentRows are rows that a person names, each of which must have been sent.
