@@ -201,6 +201,12 @@ func TestSwappedPartSendsNothing(t *testing.T) {
 			h.write("keys/drop-signing", string(private))
 			h.open(hclog.NewNullLogger())
 		},
+		"checkpoint key: ": func(h *house) {
+			private, _, err := sshsig.NewKey("another")
+			h.must(err)
+			h.write("keys/checkpoint", string(private))
+			h.open(hclog.NewNullLogger())
+		},
 	} {
 		t.Run(strings.TrimSpace(part[:strings.IndexByte(part, ':')]), func(t *testing.T) {
 			h := base.copied()

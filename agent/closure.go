@@ -79,6 +79,7 @@ func (a *Agent) closure(x *exchange) *Closure {
 		signing = append(signing, a.openPGP.Fingerprint())
 	}
 	c.add("signing key", signing)
+	c.add("checkpoint key", []string{a.checkpointFingerprint()})
 	c.add("archive key", []string{a.Config.Keys.Archive})
 	c.add("review key", []string{a.Config.Keys.reviewKey()})
 	return c

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/posternhealth/postern/agent/build"
 	"github.com/posternhealth/postern/internal/keyring"
 	"github.com/posternhealth/postern/ledger"
@@ -35,10 +33,6 @@ func (a *Agent) PublicKeys(ctx context.Context) (*PublicKeys, error) {
 	if err != nil {
 		return nil, err
 	}
-	checkpoint, err := ssh.NewPublicKey(a.ledgerKey)
-	if err != nil {
-		return nil, err
-	}
 	lines, err := a.allowedSigners(ctx)
 	if err != nil {
 		return nil, err
@@ -52,7 +46,7 @@ func (a *Agent) PublicKeys(ctx context.Context) (*PublicKeys, error) {
 		CheckpointKey: verifier, Archive: a.Config.Keys.Archive, Recipients: a.RecipientKeys(),
 		Fingerprints: map[string]string{
 			"master": a.master.Fingerprint(), "archive": a.archive.Fingerprint,
-			"drop signing": fingerprint(a.signer), "checkpoint": ssh.FingerprintSHA256(checkpoint),
+			"drop signing": fingerprint(a.signer), "checkpoint": a.checkpointFingerprint(),
 		},
 	}
 	if a.before != nil {

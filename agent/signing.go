@@ -244,4 +244,9 @@ func (a *Agent) openCheckpointSigner(text []byte) error {
 	return err
 }
 
+func (a *Agent) checkpointFingerprint() string {
+	key, _ := ssh.NewPublicKey(a.ledgerKey) // never fails with an Ed25519 key
+	return ssh.FingerprintSHA256(key)
+}
+
 func (a *Agent) ledgerOrigin() string { return a.Config.Organization.ID + "/postern" }

@@ -219,7 +219,7 @@ func keysRotate(k *call) error {
 func (k *call) rotateSigner(use, by, because string) error {
 	then := "Have every exchange approved, then run as ever: the next drop of each introduces the new key.\n`postern keys show` tells which recipients know it; until all do, keep the one before."
 	if use == "checkpoint" {
-		then = "Checkpoints then bear both signatures. Send recipients the new checkpoint key of `postern keys show`;\nonce each has taken a drop and gone over to it, remove the one before."
+		then = "Have every exchange approved; checkpoints then bear both signatures. Send recipients the new checkpoint key of `postern keys show`;\nonce each has taken a drop and gone over to it, remove the one before."
 	}
 	return k.with(func(a *agent.Agent) error {
 		return show(k, func(n *agent.NewSigner) error {
