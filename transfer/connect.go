@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -21,9 +22,10 @@ type pace struct {
 	handshake time.Duration
 	keepalive time.Duration
 	silence   time.Duration // no inbound byte for so long ends the connection
+	list      int64         // so many inbound bytes of one list do, too
 }
 
-var usualPace = pace{dial: 30 * time.Second, handshake: 30 * time.Second, keepalive: 15 * time.Second, silence: 60 * time.Second}
+var usualPace = pace{dial: 30 * time.Second, handshake: 30 * time.Second, keepalive: 15 * time.Second, silence: 60 * time.Second, list: 64 << 20}
 
 // watchedConn moves its read deadline forward with every inbound byte. The
 // keepalives make a living server send some.
@@ -31,6 +33,15 @@ type watchedConn struct {
 	net.Conn
 	silence time.Duration
 	armed   atomic.Bool // not during the handshake, which has one deadline
+	most    int64       // bytes of a list
+	left    atomic.Int64
+}
+
+// listing bounds what comes until it is ended: pkg/sftp keeps a list to its end. It
+// tells whether that was too much.
+func (c *watchedConn) listing() (end func() (tooLong bool)) {
+	c.left.Store(c.most)
+	return func() bool { return c.left.Swap(math.MaxInt64) < 0 }
 }
 
 func (c *watchedConn) Read(p []byte) (int, error) {
@@ -38,7 +49,7 @@ func (c *watchedConn) Read(p []byte) (int, error) {
 	if n > 0 && c.armed.Load() {
 		_ = c.SetReadDeadline(time.Now().Add(c.silence))
 	}
-	if err != nil {
+	if err != nil || c.left.Add(-int64(n)) < 0 {
 		_ = c.Close() // frees a writer that waits for a dead peer
 	}
 	return n, err
@@ -99,7 +110,8 @@ func connect(ctx context.Context, c SFTPConfig, p pace) (*connection, error) {
 	if err != nil {
 		return nil, fail(ErrDestination, "connect", err, "look at the address, the firewall and the recipient's server")
 	}
-	conn := &watchedConn{Conn: raw, silence: p.silence}
+	conn := &watchedConn{Conn: raw, silence: p.silence, most: p.list}
+	conn.listing()() // nothing is bounded yet
 	release := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer release()
 	_ = conn.SetDeadline(time.Now().Add(p.handshake))

@@ -1,10 +1,12 @@
 package transfer
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/posternhealth/postern/transfer/sftptest"
@@ -35,4 +37,29 @@ func TestWordsOfOthersAreShownAsTheyAre(t *testing.T) {
 		shown("file", got.Fault.File)
 		shown("fault", got.Fault.Error())
 	})
+}
+
+// A list without end ends, and says so; one that has an end does, however much
+// else went over the line.
+func TestEndlessList(t *testing.T) {
+	for _, endless := range []bool{true, false} {
+		_, c := mailbox(t, sftptest.Options{Endless: endless})
+		bounded := usualPace
+		bounded.list = 256 << 10
+		d, err := dialSFTP(t.Context(), c, bounded)
+		must(t, err)
+		defer d.Close()
+		if !endless {
+			for range 2 {
+				_, err := d.Deliver(t.Context(), bigDrop(t, 300<<10), quiet) // which is read back
+				must(t, err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err = d.Receipts(ctx, t.TempDir(), func(string) bool { return false })
+		if (err != nil) != endless || endless && !strings.Contains(err.Error(), "no end within") {
+			t.Errorf("%v", err)
+		}
+	}
 }

@@ -121,7 +121,12 @@ func (s *sftpStore) plan() *Plan             { return &s.use }
 func (s *sftpStore) path(name string) string { return path.Join(s.folder, name) }
 
 func (s *sftpStore) list() ([]fs.FileInfo, error) {
-	return s.client.ReadDirContext(s.ctx, path.Join(s.folder, "."))
+	end := s.conn.conn.listing()
+	infos, err := s.client.ReadDirContext(s.ctx, path.Join(s.folder, "."))
+	if end() {
+		return nil, fmt.Errorf("its list has no end within %d bytes: have the recipient clear the folder", s.conn.conn.most)
+	}
+	return infos, err
 }
 
 // size asks in every way that is allowed, as a server may refuse any of them.

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pkg/sftp"
 )
@@ -145,9 +146,29 @@ func (f *folder) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 		return nil, err
 	}
 	defer dir.Close()
+	if f.server.Endless {
+		return endless{}, nil
+	}
 	infos, err := dir.Readdir(-1)
 	return listing(infos), err
 }
+
+// endless lists files of a name that others ignore.
+type endless struct{}
+
+func (endless) ListAt(into []fs.FileInfo, _ int64) (int, error) {
+	for i := range into {
+		into[i] = endless{}
+	}
+	return len(into), nil
+}
+
+func (endless) Name() string       { return strings.Repeat("x", 200) }
+func (endless) Size() int64        { return 1 }
+func (endless) Mode() fs.FileMode  { return 0 }
+func (endless) ModTime() time.Time { return time.Time{} }
+func (endless) IsDir() bool        { return false }
+func (endless) Sys() any           { return nil }
 
 type listing []fs.FileInfo
 

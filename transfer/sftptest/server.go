@@ -33,6 +33,7 @@ type Options struct {
 	Quota      int64         // bytes of one file beyond which writes fail; 0: none
 	ShortReads bool          // answers reads with fewer bytes than asked for
 	ReadOnce   bool          // takes a file away that was read
+	Endless    bool          // lists files without end
 	Version    string        // as the server names itself; "" for the module's own
 }
 
