@@ -22,10 +22,11 @@ type pace struct {
 	handshake time.Duration
 	keepalive time.Duration
 	silence   time.Duration // no inbound byte for so long ends the connection
+	answer    time.Duration // no byte of SFTP for so long does, too: a server that hangs may answer keepalives
 	list      int64         // so many inbound bytes of one list do, too
 }
 
-var usualPace = pace{dial: 30 * time.Second, handshake: 30 * time.Second, keepalive: 15 * time.Second, silence: 60 * time.Second, list: 64 << 20}
+var usualPace = pace{dial: 30 * time.Second, handshake: 30 * time.Second, keepalive: 15 * time.Second, silence: 60 * time.Second, answer: 15 * time.Minute, list: 64 << 20}
 
 // watchedConn moves its read deadline forward with every inbound byte. The
 // keepalives make a living server send some.

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,5 +62,21 @@ func TestEndlessList(t *testing.T) {
 		if (err != nil) != endless || endless && !strings.Contains(err.Error(), "no end within") {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+// A server whose line lives and that answers no request, as one whose disk hangs, is
+// given up.
+func TestServerThatHangs(t *testing.T) {
+	_, c := mailbox(t, sftptest.Options{Hang: []string{"List"}})
+	quick := usualPace
+	quick.keepalive, quick.answer = 10*time.Millisecond, 200*time.Millisecond
+	d, err := dialSFTP(t.Context(), c, quick)
+	must(t, err)
+	defer d.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := d.Receipts(ctx, t.TempDir(), func(string) bool { return false }); !errors.Is(err, ErrDestination) || ctx.Err() != nil || !strings.Contains(err.Error(), "the connection was lost") {
+		t.Errorf("%v", err)
 	}
 }

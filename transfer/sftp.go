@@ -30,6 +30,7 @@ type SFTP struct {
 	config SFTPConfig
 	conn   *connection
 	client *sftp.Client
+	answer time.Duration
 	used
 }
 
@@ -44,7 +45,7 @@ func dialSFTP(ctx context.Context, c SFTPConfig, p pace) (*SFTP, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &SFTP{config: c, conn: conn}
+	d := &SFTP{config: c, conn: conn, answer: p.answer}
 	defer context.AfterFunc(ctx, func() { _ = conn.conn.Close() })()
 	if d.client, err = d.openSession(); err != nil {
 		_ = conn.Close()
@@ -62,8 +63,53 @@ func dialSFTP(ctx context.Context, c SFTPConfig, p pace) (*SFTP, error) {
 	return d, nil
 }
 
-func (d *SFTP) openSession() (*sftp.Client, error) {
-	return sftp.NewClient(d.conn.Client, sftp.MaxPacketUnchecked(largestPacket)) // an upload cuts its packets itself
+// openSession opens the subsystem as sftp.NewClient does, and watches that the server answers.
+func (d *SFTP) openSession() (client *sftp.Client, err error) {
+	late := time.AfterFunc(d.answer, func() { _ = d.conn.conn.Close() })
+	defer func() {
+		if err != nil {
+			late.Stop()
+		}
+	}()
+	session, err := d.conn.NewSession()
+	if err != nil {
+		return nil, err
+	}
+	in, noIn := session.StdinPipe()
+	out, noOut := session.StdoutPipe()
+	aside, noAside := session.StderrPipe()
+	if err := errors.Join(noIn, noOut, noAside); err != nil {
+		return nil, err
+	}
+	if err := session.RequestSubsystem("sftp"); err != nil {
+		return nil, err
+	}
+	go func() { _, _ = io.Copy(io.Discard, aside) }()
+	line := &answering{out, in, late, d.answer}
+	return sftp.NewClientPipe(line, line, sftp.MaxPacketUnchecked(largestPacket)) // an upload cuts its packets itself
+}
+
+// answering is the line of one session.
+type answering struct {
+	io.Reader
+	io.WriteCloser
+	late *time.Timer
+	most time.Duration
+}
+
+func (a *answering) Read(p []byte) (int, error) {
+	n, err := a.Reader.Read(p)
+	if err == nil {
+		a.late.Reset(a.most)
+	} else { // the session has ended; others may go on
+		a.late.Stop()
+	}
+	return n, err
+}
+
+func (a *answering) Write(p []byte) (int, error) {
+	a.late.Reset(a.most)
+	return a.WriteCloser.Write(p)
 }
 
 func (d *SFTP) Probe(ctx context.Context, known *Plan) (Plan, error) {

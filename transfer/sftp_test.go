@@ -419,7 +419,8 @@ func TestDeadLine(t *testing.T) {
 	server, c := mailbox(t, sftptest.Options{})
 	g := newGate(t, server.Addr())
 	c.Address = g.address
-	quick := pace{dial: time.Second, handshake: time.Second, keepalive: 20 * time.Millisecond, silence: 200 * time.Millisecond}
+	quick := usualPace
+	quick.dial, quick.handshake, quick.keepalive, quick.silence = time.Second, time.Second, 20*time.Millisecond, 200*time.Millisecond
 	d, err := dialSFTP(context.Background(), c, quick)
 	must(t, err)
 	defer d.Close()

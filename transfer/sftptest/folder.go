@@ -25,6 +25,9 @@ func (f *folder) refuses(method string) error {
 	if slices.Contains(f.server.Refuse, method) {
 		return sftp.ErrSSHFxPermissionDenied
 	}
+	if slices.Contains(f.server.Hang, method) {
+		<-f.server.open.Done()
+	}
 	return nil
 }
 

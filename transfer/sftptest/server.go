@@ -29,6 +29,7 @@ type Options struct {
 	User       string        // "clinic" when empty
 	Key        ssh.PublicKey // that may log in
 	Refuse     []string      // methods: Rename, Remove, List, Stat, Get, Put
+	Hang       []string      // methods that are never answered, while the line lives
 	CutAfter   int64         // the connection ends after so many uploaded bytes; once
 	Quota      int64         // bytes of one file beyond which writes fail; 0: none
 	ShortReads bool          // answers reads with fewer bytes than asked for
