@@ -355,13 +355,7 @@ func (e *ReceiptError) Error() string { return e.Name + ": " + e.Why }
 // ReceiptErrors tell of several.
 type ReceiptErrors []*ReceiptError
 
-func (list ReceiptErrors) Error() string {
-	var lines []string
-	for _, e := range list {
-		lines = append(lines, e.Error())
-	}
-	return strings.Join(lines, "\n")
-}
+func (list ReceiptErrors) Error() string { return fmt.Sprint([]*ReceiptError(list)) }
 
 func fetch(s store, e fs.FileInfo, dir string) error {
 	name := e.Name()
