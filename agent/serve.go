@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -184,7 +185,8 @@ func (a *Agent) Serve(ctx context.Context) error {
 }
 
 // keepTime looks for what has come due until ctx ends. At the start it takes
-// up again what a killed agent left: River would notice only after an hour.
+// up again what a killed agent left: River would notice only after an hour. Answers
+// are looked for beside it, as a recipient's server may take its time.
 func (a *Agent) keepTime(ctx context.Context, client *river.Client[*sql.Tx]) error {
 	if err := a.resume(ctx, client); err != nil && ctx.Err() == nil {
 		return err
@@ -192,13 +194,20 @@ func (a *Agent) keepTime(ctx context.Context, client *river.Client[*sql.Tx]) err
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	receipts := a.Now()
+	var collecting sync.WaitGroup
+	defer collecting.Wait()
+	one := make(chan struct{}, 1)
 	for {
 		if err := a.look(ctx, client); err != nil && ctx.Err() == nil {
 			a.Log.Error("looking for due occurrences failed", "error", err)
 		}
 		if a.Now().Sub(receipts) >= receiptsEvery {
 			receipts = a.Now()
-			a.collect(ctx)
+			select {
+			case one <- struct{}{}:
+				collecting.Go(func() { a.collect(ctx); <-one })
+			default: // the round before goes on
+			}
 		}
 		select {
 		case <-ctx.Done():

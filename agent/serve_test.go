@@ -193,6 +193,26 @@ func TestServeRunsAndDeliversOnce(t *testing.T) {
 	h.onlyDrop(treatment)
 }
 
+// TestServeGoesOnBesideAHangingServer: while one recipient's server does not say
+// what it has answered, the others' occurrences come due and are run.
+func TestServeGoesOnBesideAHangingServer(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 10})
+	h.breaking(treatment, sftptest.Options{Hang: []string{"List"}})
+	h.dueAtNoon()
+	var clock atomic.Int64
+	clock.Store(noon.Add(-12 * time.Hour).UnixMilli())
+	s := h.serveBy(func() time.Time { return time.UnixMilli(clock.Load()) })
+	eventually(t, soon, "serving", func() bool { return strings.Contains(s.log.String(), `"serving"`) })
+	clock.Add((6 * time.Minute).Milliseconds())
+	eventually(t, soon, "asking for answers", func() bool {
+		return h.query(`SELECT lease_owner FROM exchange WHERE name LIKE '%hie%/receipts'`) != ""
+	})
+	clock.Store(noon.UnixMilli())
+	eventually(t, soon, "the delivery", h.delivered(scores, 1))
+	s.stop()
+}
+
 // TestServeResumes: a killed agent leaves an occurrence that is due, or a
 // drop that is committed, and no job that anybody would look at.
 func TestServeResumes(t *testing.T) {
@@ -259,7 +279,9 @@ func TestServeSendsWhatHadToWait(t *testing.T) {
 	}
 	waited(1)
 	first := inHand
-	look := func() { h.exec(`UPDATE river_job SET scheduled_at = datetime('now', '-1 second') WHERE state = 'scheduled'`) } // in place of a quarter of an hour
+	look := func() {
+		h.exec(`UPDATE river_job SET scheduled_at = datetime('now', '-1 second') WHERE state = 'scheduled'`)
+	} // in place of a quarter of an hour
 	clock.Add((119 * time.Minute).Milliseconds())
 	look()
 	waited(2)
