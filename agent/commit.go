@@ -56,7 +56,8 @@ func (a *Agent) chain(ctx context.Context, exchange string) (previous string, vo
 // dropBefore is the last drop that is not voided.
 func (a *Agent) dropBefore(ctx context.Context, exchange string) (b build.Before, err error) {
 	var asOf string
-	err = a.db.QueryRowContext(ctx, `SELECT number, as_of FROM delivery WHERE exchange = ? AND state <> ? ORDER BY number DESC LIMIT 1`, exchange, stateVoided).Scan(&b.Number, &asOf)
+	err = a.db.QueryRowContext(ctx, `SELECT number, as_of, source FROM delivery WHERE exchange = ? AND state <> ? ORDER BY number DESC LIMIT 1`, exchange, stateVoided).
+		Scan(&b.Number, &asOf, &b.Source)
 	if errors.Is(err, sql.ErrNoRows) {
 		return b, nil
 	}

@@ -79,8 +79,9 @@ type SourceConfig struct {
 	Complete CompleteConfig `yaml:"complete,required"`
 	Ignore   []string       `yaml:"ignore"`
 	Files    []FileConfig   `yaml:"files,required"`
-	// ShrinkLimit is how much of what a recipient holds may be gone from an extract
-	// at once, in an exchange that sends changes; 5 % when it is not set.
+	// ShrinkLimit is how much may be gone from an extract at once: of what a recipient
+	// holds, in an exchange that sends changes, otherwise of the records that the drop
+	// before was made of; 5 % when it is not set.
 	ShrinkLimit strictyaml.Percent `yaml:"shrink_limit"`
 }
 

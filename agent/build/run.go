@@ -58,7 +58,7 @@ type Job struct {
 	Exceptions Exceptions                // nil: none
 	Review     func() (io.Writer, error) // takes the rows that the gate stops; nil: they are kept nowhere
 
-	ShrinkLimit float64 // share of the held rows that one run may make void
+	ShrinkLimit float64 // share of the held rows that one run may make void, or of the records read before that may be gone
 	Workers     int
 	Stages      *Stages
 	Progress    func(stage string, bytes int64) // may be nil
@@ -75,6 +75,7 @@ type Job struct {
 type Before struct {
 	Number int64
 	AsOf   extract.Day
+	Source int64 // records that its run read
 }
 
 // Drop is where parts and books go; transfer.Builder is one.
@@ -284,7 +285,23 @@ func (r *Run) checkBalance(context.Context) error {
 	if err := r.sheet.close(); err != nil {
 		return err
 	}
-	return r.sheet.tolerate(r.Policy.Tolerate.Rejected, r.rejected)
+	if err := r.sheet.tolerate(r.Policy.Tolerate.Rejected, r.rejected); err != nil {
+		return err
+	}
+	return r.checkVolume()
+}
+
+// checkVolume stops a whole drop that would stand instead of one made of more
+// records than may be gone: an extract that was cut short must not empty the
+// recipient's table. One that tells changes knows which rows are lost, see judgeVoids.
+func (r *Run) checkVolume() error {
+	gone := r.Before.Source - r.sheet.source()
+	if gone <= 1 || float64(gone) <= r.ShrinkLimit*float64(r.Before.Source) || !r.replaces() {
+		return nil
+	}
+	return failure.New(failure.Unbalanced, nil, "have the extract written again, whole; if so many records were removed indeed, raise shrink_limit of its source in postern.yaml for one run",
+		"the extract has %d records, and drop %d, which this one would stand instead of, was made of %d: more than the %.4g%% of shrink_limit are gone; nothing was sent",
+		r.sheet.source(), r.Before.Number, r.Before.Source, r.ShrinkLimit*100)
 }
 
 // Close gives up what the run alone needed. The drop is its maker's to keep.
