@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,6 +22,7 @@ type BareConfig struct {
 	Environment *EnvironmentConfig `yaml:"environment"`
 	Reuse       string             `yaml:"reuse,required" words:"never|after-rejection|when-gone"`
 	Compression string             `yaml:"compression,required" words:"none|gzip|zip|zstd"`
+	Marker      string             `yaml:"marker"`      // template of the empty files that are sent after all others; "": none
 	SideFolder  string             `yaml:"side_folder"` // where manifest, sums, signature and book go; "": they stay
 }
 
@@ -34,13 +34,24 @@ type EnvironmentConfig struct {
 
 // check says what is wrong with the definition itself.
 func (c *BareConfig) check(path string, r RecipientConfig, errs configErrors) {
+	const dated = "add {sequence}, {version} or {date}; or write reuse: when-gone, if the recipient says so"
 	template, err := transfer.ParseNameTemplate(c.Name)
+	marker, wrong := transfer.ParseNameTemplate(c.Marker)
+	distinct := func(t transfer.NameTemplate) bool {
+		return c.Reuse == "when-gone" || t.Has("sequence", "version", "date", "month", "day")
+	}
 	switch {
 	case err != nil:
 		errs.add(path+".name", "write a name such as {sender}_{dataset}_{date}_{version}.csv.pgp", "%v", err)
-	case c.Reuse != "when-gone" && !template.Has("sequence", "version", "date", "month", "day"):
-		errs.add(path+".name", "add {sequence}, {version} or {date}; or write reuse: when-gone, if the recipient says so", "each drop would have the name of the one before")
-	case template.Has("environment") != (c.Environment != nil):
+	case wrong != nil:
+		errs.add(path+".marker", "write a name such as {file}.done", "%v", wrong)
+	case template.Has("file"):
+		errs.add(path+".name", "remove {file}", "{file} is the name of a file, and stands in marker alone")
+	case !distinct(template):
+		errs.add(path+".name", dated, "each drop would have the name of the one before")
+	case c.Marker != "" && !marker.Has("file") && !distinct(marker):
+		errs.add(path+".marker", dated, "each drop would have the marker of the one before")
+	case (template.Has("environment") || marker.Has("environment")) != (c.Environment != nil):
 		errs.add(path+".environment", "write environment: {production: WORD, test: WORD} and {environment} in the name, or neither", "the word of the environment stands in names, or there is none")
 	case c.Environment != nil && c.Environment.Production == c.Environment.Test:
 		errs.add(path+".environment", "ask the recipient for two words", "test and production have the same name")
@@ -59,55 +70,99 @@ func (c *BareConfig) check(path string, r RecipientConfig, errs configErrors) {
 }
 
 // bareNames gives how files are named, by the values that the drop has, and the
-// first file of each dataset; the datasets are those of the policy, and its control
-// file. Where names do not tell the environment, those of a test begin with TEST-.
+// names of the first file of each dataset and their markers; the datasets are those of
+// the policy, and its control file. Where names do not tell the environment, those
+// of a test begin with TEST-.
 func (a *Agent) bareNames(x *exchange, v transfer.NameValues, test bool) (bare *transfer.Bare, first []string, err error) {
 	c := x.recipient.Bare
-	template, err := transfer.ParseNameTemplate(c.Name)
-	if err != nil {
-		return nil, nil, err
-	}
 	v.Sender = cmp.Or(c.Sender, a.Config.Organization.Code)
-	prefix := ""
-	switch {
-	case c.Environment != nil && test:
-		v.Environment = c.Environment.Test
-	case c.Environment != nil:
+	if c.Environment != nil {
 		v.Environment = c.Environment.Production
-	case test:
-		prefix = "TEST-"
+		if test {
+			v.Environment = c.Environment.Test
+		}
 	}
-	var datasets []string
-	for _, release := range x.policy.Release {
-		datasets = append(datasets, release.Dataset)
+	name := func(key, template, dataset string, part int64, file string) (string, error) {
+		v := v
+		v.Dataset, v.Part, v.File = cmp.Or(c.Datasets[dataset], dataset), part, file
+		t, err := transfer.ParseNameTemplate(template)
+		text := ""
+		if err == nil {
+			text, err = t.Name(v)
+		}
+		if err != nil {
+			return "", a.badName(x, key, "", "%v", err)
+		}
+		if test && !t.Has("environment", "file") {
+			text = "TEST-" + text
+		}
+		if c.MaxName > 0 && len(text) > c.MaxName {
+			return "", a.badName(x, "max_name", "shorten what name, marker, sender, datasets or environment give, or write numbers with a width, as in {sequence:3}; or ask the recipient to take longer names",
+				"%s has %d characters, and %d are taken", text, len(text), c.MaxName)
+		}
+		return text, nil
 	}
-	if x.policy.Layout != nil && x.policy.Layout.Control != nil {
-		datasets = append(datasets, transfer.ControlFile)
-	}
-	name := func(dataset string, part int64) (string, error) {
+	datasets := sentDatasets(x)
+	bare = &transfer.Bare{Compression: c.Compression, Name: func(dataset string, part int64) (string, error) {
 		if !slices.Contains(datasets, dataset) {
 			return "", nil
 		}
-		v := v
-		v.Dataset, v.Part = cmp.Or(c.Datasets[dataset], dataset), part
-		name, err := template.Name(v)
-		if name = prefix + name; err == nil && c.MaxName > 0 && len(name) > c.MaxName {
-			err = fail(Configuration, nil, "shorten what name, sender, datasets or environment give, or write numbers with a width, as in {sequence:3}; or ask the recipient to take longer names",
-				"%s: recipients.%s.bare.max_name: %s has %d characters, and %d are taken", a.Config.File, x.config.Recipient, name, len(name), c.MaxName)
+		return name("name", c.Name, dataset, part, "")
+	}}
+	if c.Marker != "" {
+		bare.Marker = func(dataset string, part int64) (string, error) {
+			file, err := bare.Name(dataset, part)
+			if err != nil {
+				return "", err
+			}
+			return name("marker", c.Marker, dataset, part, file)
 		}
-		return name, err
 	}
+	first, err = a.firstNames(x, bare, datasets)
+	return bare, first, err
+}
+
+// sentDatasets are those of which a bare drop has files.
+func sentDatasets(x *exchange) (list []string) {
+	for _, release := range x.policy.Release {
+		list = append(list, release.Dataset)
+	}
+	if x.policy.Layout != nil && x.policy.Layout.Control != nil {
+		list = append(list, transfer.ControlFile)
+	}
+	return list
+}
+
+func (a *Agent) firstNames(x *exchange, bare *transfer.Bare, datasets []string) (first []string, err error) {
 	for i, dataset := range datasets {
-		text, err := name(dataset, 1)
+		text, err := bare.Name(dataset, 1)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if other := slices.Index(first, text); other >= 0 {
-			return nil, nil, fmt.Errorf("%s and %s would both be called %s; add {dataset}", datasets[other], datasets[i], text)
+			return nil, a.badName(x, "name", "add {dataset}", "%s and %s would both be called %s", datasets[other], datasets[i], text)
 		}
 		first = append(first, text)
 	}
-	return &transfer.Bare{Compression: c.Compression, Name: name}, first, nil
+	for _, dataset := range datasets {
+		if bare.Marker == nil {
+			break
+		}
+		text, err := bare.Marker(dataset, 1)
+		switch at := slices.Index(first, text); {
+		case err != nil:
+			return nil, err
+		case at < 0:
+			first = append(first, text)
+		case at < len(datasets):
+			return nil, a.badName(x, "marker", "write a name of its own, such as {file}.done", "%s would be both a file and its marker", text)
+		}
+	}
+	return first, nil
+}
+
+func (a *Agent) badName(x *exchange, key, remedy, why string, args ...any) error {
+	return fail(Configuration, nil, remedy, "%s: recipients.%s.bare.%s: %s", a.Config.File, x.config.Recipient, key, fmt.Sprintf(why, args...))
 }
 
 // barable refuses what profile bare cannot keep: rows under 42 CFR Part 2, whose
@@ -126,12 +181,8 @@ func (a *Agent) barable(x *exchange) error {
 		remedy = "write output.part2_rows: leave-out, or remove bare:, so that they go in a drop"
 	case x.policy.Output.Mode == "delta":
 		why, remedy = "sends changes, which lie in several files of one dataset", "use mode: full, or remove bare:"
-	case errors.As(err, new(*Failure)):
-		return err
-	case err != nil:
-		return fail(Configuration, nil, "", "%s: recipients.%s.bare.name: %v", a.Config.File, x.config.Recipient, err)
 	default:
-		return nil
+		return err
 	}
 	return fail(PolicyRefused, nil, remedy, "policy %s %s, and %s takes bare files", x.policy.Name, why, x.config.Recipient)
 }
@@ -143,14 +194,10 @@ func (r *run) nameFiles(ctx context.Context, number int64) (*transfer.Bare, erro
 	if c == nil {
 		return nil, nil
 	}
-	template, err := transfer.ParseNameTemplate(c.Name)
-	if err != nil {
-		return nil, err
-	}
-	for version := int64(1); ; version++ {
+	for version, before := int64(1), ""; ; version++ {
 		bare, first, err := r.agent.bareNames(r.x, transfer.NameValues{Date: r.opt.DecidedAt, Sequence: number, Version: version}, false)
 		if err != nil {
-			return nil, fail(Configuration, err, "", "names of files for %s", r.x.config.Recipient)
+			return nil, err
 		}
 		used, err := r.agent.usedName(ctx, r.agent.db, r.x, first)
 		switch {
@@ -158,9 +205,10 @@ func (r *run) nameFiles(ctx context.Context, number int64) (*transfer.Bare, erro
 			return nil, err
 		case used == "":
 			return bare, nil
-		case !template.Has("version"):
-			return nil, fail(Configuration, nil, "add {version} or {sequence} to recipients."+r.x.config.Recipient+".bare.name, or run on another day", "a file called %s was sent to %s before, and its rule is reuse: %s", used, r.x.config.Recipient, c.Reuse)
+		case used == before: // it tells no version
+			return nil, fail(Configuration, nil, "add {version} or {sequence} to recipients."+r.x.config.Recipient+".bare.name and marker, or run on another day", "a file called %s was sent to %s before, and its rule is reuse: %s", used, r.x.config.Recipient, c.Reuse)
 		}
+		before = used
 	}
 }
 
@@ -208,51 +256,75 @@ func (r *run) commitNames(ctx context.Context, tx *sql.Tx) error {
 }
 
 // deliver sends the files of a drop; of a bare one first those that the recipient
-// takes, then the others to the side folder, if it has one. A recipient may take a
-// bare file away at once, so each that has arrived is noted, and not sent again.
+// takes, then those of the side folder, if it has one, and at last the markers.
 func (a *Agent) deliver(ctx context.Context, x *exchange, drop *pendingDrop, destination transfer.Destination, files []transfer.File, log func(transfer.Event)) (transfer.Evidence, error) {
 	if x.recipient.Bare == nil {
 		return destination.Deliver(ctx, files, log)
 	}
-	before, err := a.arrived(ctx, x, drop)
-	if err != nil {
-		return transfer.Evidence{}, err
-	}
-	_, side := transfer.SplitBare(files)
-	sent, err := a.outward(ctx, x, drop.number, files)
-	if err != nil {
-		return transfer.Evidence{}, err
-	}
-	sent = notArrived(sent, before)
-	evidence := transfer.Evidence{State: transfer.HashVerified}
-	var noted error
-	if len(sent) > 0 {
-		arrived := slices.Clone(before)
-		if evidence, err = destination.Deliver(ctx, sent, func(e transfer.Event) {
-			log(e)
-			if e.State > transfer.Uploading {
-				arrived = append(arrived, e)
-				noted = cmp.Or(noted, a.noteArrived(ctx, x, drop, arrived))
-			}
-		}); cmp.Or(err, noted) != nil {
-			return evidence, cmp.Or(err, noted)
-		}
-	}
-	for _, e := range before {
-		evidence.State = min(evidence.State, e.State)
-	}
-	evidence.Files = append(before, evidence.Files...)
-	if x.recipient.Bare.SideFolder == "" {
-		return evidence, nil
-	}
-	beside, err := a.destination(ctx, x.recipient.beside())
+	evidence, err := a.deliverBare(ctx, x, drop, destination, files, false, log)
 	if err != nil {
 		return evidence, err
 	}
-	defer beside.Close()
-	more, err := beside.Deliver(ctx, side, log)
-	evidence.Files, evidence.State = append(evidence.Files, more.Files...), min(evidence.State, more.State)
+	side, err := a.deliverBeside(ctx, x, files, log)
+	if err != nil {
+		return evidence, err
+	}
+	last, err := a.deliverBare(ctx, x, drop, destination, files, true, log)
+	if err != nil {
+		return last, err
+	}
+	if evidence.Plan.Probed.IsZero() { // all but the markers had arrived
+		evidence.Plan = last.Plan
+	}
+	arrived, err := a.arrived(ctx, x, drop)
+	evidence.Files, evidence.State = append(arrived, side.Files...), transfer.HashVerified
+	for _, e := range evidence.Files {
+		evidence.State = min(evidence.State, e.State)
+	}
 	return evidence, err
+}
+
+// deliverBare sends those of a bare drop's files that have not arrived yet: all but
+// the markers, or what is left. A recipient may take a bare file away at once, so each
+// that has arrived is noted, before the next is sent, and not sent again.
+func (a *Agent) deliverBare(ctx context.Context, x *exchange, drop *pendingDrop, destination transfer.Destination, files []transfer.File, markers bool, log func(transfer.Event)) (transfer.Evidence, error) {
+	arrived, err := a.arrived(ctx, x, drop)
+	if err == nil {
+		files, err = a.outward(ctx, x, drop.number, files, arrived)
+	}
+	files = notArrived(files, arrived)
+	for i := range files {
+		files[i].Later = !markers && files[i].Marker()
+	}
+	if err != nil || !slices.ContainsFunc(files, func(f transfer.File) bool { return !f.Later }) {
+		return transfer.Evidence{}, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var noted error
+	evidence, err := destination.Deliver(ctx, files, func(e transfer.Event) {
+		log(e)
+		if e.State > transfer.Uploading {
+			arrived = append(arrived, e)
+			if noted = a.noteArrived(ctx, x, drop, arrived); noted != nil {
+				stop()
+			}
+		}
+	})
+	return evidence, cmp.Or(noted, err)
+}
+
+func (a *Agent) deliverBeside(ctx context.Context, x *exchange, files []transfer.File, log func(transfer.Event)) (transfer.Evidence, error) {
+	if x.recipient.Bare.SideFolder == "" {
+		return transfer.Evidence{}, nil
+	}
+	beside, err := a.destination(ctx, x.recipient.beside())
+	if err != nil {
+		return transfer.Evidence{}, err
+	}
+	defer beside.Close()
+	_, side := transfer.SplitBare(files)
+	return beside.Deliver(ctx, side, log)
 }
 
 // arrived are the bare files of a drop that an earlier attempt delivered.
@@ -280,18 +352,26 @@ func (a *Agent) noteArrived(ctx context.Context, x *exchange, drop *pendingDrop,
 }
 
 // outward are the files of a drop that lie in the recipient's folder. Of bare ones
-// they tell whether another drop may have left a file by that name.
-func (a *Agent) outward(ctx context.Context, x *exchange, number int64, files []transfer.File) ([]transfer.File, error) {
+// they tell whether another drop, or an earlier test, may have left a file by that
+// name. Once all others have arrived a marker that stands there is this drop's: none
+// did when the first of them was sent.
+func (a *Agent) outward(ctx context.Context, x *exchange, number int64, files []transfer.File, arrived []transfer.Event) ([]transfer.File, error) {
 	if x.recipient.Bare == nil {
 		return files, nil
 	}
 	files, _ = transfer.SplitBare(slices.Clone(files))
+	due := slices.ContainsFunc(notArrived(files, arrived), func(f transfer.File) bool { return !f.Marker() })
 	for i := range files {
+		f := &files[i]
+		if f.Marker() && !due {
+			continue
+		}
 		if err := a.db.QueryRowContext(ctx, `SELECT count(*) > 0 FROM file_name JOIN delivery USING (exchange, number)
 			WHERE recipient = ? AND name = ? AND exposed = 1 AND NOT (exchange = ? AND number = ?)`,
-			x.config.Recipient, files[i].Name, x.name, number).Scan(&files[i].Reused); err != nil {
+			x.config.Recipient, f.Name, x.name, number).Scan(&f.Reused); err != nil {
 			return nil, err
 		}
+		f.Reused = f.Reused || number == 0 && f.Marker() && x.recipient.Bare.Reuse == "when-gone"
 	}
 	return files, nil
 }
@@ -305,7 +385,7 @@ func (r RecipientConfig) beside() RecipientConfig {
 
 // lines are what approvers sign of it.
 func (c *BareConfig) lines() []string {
-	lines := []string{line("name", c.Name), line("sender", c.Sender), line("reuse", c.Reuse), line("compression", c.Compression), line("side folder", c.SideFolder)}
+	lines := []string{line("name", c.Name), line("sender", c.Sender), line("reuse", c.Reuse), line("compression", c.Compression), line("marker", c.Marker), line("side folder", c.SideFolder)}
 	if e := c.Environment; e != nil {
 		lines = append(lines, line("production", e.Production)+line(", test", e.Test))
 	}

@@ -302,7 +302,7 @@ func (a *Agent) void(ctx context.Context, x *exchange, drop *pendingDrop, files 
 func (a *Agent) withdraw(ctx context.Context, x *exchange, drop *pendingDrop, files []transfer.File) (string, error) {
 	arrived, err := a.arrived(ctx, x, drop)
 	if err == nil {
-		files, err = a.outward(ctx, x, drop.number, files)
+		files, err = a.outward(ctx, x, drop.number, files, arrived)
 	}
 	if err != nil {
 		return "", err

@@ -54,6 +54,9 @@ func (c *Config) sending(name string, e ExchangeConfig) explain.Section {
 	}
 	if r.Bare != nil {
 		say(fmt.Sprintf("They get one file of each dataset, called %s, and nothing else.", r.Bare.Name), at+".bare.name")
+		if r.Bare.Marker != "" {
+			say(fmt.Sprintf("When all of it is there an empty file tells so, called %s.", r.Bare.Marker), at+".bare.marker")
+		}
 	}
 	if r.Receipt.Mode == "signed" {
 		say("They answer with a signed receipt.", at+".receipt.mode")

@@ -38,7 +38,7 @@ func isFile(name, called string) bool {
 }
 
 // dropOfFile is the number of the last drop with a file that is called so, of those
-// that the recipient may answer; 0: there is none.
+// that the recipient may answer; 0: there is none. Markers ask for no answer.
 func (a *Agent) dropOfFile(ctx context.Context, x *exchange, called string) (number int64, err error) {
 	if x.recipient.Bare == nil {
 		if cells := strings.SplitN(strings.ToLower(called), ".", 4); len(cells) > 3 {
@@ -56,7 +56,8 @@ func (a *Agent) dropOfFile(ctx context.Context, x *exchange, called string) (num
 			number = n
 		}
 		return nil
-	}, `SELECT number, name FROM file_name JOIN delivery USING (exchange, number) WHERE recipient = ? AND exchange = ? AND state NOT IN (?, ?, ?) ORDER BY number`,
+	}, `SELECT number, name FROM file_name JOIN delivery USING (exchange, number) WHERE recipient = ? AND exchange = ? AND state NOT IN (?, ?, ?)
+		AND NOT EXISTS (SELECT 1 FROM json_each(files) WHERE value ->> 'name' = name AND value ->> 'size' = 0) ORDER BY number`,
 		x.config.Recipient, x.name, stateVoided, stateSealed, stateUploading)
 	return number, err
 }

@@ -83,8 +83,8 @@ func (a *Agent) awaited(x *exchange, info fs.FileInfo) *arrived {
 	return nil
 }
 
-// answerWaits tells whether a file is not to be taken now: it was before, or
-// what it answers has not been delivered as far as we know. Servers tell times
+// answerWaits tells whether a file is not to be taken now: it was before, what it
+// answers has not been delivered as far as we know, or it is one of those we sent. Servers tell times
 // in seconds, so what was taken in the second of its writing is looked at again.
 func (a *Agent) answerWaits(ctx context.Context, x *exchange, file *arrived) (waits bool, err error) {
 	if file.Day != "" {
@@ -96,8 +96,10 @@ func (a *Agent) answerWaits(ctx context.Context, x *exchange, file *arrived) (wa
 		return true, err
 	}
 	err = a.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM receipt WHERE exchange = ? AND name = ? AND stamp = ? AND taken > ?)
-		OR EXISTS (SELECT 1 FROM delivery WHERE exchange = ? AND number = ? AND state IN (?, ?))`,
-		x.name, file.name, file.stamp, file.written.Add(2*time.Second).UnixMilli(), x.name, file.Sequence, stateSealed, stateUploading).Scan(&waits)
+		OR EXISTS (SELECT 1 FROM delivery WHERE exchange = ? AND number = ? AND state IN (?, ?))
+		OR EXISTS (SELECT 1 FROM file_name WHERE recipient = ? AND name = ?)`,
+		x.name, file.name, file.stamp, file.written.Add(2*time.Second).UnixMilli(), x.name, file.Sequence, stateSealed, stateUploading,
+		x.config.Recipient, file.name).Scan(&waits)
 	return waits, err
 }
 

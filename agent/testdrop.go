@@ -118,7 +118,7 @@ func (a *Agent) sendTest(ctx context.Context, x *exchange, dir string, sent *Tes
 	if _, err := destination.Probe(ctx, nil); err != nil { // what is known is of another folder
 		return deliveryFailure(ctx, err, x, &pendingDrop{number: number})
 	}
-	files, err := a.outward(ctx, x, 0, transfer.Deliverables(spec.Dir, sealed.Files))
+	files, err := a.outward(ctx, x, 0, transfer.Deliverables(spec.Dir, sealed.Files), nil)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+
+	"github.com/posternhealth/postern/internal/durable"
 )
 
 // Formats of what profile bare keeps at the clinic, in their first member. A
@@ -37,9 +40,12 @@ type Bare struct {
 	// Name is what the file of a dataset is called, "" of one that has none. Where
 	// the name tells the part, from 1, there may be several.
 	Name func(dataset string, part int64) (string, error)
+	// Marker is what the empty file is called that tells that a file has arrived, by
+	// the same arguments; several files may have one. nil: there is none.
+	Marker func(dataset string, part int64) (string, error)
 }
 
-// sideFiles of a bare drop come after those of the datasets: book, SHA256SUMS,
+// sideFiles of a bare drop come after those of the datasets and their markers: book, SHA256SUMS,
 // manifest, signature, .done.
 const sideFiles = 5
 
@@ -94,6 +100,37 @@ func checkBareName(name string, base Base) error {
 	return nil
 }
 
+// writeMarkers makes the markers of all files. They are no file's name, and hold nothing.
+func (b *Builder) writeMarkers() error {
+	if b.spec.Bare == nil || b.spec.Bare.Marker == nil {
+		return nil
+	}
+	parts, markers := map[string]int64{}, []SealedFile{}
+	for _, p := range b.parts {
+		parts[p.Dataset]++
+		name, err := b.spec.Bare.Marker(p.Dataset, parts[p.Dataset])
+		if err == nil {
+			err = checkBareName(name, b.base)
+		}
+		if err == nil && slices.ContainsFunc(b.files, func(f SealedFile) bool { return f.Name == name }) {
+			err = errors.New("a file has its name")
+		}
+		if err != nil {
+			return fmt.Errorf("marker of %s: %w", p.Name, err)
+		}
+		marker := SealedFile{name, sumOf(nil), 0}
+		if slices.Contains(markers, marker) {
+			continue
+		}
+		if err := durable.WriteFile(filepath.Join(b.spec.Dir, name), nil, 0o600); err != nil {
+			return err
+		}
+		markers = append(markers, marker)
+	}
+	b.files = append(b.files, markers...)
+	return nil
+}
+
 // openedName is what a bare file is called once it is decrypted and unpacked.
 func openedName(name string) string {
 	for _, ends := range [][]string{{ageEnd, pgpEnd, ".gpg", ".asc"}, {".gz", ".zip", partSuffix}} {
@@ -144,6 +181,7 @@ type namePart struct {
 // NameValues fill in a NameTemplate.
 type NameValues struct {
 	Sender, Dataset, Environment string
+	File                         string // of a marker: the name of the file that it tells of
 	Date                         time.Time
 	Sequence, Version            int64
 	Part                         int64 // of the files of one dataset, from 1
@@ -153,7 +191,7 @@ type NameValues struct {
 var bareToken = regexp.MustCompile(`\{([a-z]+)(?::([1-9]))?\}`)
 
 // bareTokens are the tokens, and which of them are numbers that have a width.
-var bareTokens = map[string]bool{"sender": false, "dataset": false, "environment": false, "date": false, "year": false, "month": false, "day": false, "sequence": true, "version": true, "part": true}
+var bareTokens = map[string]bool{"sender": false, "dataset": false, "environment": false, "file": false, "date": false, "year": false, "month": false, "day": false, "sequence": true, "version": true, "part": true}
 
 // ParseNameTemplate reads a template such as {sender}_{dataset}_{date}_{version:2}.txt.pgp.
 func ParseNameTemplate(text string) (NameTemplate, error) {
@@ -163,7 +201,7 @@ func ParseNameTemplate(text string) (NameTemplate, error) {
 		p := namePart{text: text[at:m[0]], token: text[m[2]:m[3]]}
 		number, known := bareTokens[p.token]
 		if !known || m[4] >= 0 && !number {
-			return t, fmt.Errorf("{%s} is no token; there are sender, dataset, environment, date, year, month, day, and sequence, version and part, which may have a width, as in {sequence:4}", p.token)
+			return t, fmt.Errorf("{%s} is no token; there are sender, dataset, environment, in markers file, date, year, month, day, and sequence, version and part, which may have a width, as in {sequence:4}", p.token)
 		}
 		if m[4] >= 0 {
 			p.width, _ = strconv.Atoi(text[m[4]:m[5]])
@@ -202,6 +240,8 @@ func (t NameTemplate) Name(v NameValues) (string, error) {
 			b.WriteString(v.Dataset)
 		case "environment":
 			b.WriteString(v.Environment)
+		case "file":
+			b.WriteString(v.File)
 		case "date":
 			b.WriteString(v.Date.Format("20060102"))
 		case "year":

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -238,5 +239,136 @@ func TestReusedNames(t *testing.T) {
 			}
 			sameFiles(t, inbox, files)
 		})
+	}
+}
+
+// Markers are empty, one for each name that the files give, after the files and before
+// what stays; the statement tells of them, and of nothing else that is empty.
+func TestMarkers(t *testing.T) {
+	w := newWorld(t)
+	seal := func(marker func(string, int64) (string, error)) (DropSpec, *Sealed, error) {
+		spec := w.spec(t, 3, sumOf(nil))
+		spec.Bare = &Bare{Compression: Uncompressed, Marker: marker, Name: func(dataset string, part int64) (string, error) { return fmt.Sprintf("%s.%d", dataset, part), nil }}
+		b, err := NewDrop(spec)
+		must(t, err)
+		for _, dataset := range []string{"scores", "scores", "visits"} {
+			p, err := b.Part(PartInfo{Dataset: dataset, Format: CSV, Columns: columns})
+			must(t, err)
+			_, err = p.Write([]byte(emptyCSV))
+			must(t, err)
+			must(t, p.Close(0, 0))
+		}
+		sealed, err := b.Seal(usualBook())
+		return spec, sealed, err
+	}
+	for want, marker := range map[string]func(string, int64) (string, error){
+		"scores.1 scores.2 visits.1 scores.1.done scores.2.done visits.1.done": func(dataset string, part int64) (string, error) {
+			return fmt.Sprintf("%s.%d.done", dataset, part), nil
+		},
+		"scores.1 scores.2 visits.1 scores.go visits.go": func(dataset string, _ int64) (string, error) { return dataset + ".go", nil },
+		"scores.1 scores.2 visits.1 READY":               func(string, int64) (string, error) { return "READY", nil },
+	} {
+		spec, sealed, err := seal(marker)
+		must(t, err)
+		files := Deliverables(spec.Dir, sealed.Files)
+		sent, _ := SplitBare(files)
+		var names []string
+		for i, f := range sent {
+			names = append(names, f.Name)
+			if info, err := os.Stat(f.Path); err != nil || f.Marker() != (i > 2) || (info.Size() == 0) != f.Marker() || sealed.Outward()[f.Name] != f.SHA256 {
+				t.Errorf("%s: %v, %+v", want, err, f)
+			}
+		}
+		if strings.Join(names, " ") != want {
+			t.Errorf("files are %v, not %s", names, want)
+		}
+		text, err := os.ReadFile(filepath.Join(spec.Dir, "cv.x7.000003.manifest.json"))
+		must(t, err)
+		m, err := ParseManifest(text)
+		must(t, err)
+		for i, f := range sent {
+			if (m.Files[i] != SealedFile{f.Name, f.SHA256, f.Size}) {
+				t.Errorf("the manifest states %+v of %s", m.Files[i], f.Name)
+			}
+		}
+		for what, edit := range map[string]func(f []SealedFile){
+			"a file after a marker":           func(f []SealedFile) { f[2], f[3] = f[3], f[2] },
+			"an empty file that is no marker": func(f []SealedFile) { f[3].SHA256 = f[0].SHA256 },
+			"a drop":                          func([]SealedFile) { m.Format = ManifestFormat },
+		} {
+			was := *m
+			m.Files = slices.Clone(m.Files)
+			edit(m.Files)
+			text, err := encode(m)
+			must(t, err)
+			if _, err := ParseManifest(text); err == nil {
+				t.Errorf("%s was taken", what)
+			}
+			*m = was
+		}
+	}
+	for _, name := range []string{"visits.1", "../READY", "", "cv.x7.000003.done"} {
+		if _, _, err := seal(func(string, int64) (string, error) { return name, nil }); err == nil {
+			t.Errorf("a marker is called %q", name)
+		}
+	}
+}
+
+// Nothing is sent while an earlier marker has the name of a drop's; a marker that
+// may be another's is not taken for ours, nor away.
+func TestMarkersAtServers(t *testing.T) {
+	for name, limits := range map[string]string{"all allowed": "", "cannot read": "-P read", "no rename but posix-rename": "-P rename", "no fsync": "-P fsync@openssh.com"} {
+		t.Run(name, func(t *testing.T) {
+			c, root := startSSHD(t, "ForceCommand internal-sftp "+limits)
+			inbox := filepath.Join(root, "inbox")
+			empty := filepath.Join(t.TempDir(), "READY.done")
+			must(t, os.WriteFile(empty, nil, 0o600))
+			files := append(bigDrop(t, 1<<10)[:1], File{Name: "READY.done", Path: empty, SHA256: sumOf(nil), Reused: true, Later: true})
+			there := func() (names string) {
+				entries, err := os.ReadDir(inbox)
+				must(t, err)
+				for _, e := range entries {
+					names += e.Name() + " "
+				}
+				return names
+			}
+			deliver := func() ([]Event, error) {
+				e, err := dial(t, c).Deliver(context.Background(), files, quiet)
+				return e.Files, err
+			}
+			must(t, os.WriteFile(filepath.Join(inbox, "READY.done"), nil, 0o644))
+			if _, err := deliver(); !errors.Is(err, fs.ErrExist) || there() != "READY.done " {
+				t.Errorf("with an earlier marker in place: %v, there is %s", err, there())
+			}
+			if removed, err := dial(t, c).Withdraw(context.Background(), files); err != nil || len(removed) > 0 || there() != "READY.done " {
+				t.Errorf("withdrew %v: %v", removed, err)
+			}
+			must(t, os.Remove(filepath.Join(inbox, "READY.done")))
+			if _, err := deliver(); err != nil || there() != files[0].Name+" " {
+				t.Errorf("all but the marker: %v, there is %s", err, there())
+			}
+			files[1].Reused, files[1].Later = false, false
+			for again := range 2 {
+				if events, err := deliver(); err != nil || len(events) != 2 || events[1].Already != (again > 0) || events[1].State < SizeVerified {
+					t.Errorf("with the marker: %v, %+v", err, events)
+				}
+			}
+			sameFiles(t, inbox, files)
+			if _, err := dial(t, c).Withdraw(context.Background(), files); !errors.Is(err, ErrDelivered) {
+				t.Errorf("withdrawn with its marker in place: %v", err)
+			}
+			must(t, os.Remove(filepath.Join(inbox, "READY.done")))
+			if _, err := dial(t, c).Withdraw(context.Background(), files); err != nil || there() != "" {
+				t.Errorf("withdrawn before its marker: %v, there is %s", err, there())
+			}
+		})
+	}
+	c, root := startSSHD(t, "ForceCommand internal-sftp -P rename,posix-rename")
+	empty := filepath.Join(t.TempDir(), "READY.done")
+	must(t, os.WriteFile(empty, nil, 0o600))
+	_, err := dial(t, c).Deliver(context.Background(), append(bigDrop(t, 1<<10)[:1], File{Name: "READY.done", Path: empty, SHA256: sumOf(nil)}), quiet)
+	entries, lost := os.ReadDir(filepath.Join(root, "inbox"))
+	if err == nil || !strings.Contains(err.Error(), "it renames nothing") || lost != nil || len(entries) > 0 {
+		t.Errorf("a marker is taken for a .done: %v, %v", err, entries)
 	}
 }

@@ -176,14 +176,14 @@ func (b *Builder) Private(name string, to age.Recipient) (io.WriteCloser, error)
 	return &privateFile{Encoder: encoder, b: b, file: file}, nil
 }
 
-// Seal writes the book, SHA256SUMS, manifest, signature and `.done`. The
+// Seal writes the markers, book, SHA256SUMS, manifest, signature and `.done`. The
 // caller fills replaces, standard, people, totals, notices and ledger of the book; what
 // the drop itself knows is filled here.
 func (b *Builder) Seal(book *Book) (*Sealed, error) {
 	if b.open != nil || b.private > 0 {
 		return nil, errors.New("seal: a part or a private file is still open")
 	}
-	if err := b.writeBook(book); err != nil {
+	if err := errors.Join(b.writeMarkers(), b.writeBook(book)); err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
 	m := b.manifest()

@@ -62,16 +62,20 @@ func deliverTo(ctx context.Context, s store, files []File, log func(Event)) (Evi
 			return Evidence{}, err
 		}
 	}
-	if last := files[len(files)-1].Name; !s.plan().renames() && !strings.HasSuffix(last, doneSuffix) {
-		return Evidence{}, &DestinationError{Kind: ErrDestination, Where: s.where(), Doing: "deliver " + last, Cause: errRefused,
+	if last := files[len(files)-1]; !s.plan().renames() && (last.Marker() || !strings.HasSuffix(last.Name, doneSuffix)) {
+		return Evidence{}, &DestinationError{Kind: ErrDestination, Where: s.where(), Doing: "deliver " + last.Name, Cause: errRefused,
 			Remedy: "it renames nothing, and this drop has no .done, so the recipient could take a part of a file for all of it: ask the recipient to let the account rename"}
 	}
 	if slices.ContainsFunc(files, func(f File) bool { return f.Reused }) && !s.plan().showsSize() {
 		return Evidence{}, &DestinationError{Kind: ErrDestination, Where: s.where(), Doing: "deliver " + files[0].Name, Cause: errRefused,
 			Remedy: "its name was used before, and nobody can see here whether that file is still there: ask the recipient to let the account list its folder, or for names that are never used again"}
 	}
+	if err := noMarkers(s, files); err != nil {
+		return Evidence{}, err
+	}
 	attempt := strings.ToLower(rand.Text()[:12])
 	removeLeftovers(s, files)
+	files = slices.DeleteFunc(slices.Clone(files), func(f File) bool { return f.Later })
 	evidence := Evidence{State: HashVerified}
 	for _, f := range files {
 		if err := ctx.Err(); err != nil {
@@ -90,6 +94,22 @@ func deliverTo(ctx context.Context, s store, files []File, log func(Event)) (Evi
 	return evidence, nil
 }
 
+// noMarkers refuses to send files while a marker of earlier ones stands where theirs
+// will: the recipient would take them by it, one after the other as they come.
+func noMarkers(s store, files []File) error {
+	for _, f := range files {
+		if !f.Reused || !f.Marker() {
+			continue
+		}
+		if _, err := s.size(f.Name); err == nil {
+			return taken(s, f)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return s.explain("look for "+f.Name, err)
+		}
+	}
+	return nil
+}
+
 func deliverFile(s store, f File, attempt string, log func(Event)) (Event, error) {
 	event := Event{File: f.Name, Size: f.Size}
 	// An earlier attempt may have delivered it, even if the answer to its
@@ -98,7 +118,7 @@ func deliverFile(s store, f File, attempt string, log func(Event)) (Event, error
 	direct := !s.plan().renames()
 	again := direct && (err == nil || errors.Is(err, errShort))
 	switch {
-	case err == nil && (state == HashVerified || state == SizeVerified && !f.Reused):
+	case err == nil && (state == HashVerified && !f.Marker() || state >= SizeVerified && !f.Reused):
 		event.State, event.Already = state, true
 		return event, nil
 	case errors.Is(err, errOther) && !again, err == nil && f.Reused:
@@ -292,10 +312,11 @@ func withdrawFrom(s store, files []File) ([]string, error) {
 	return removed, nil
 }
 
-// isOurs is true of a file that was read and is the one that was sealed.
+// isOurs is true of a file that was read and is the one that was sealed; never of
+// a marker, as all are alike.
 func isOurs(s store, f File) bool {
 	state, err := inspect(s, f, f.Name)
-	return err == nil && state == HashVerified
+	return err == nil && state == HashVerified && !f.Marker()
 }
 
 // fetchReceipts takes those that have a signature beside them. Names come from

@@ -48,7 +48,12 @@ type File struct {
 	SHA256 string
 	Size   int64
 	Reused bool // the name may be that of an earlier file, which may still be there
+	Later  bool // it is not sent yet, but nothing is while an earlier file has its name
 }
+
+// Marker tells whether the file tells others of its kind only that they have
+// arrived: no other is empty.
+func (f *File) Marker() bool { return f.Size == 0 }
 
 // Deliverables gives a sealed drop's files with their paths.
 func Deliverables(dir string, sealed []SealedFile) []File {

@@ -38,7 +38,7 @@ type Manifest struct {
 	PolicySHA256  string       `json:"policy_sha256"`
 	Introduces    string       `json:"introduces"` // the public key that signs the drops after this one, as `type base64`, or empty
 	RecipientKeys []string     `json:"recipient_keys"`
-	Files         []SealedFile `json:"files"` // parts, then the book: the order of upload
+	Files         []SealedFile `json:"files"` // parts, of BareFormat then markers, then the book: the order of upload
 }
 
 // SealedFile is one finished file: SHA-256 in hex and length of its bytes, in
@@ -125,8 +125,12 @@ func (m *Manifest) check() error {
 // checkFiles holds the names to CODE.EXCHANGE.NUMBER and to their order, so a
 // name can neither leave the folder nor belong to another drop.
 func (m *Manifest) checkFiles() error {
-	if len(m.Files) < 1 || len(m.Files) > maxParts+1 {
-		return fmt.Errorf("files has no entry, or more than %d", maxParts+1)
+	most := maxParts + 1
+	if m.Format == BareFormat {
+		most += maxParts // markers
+	}
+	if len(m.Files) < 1 || len(m.Files) > most {
+		return fmt.Errorf("files has no entry, or more than %d", most)
 	}
 	code, _, _ := strings.Cut(m.book().Name, ".")
 	base := Base{Code: code, Exchange: m.Exchange, Sequence: m.Sequence}
@@ -134,6 +138,7 @@ func (m *Manifest) checkFiles() error {
 		return errors.New("files has a name that is not one of a drop's")
 	}
 	_, suffix := cutEnvelope(m.book().Name)
+	markers := false
 	for i, f := range m.Files {
 		want := base.part(i+1) + suffix
 		if i == len(m.Files)-1 {
@@ -142,6 +147,12 @@ func (m *Manifest) checkFiles() error {
 		if m.Format == BareFormat && i < len(m.Files)-1 {
 			if err := checkBareName(f.Name, base); err != nil {
 				return fmt.Errorf("files: entry %d: %w", i+1, err)
+			}
+			if markers = markers || f.Size == 0; markers && (f != SealedFile{f.Name, sumOf(nil), 0}) {
+				return fmt.Errorf("files: entry %d is no marker, which alone are empty, after one", i+1)
+			}
+			if markers {
+				continue
 			}
 		} else if suffix == "" || f.Name != want {
 			return fmt.Errorf("files has another name where %s is due", want)
