@@ -42,6 +42,14 @@ func CheckFile(file string) (*Checked, error) {
 			failures = append(failures, err)
 		}
 	}
+	recipients, _ := config.recipientsOf("") // of "" it knows no error
+	for _, name := range recipients {
+		if s := config.Recipients[name].Destination.SFTP; s != nil {
+			if _, err := s.login(config.Dir); err != nil {
+				failures = append(failures, err)
+			}
+		}
+	}
 	proofs, warnings, err := a.check()
 	if err != nil {
 		failures = append(failures, err)

@@ -177,7 +177,7 @@ func deliveryFailure(ctx context.Context, err error, x *exchange, drop *pendingD
 	switch {
 	case ctx.Err() != nil:
 		class, err = Interrupted, context.Canceled
-	case errors.Is(err, transfer.ErrHostKey), errors.Is(err, transfer.ErrAuth):
+	case errors.Is(err, transfer.ErrHostKey), errors.Is(err, transfer.ErrAuth), ExitCode(err) == int(KeyTrouble):
 		class = KeyTrouble
 	case errors.Is(err, transfer.ErrSealed):
 		class, remedy = Altered, "restore the state from its backup"

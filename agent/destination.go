@@ -176,13 +176,9 @@ func (a *Agent) connect(ctx context.Context, r RecipientConfig) (transfer.Destin
 		return a.web(r.Destination)
 	}
 	s := r.Destination.SFTP
-	text, err := keyring.Resolve(s.Key, a.Config.Dir)
-	var login ssh.Signer
-	if err == nil {
-		login, err = sshsig.LoadSigner(text)
-	}
+	login, err := s.login(a.Config.Dir)
 	if err != nil {
-		return nil, fail(KeyTrouble, err, "", "login key for %s", s.Host)
+		return nil, err
 	}
 	hostKey, err := transfer.ParseHostKey(s.HostKey)
 	if err != nil {
@@ -196,4 +192,16 @@ func (a *Agent) connect(ctx context.Context, r RecipientConfig) (transfer.Destin
 		Address: net.JoinHostPort(s.Host, strconv.Itoa(port)), User: s.User, Signer: login,
 		HostKey: hostKey, Folder: s.Folder, Receipts: s.Receipts,
 	})
+}
+
+// login is the key that logs in; its public half is with the recipient.
+func (s *SFTPConfig) login(dir string) (login ssh.Signer, err error) {
+	text, err := keyring.Resolve(s.Key, dir)
+	if err == nil {
+		login, err = sshsig.LoadSigner(text)
+	}
+	if err != nil {
+		return nil, fail(KeyTrouble, err, "restore it from its backup, or give the recipient the public half of a new one", "login key for %s", s.Host)
+	}
+	return login, nil
 }

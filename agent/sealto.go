@@ -179,7 +179,8 @@ func (a *Agent) sealTo(x *exchange) error {
 	slices.Sort(x.sealLines)
 	var err error
 	if len(mistakes) == 0 {
-		if x.envelope, err = transfer.NewEnvelope(keys, a.openPGP, a.Now()); err != nil {
+		x.envelope, err = transfer.NewEnvelope(keys, a.openPGP, a.Now())
+		if err != nil && (a.openPGP != nil || a.Config.Keys.OpenPGP == "") { // otherwise `check` has said why there is no key
 			at := x.recipient.EncryptTo[0].pos
 			mistakes = append(mistakes, strictyaml.Mistake{File: a.Config.File, Line: at.Line, Column: at.Column,
 				Path: "recipients." + x.config.Recipient + ".encrypt_to", Message: err.Error(), Cause: err})
