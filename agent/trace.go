@@ -178,7 +178,13 @@ func (a *Agent) cameFrom(ctx context.Context, t *Trace, identities []age.Identit
 		})
 	})
 	if err == nil && t.Source.File == "" && t.Action == transfer.Void {
-		return fail(AnsweredNo, nil, "trace it in the drop that sent it: an earlier --drop", "row %d of part %d tells the recipient to delete a row that it held", t.Row, t.Part)
+		remedy := "trace it in the drop that sent it: an earlier --drop"
+		var sent int64
+		err = each(ctx, a.db, row{&sent}, func() error { return nil }, `SELECT coalesce(max(number), 0) FROM told WHERE exchange = ? AND key = ? AND number < ? AND NOT void`, t.Exchange, t.RowKey, t.Number)
+		if sent > 0 {
+			remedy = fmt.Sprintf("drop %d sent it: postern trace --exchange %s --drop %[1]d --row %[3]s", sent, t.Exchange, t.RowKey)
+		}
+		return errors.Join(err, fail(AnsweredNo, nil, remedy, "row %d of part %d tells the recipient to delete a row that it held", t.Row, t.Part))
 	}
 	if err == nil && t.Source.File == "" {
 		err = fail(AnsweredNo, nil, "`postern drops book` tells of the drop as a whole", "row %d of part %d is made from the drop itself, and from no line of the extract", t.Row, t.Part)

@@ -152,7 +152,7 @@ func (k *call) showDrops(list []agent.DropStatus) error {
 			note += "; " + d.Recalls[i].Words()
 		}
 		if d.Explained > 0 {
-			note += fmt.Sprintf("; the manifest of drop %d says so", d.Explained)
+			note += fmt.Sprintf("; the manifest of drop %d lists it as void", d.Explained)
 		}
 		return []any{d.Exchange, d.Number, d.State, d.Recipient, d.Released, d.People, d.AsOf, d.Committed.Format("2006-01-02 15:04Z"), strings.TrimPrefix(note, "; ")}
 	})
