@@ -131,6 +131,13 @@ func (a *Agent) takeReply(ctx context.Context, tx *sql.Tx, x *exchange, s *reply
 	if err := a.record(ctx, tx, ledger.Receipt, x, s.number, data); err != nil {
 		return err
 	}
+	var void bool // then nothing about it is open any more
+	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM delivery WHERE exchange = ? AND number = ? AND state = ?)`, x.name, s.number, stateVoided).Scan(&void); err != nil {
+		return err
+	}
+	if void {
+		s.differences = nil
+	}
 	return a.compareDifferences(ctx, tx, x, s)
 }
 

@@ -101,3 +101,36 @@ func TestAnswerOfTooManyRows(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// What a recipient says of a drop that was given up is kept, and opens nothing.
+func TestAnswerToAVoidDrop(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 10})
+	keys := h.answering()
+	h.respond(keys, len(keys), 1)
+	_, err := h.agent.Reconcile(t.Context(), scores)
+	h.must(err)
+	_, err = h.agent.Void(t.Context(), scores, 1, "Rosa Diaz", "wrong extract")
+	h.must(err)
+	h.respond(keys, 2, 2)
+	_, err = h.agent.Reconcile(t.Context(), scores)
+	h.must(err)
+	open, err := h.agent.Differences(t.Context(), scores, 0)
+	h.must(err)
+	if len(open) != 0 || h.state(scores, 1) != "voided" || h.query(`SELECT count(*) FROM receipt`) != "2" {
+		t.Errorf("the drop is %s, open: %+v", h.state(scores, 1), open)
+	}
+}
+
+// A report is kept whole or not at all.
+func TestReportThatIsTooLong(t *testing.T) {
+	t.Parallel()
+	h := build(t, synthetic.Options{Patients: 10})
+	h.answering()
+	report := filepath.Join(t.TempDir(), "scan.pdf")
+	h.must(os.WriteFile(report, []byte("%PDF"), 0o600))
+	h.must(os.Truncate(report, 300<<20))
+	if _, err := h.agent.Answer(t.Context(), scores, 1, agent.HandAnswer{By: "Rosa Diaz", Report: report}); agent.ExitCode(err) != int(agent.Usage) || h.state(scores, 1) != "hash-verified" {
+		t.Errorf("the drop is %s: %v", h.state(scores, 1), err)
+	}
+}

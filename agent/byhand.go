@@ -49,6 +49,9 @@ func (a *Agent) Answer(ctx context.Context, name string, number int64, h HandAns
 		return nil, fail(Usage, err, "name the file of the recipient's letter, mail or report", "report")
 	}
 	defer report.Close() // it was only read
+	if info, err := report.Stat(); err != nil || info.Size() > transfer.MaxResponse {
+		return nil, fail(Usage, err, fmt.Sprintf("attach one of at most %d bytes", transfer.MaxResponse), "report: it is too long to be kept")
+	}
 	kept, err := a.keepAnswer(dir, report)
 	if err != nil {
 		return nil, err
