@@ -329,6 +329,9 @@ func (a *Agent) deliverBeside(ctx context.Context, x *exchange, files []transfer
 
 // arrived are the bare files of a drop that an earlier attempt delivered.
 func (a *Agent) arrived(ctx context.Context, x *exchange, drop *pendingDrop) (list []transfer.Event, err error) {
+	if err := drop.still(ctx, a.db, x); err != nil {
+		return nil, err
+	}
 	var text string
 	if err = a.db.QueryRowContext(ctx, `SELECT arrived FROM delivery WHERE exchange = ? AND number = ?`, x.name, drop.number).Scan(&text); err == nil {
 		err = json.Unmarshal([]byte(text), &list)
@@ -344,6 +347,9 @@ func notArrived(files []transfer.File, arrived []transfer.Event) []transfer.File
 
 func (a *Agent) noteArrived(ctx context.Context, x *exchange, drop *pendingDrop, arrived []transfer.Event) error {
 	text, err := json.Marshal(arrived)
+	if err == nil {
+		err = drop.still(context.WithoutCancel(ctx), a.db, x)
+	}
 	if err != nil {
 		return err
 	}

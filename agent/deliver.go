@@ -190,9 +190,9 @@ func deliveryFailure(ctx context.Context, err error, x *exchange, drop *pendingD
 
 // still fails when another has done something about the drop meanwhile: one that took
 // the lease over, as when this machine slept or its clock was set.
-func (d *pendingDrop) still(ctx context.Context, tx *sql.Tx, x *exchange) error {
+func (d *pendingDrop) still(ctx context.Context, q query, x *exchange) error {
 	var state string
-	err := tx.QueryRowContext(ctx, `SELECT state FROM delivery WHERE exchange = ? AND number = ?`, x.name, d.number).Scan(&state)
+	err := q.QueryRowContext(ctx, `SELECT state FROM delivery WHERE exchange = ? AND number = ?`, x.name, d.number).Scan(&state)
 	if err == nil && state != d.state {
 		err = fail(Locked, nil, "`postern drops list` shows it", "drop %d of %s was %s, and by another it is %s now", d.number, x.name, d.state, state)
 	}

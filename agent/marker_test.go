@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -119,6 +120,18 @@ func TestDropWithoutItsMarkersIsTakenBack(t *testing.T) {
 	h.approve(scores)
 	if done := h.deliver(scores); len(done) != 1 || done[0].Reason != "profile bare was changed after it was sealed" || len(h.mailbox()) != 0 {
 		t.Errorf("%+v, the mailbox has %v", done, h.mailbox())
+	}
+}
+
+// A delivery that another process has ended meanwhile sends nothing more, least of all
+// the marker of files that were withdrawn.
+func TestNoMarkerOfADropThatWasGivenUp(t *testing.T) {
+	h := build(t, synthetic.Options{Patients: 30})
+	h.bare("scores_{sequence}.age", "reuse: never, marker: \"{file}.done\"")
+	h.run(scores, agent.RunOptions{})
+	h.exec(`CREATE TRIGGER another AFTER UPDATE OF arrived ON delivery BEGIN UPDATE delivery SET state = 'voided'; END`)
+	if _, err := h.agent.Deliver(context.Background(), scores); !strings.Contains(fmt.Sprint(err), "by another it is voided now") || !slices.Equal(h.mailbox(), []string{"scores_1.age"}) {
+		t.Errorf("%v, the mailbox has %v", err, h.mailbox())
 	}
 }
 
