@@ -238,11 +238,14 @@ func (r *Receiver) recall(mem *memory, inbox string, base Base, number int64, re
 	if _, err := os.Stat(folder); err == nil {
 		result.Folder = folder
 	}
+	answer, said := filepath.Join(r.Receipts, base.RecallBase(number)+receiptSuffix), slices.Contains(r.Deleted, base.String())
+	_, missing := os.Stat(answer)
 	switch believed := mem.recall(digest); {
-	case believed.Deleted && (result.Folder == "" || len(recall.Rows) > 0): // else the drop came after it was answered
+	case believed.Deleted && (result.Folder == "" || len(recall.Rows) > 0) && (!said || missing == nil || r.ReceiptSigner == nil):
+		// Otherwise the drop came after it was answered, or who says so once more has no answer to hand over.
 		result.Status, result.Folder = Deleted, ""
 		return nil
-	case !slices.Contains(r.Deleted, base.String()):
+	case !said:
 		return nil
 	}
 	if len(recall.Rows) == 0 {
@@ -252,7 +255,7 @@ func (r *Receiver) recall(mem *memory, inbox string, base Base, number int64, re
 	}
 	result.Status, result.Folder = Deleted, ""
 	if r.ReceiptSigner != nil {
-		result.Receipt = filepath.Join(r.Receipts, base.RecallBase(number)+receiptSuffix)
+		result.Receipt = answer
 		if err := writeSigned(result.Receipt, &RecallReceipt{
 			Format: RecallReceiptFormat, Sender: recall.Sender, Recipient: recall.Recipient, Exchange: recall.Exchange, Sequence: recall.Sequence,
 			Number: recall.Number, RecallSHA256: digest, ConfirmedAt: r.now().UTC().Format(time.RFC3339),

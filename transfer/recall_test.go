@@ -281,8 +281,13 @@ func TestRecallOutlivesItsKey(t *testing.T) {
 				t.Fatalf("%+v", got)
 			}
 			must(t, os.Remove(got.Receipt)) // laid where the clinic fetches it
+			r.Deleted = nil
 			if got := receiveOne(t, r, both("recall")); got.Status != Deleted || got.Receipt != "" {
 				t.Errorf("asked, or answered, again: %+v", got)
+			}
+			r.Deleted = []string{all["recall"].drop}
+			if got := receiveOne(t, r, both("recall")); got.Status != Deleted || got.Receipt == "" {
+				t.Errorf("said once more: %+v", got)
 			}
 		})
 	}

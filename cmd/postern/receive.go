@@ -35,6 +35,9 @@ func receive(k *call) error {
 	if *name == "" || *identity == "" {
 		return &agent.Failure{Class: agent.Usage, What: "receive needs --name and --identity", Remedy: "postern receive --help says what they are"}
 	}
+	if _, err := os.ReadDir(k.arg(0)); err != nil {
+		return &agent.Failure{Class: agent.Usage, What: "inbox", Err: err, Remedy: "name the folder that the sender's drops come into"}
+	}
 	r := &transfer.Receiver{Name: *name, Dir: *out, Receipts: *receipts, Adopt: *adopt, Deleted: deleted}
 	if err := receiverKeys(r, *signers, *identity, *passphrase, *receiptKey); err != nil {
 		return err
@@ -47,6 +50,11 @@ func receive(k *call) error {
 	results, err := r.Receive(k.ctx, k.arg(0))
 	if err := errors.Join(err, k.showReceived(results)); err != nil {
 		return err
+	}
+	for _, drop := range deleted {
+		if !slices.ContainsFunc(results, func(r transfer.Result) bool { return r.Drop == drop && r.Status == transfer.Deleted }) {
+			return &agent.Failure{Class: agent.AnsweredNo, What: fmt.Sprintf("--deleted %s: no recall of this drop that could be read lies in the inbox; nothing was answered", drop), Remedy: "write the drop as the table of drops has it"}
+		}
 	}
 	for _, result := range results {
 		if result.Fault != nil {
