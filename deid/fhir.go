@@ -45,10 +45,6 @@ func (e *Engine) Apply(rec *extract.Record, s *Subject, out *Output) error {
 	if s == nil {
 		s = &unknownSubject
 	}
-	if e.plan.root == nil && e.plan.laid == nil {
-		e.row(rec, s, out)
-		return nil
-	}
 	e.subject = s
 	start, holes := len(out.Bytes), len(out.Holes)
 	err := e.line(rec, s, out)
@@ -69,6 +65,8 @@ func (e *Engine) line(rec *extract.Record, s *Subject, out *Output) error {
 		return e.laidResource(rec, s, out)
 	case e.plan.laid != nil:
 		return e.laidRow(rec, s, out)
+	case e.plan.root == nil:
+		return e.row(rec, s, out)
 	}
 	if e.resource(rec, out); e.unsafe {
 		return ErrUnsafe
@@ -317,7 +315,7 @@ func (e *Engine) transform(b []byte, c *node, t *extract.Token) []byte {
 		return e.shiftedTime(b, e.text(t), c.step)
 	case roundOf:
 		if t.Kind == extract.Numeral && !e.bounded(t) {
-			return appendRounded(b, e.raw[t.Start:t.End], c.step)
+			return e.rounded(b, e.raw[t.Start:t.End], c.step)
 		}
 	case keepExact:
 		if !e.bounded(t) {

@@ -37,8 +37,8 @@ func TestControlCharactersStandInQuotes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for c := range byte(' ') {
-		if c == '\r' {
-			continue // which encoding/csv takes for a part of the line end
+		if c == '\r' || c == '\n' {
+			continue // a row is one line
 		}
 		cells := strings.Split(laidRowText, "|")
 		cells[8] = "a" + string(rune(c)) + "b"

@@ -22,7 +22,7 @@ type Plan struct {
 	start []byte   // FHIR: the opening of each line, up to the first member
 	paths []string // of the counters, in plan order
 
-	number func([]byte) bool // FHIR: the form of numbers
+	number func([]byte) bool // the form of numbers
 
 	cells   []cell // delimited: the columns of the output
 	unnamed int    // delimited: index of the first counter of a column that is not released
@@ -47,7 +47,7 @@ func Compile(p *policies.Policy, dataset string, opt Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan := &Plan{dataset: dataset}
+	plan := &Plan{dataset: dataset, number: formOf(p, extract.Number, nil)}
 	if opt.Secret != nil {
 		plan.secret = *opt.Secret
 	} else {

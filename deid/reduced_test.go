@@ -35,7 +35,8 @@ func TestReducedColumns(t *testing.T) {
 		{"r1|p1|2025-03-24|1980-07-01|44261-6|17|F|02139|n|46|May", `??????????,"mood, ""PHQ""",women,15,45,46`},
 		{"r2|p1|2025-03-24|1936-06-30|x|12.5|f|02139|n|89|May", `??????????,,,15,90+,90+`}, // 89 a year before as-of,
 		{"r1|p1|2025-03-24|1936-07-01|44261-60|many|M|02139|n|90|May", `??????????,,,,89,90+`},
-		{"|p1|2025-03-24|1980|||||n||May", `,,,,,`}, // 45 or 46
+		{"|p1|2025-03-24|1980|||||n||May", `,,,,,`},         // 45 or 46
+		{"|p1|2025-03-24|1980||20250302|||n||May", `,,,,,`}, // a day, rounded
 	} {
 		var out Output
 		s := UnknownSubject()
@@ -59,7 +60,7 @@ func TestReducedColumns(t *testing.T) {
 	for _, c := range engine.Counts() {
 		in[c.Path], out[c.Path] = c.In, c.Out
 	}
-	for path, want := range map[string][2]uint64{"scores.tool": {3, 1}, "scores.sex": {3, 1}, "scores.total": {3, 2}, "scores.source": {4, 4}, "scores.row": {3, 3}, "scores.age": {4, 3}} {
+	for path, want := range map[string][2]uint64{"scores.tool": {3, 1}, "scores.sex": {3, 1}, "scores.total": {4, 2}, "scores.source": {5, 5}, "scores.row": {3, 3}, "scores.age": {5, 3}} {
 		if in[path] != want[0] || out[path] != want[1] {
 			t.Errorf("%s: %d in, %d out", path, in[path], out[path])
 		}
@@ -74,7 +75,7 @@ func TestReducedElements(t *testing.T) {
 	plan := compile(t, p, "Observation")
 	for in, want := range map[string]string{
 		`{"resourceType":"Observation","code":{"coding":[{"code":"44261\u002d6"},{"code":"x"}]},"valueQuantity":{"value":15.0},"component":[{"valueInteger":4},{"valueInteger":-5}]}`: `{"resourceType":"Observation","code":{"coding":[{"code":"mood, \"PHQ\""}]},"valueQuantity":{"value":20},"component":[{"valueInteger":0},{"valueInteger":-10}]}`,
-		`{"resourceType":"Observation","code":{"coding":[{"code":7}]},"valueQuantity":{"value":"15"},"component":[{"valueInteger":1e30}]}`:                                            `{"resourceType":"Observation"}`,
+		`{"resourceType":"Observation","code":{"coding":[{"code":7}]},"valueQuantity":{"value":"15"},"component":[{"valueInteger":1e30},{"valueInteger":20250302}]}`:                  `{"resourceType":"Observation"}`,
 	} {
 		var out Output
 		if err := plan.Engine().Apply(recordOf([]byte(in)), nil, &out); err != nil {

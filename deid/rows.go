@@ -1,6 +1,7 @@
 package deid
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -202,22 +203,25 @@ func (pl *Plan) Header() []byte {
 	return b
 }
 
-func (e *Engine) row(rec *extract.Record, s *Subject, out *Output) {
+// row appends a line of our own CSV, in which a cell has no line end (docs/drop-format.md).
+func (e *Engine) row(rec *extract.Record, s *Subject, out *Output) error {
 	b := out.Bytes
-	e.rows++
+	e.rows += e.step
 	for i := range e.plan.cells {
 		c := &e.plan.cells[i]
 		n, before := &e.counts[c.counter], len(b)
 		var present bool
 		if b, present = e.cell(b, c, rec, s, out); present {
-			n.in++
+			n.in += e.step
 		}
-		switch c.field.Do {
-		case policies.Keep, policies.Map, policies.Constant:
+		if kept := c.field.Do; (kept == policies.Keep || kept == policies.Map || kept == policies.Constant) && needsQuotes(b[before:]) {
+			if bytes.ContainsAny(b[before:], "\r\n") {
+				return &LayoutError{c.field.Name, "holds a line end"}
+			}
 			b = e.quote(b, before)
 		}
 		if len(b) > before {
-			n.out++
+			n.out += e.step
 		}
 		b = append(b, ',')
 	}
@@ -229,6 +233,7 @@ func (e *Engine) row(rec *extract.Record, s *Subject, out *Output) {
 	}
 	b[len(b)-1] = '\n'
 	out.Bytes = b
+	return nil
 }
 
 func (e *Engine) cell(b []byte, c *cell, rec *extract.Record, s *Subject, out *Output) (_ []byte, present bool) {
@@ -294,7 +299,7 @@ func (e *Engine) convert(b, text []byte, rec *extract.Record, s *Subject, c *cel
 	case f.Do == policies.Band:
 		return appendNumberBand(b, text, c.bands)
 	case f.Do == policies.Round:
-		return appendRounded(b, text, f.Days)
+		return e.rounded(b, text, f.Days)
 	case f.Do == policies.AgeBand && f.Class == extract.AgeYears:
 		return rules.bandOfAge(b, s, rec.Facts.Date, text, f)
 	}
@@ -396,11 +401,8 @@ func needsQuotes(value []byte) bool {
 	return false
 }
 
-// quote puts the cell that begins at from in quotes where it must be.
+// quote puts the cell that begins at from in quotes.
 func (e *Engine) quote(b []byte, from int) []byte {
-	if !needsQuotes(b[from:]) {
-		return b
-	}
 	e.plain = append(e.plain[:0], b[from:]...)
 	return appendQuoted(b[:from], e.plain)
 }

@@ -220,6 +220,16 @@ func appendRounded(b, text []byte, step int) []byte {
 	return strconv.AppendInt(b, int64(d.sign)*whole, 10)
 }
 
+// rounded appends what is rounded, as far as it has the form of numbers: one that is
+// larger leaves nothing, as a kept one does.
+func (e *Engine) rounded(b, text []byte, step int) []byte {
+	start := len(b)
+	if b = appendRounded(b, text, step); !e.plan.number(b[start:]) {
+		return b[:start]
+	}
+	return b
+}
+
 func appendYear(b []byte, year int) []byte {
 	return append(b, byte('0'+year/1000%10), byte('0'+year/100%10), byte('0'+year/10%10), byte('0'+year%10))
 }

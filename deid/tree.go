@@ -88,7 +88,7 @@ func (pl *Plan) compileTree(p *policies.Policy, release *policies.Release) error
 	if t := extract.TypeOf(release.Dataset); t == nil || !t.Resource {
 		return compileError(p, release.Dataset, "", errors.New("this is no resource type of FHIR R4, and no schema says that it is delimited"))
 	}
-	pl.root, pl.number = &node{name: release.Dataset, treatment: treatment{action: descend}}, formOf(p, extract.Number, nil)
+	pl.root = &node{name: release.Dataset, treatment: treatment{action: descend}}
 	for _, f := range release.Fields {
 		if f.OfPerson() {
 			if err := pl.compilePerson(p, release, &f); err != nil {

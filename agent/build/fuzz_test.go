@@ -3,8 +3,11 @@ package build
 import (
 	"bytes"
 	"context"
+	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -110,7 +113,7 @@ func TestRunsFillWhatIsReckonedAgain(t *testing.T) {
 func (kind kind) holds(t testing.TB, c *choices) {
 	g := &making{c: c, k: pick(c, kind.policies()), tame: c.n(2) == 0}
 	rule, records := g.extract()
-	drop, r, err := g.k.run(t, rule, g.b)
+	drop, r, err := g.k.run(t, rule, g.b, 0)
 	if err != nil {
 		g.k.stopped(t, err, g.tame, g.b)
 		return
@@ -119,6 +122,50 @@ func (kind kind) holds(t testing.TB, c *choices) {
 	in := sourceOf(rule, g.b, g.tame)
 	kind.read(t, g.k, drop, in)
 	apart(t, g.k, drop, in)
+	if c.n(4) == 0 {
+		g.k.inParts(t, rule, g.b, 1+int64(c.n(3)), drop)
+	}
+}
+
+// inParts makes the drop again, in parts of so many rows: each has its own header and
+// trailer, and the rows, and where they came from, are those of the whole parts.
+func (k *clinic) inParts(t testing.TB, rule *extract.FileRule, text []byte, most int64, whole *capture) {
+	t.Helper()
+	drop, _, err := k.run(t, rule, text, most)
+	must(t, err)
+	rows := func(d *capture, most int64) (rows map[string][]string) {
+		rows = map[string][]string{}
+		for _, p := range d.parts {
+			lines := strings.SplitAfter(strings.TrimPrefix(p.String(), "\ufeff"), "\n")
+			lines = lines[:len(lines)-1]
+			kind := fmt.Sprint(p.info.Dataset, p.info.Part2, p.info.Action)
+			if info := (&transfer.BookPart{Format: p.info.Format}); info.HasHeader() {
+				kind, lines = kind+lines[0], lines[1:]
+			}
+			if strings.HasSuffix(p.info.Format, "+trailer") {
+				lines = lines[:len(lines)-1]
+			}
+			if most > 0 && (p.rows > most || int64(len(lines)) != p.rows) {
+				t.Fatalf("%d rows and %d lines in a part of %d at most", p.rows, len(lines), most)
+			}
+			rows[kind] = append(rows[kind], lines...)
+		}
+		return rows
+	}
+	if one, several := rows(whole, 0), rows(drop, most); !maps.EqualFunc(one, several, slices.Equal) {
+		t.Fatalf("rows in parts of %d are others:\n%q\n%q", most, one, several)
+	}
+	from := func(d *capture) (list [][]string) {
+		list, err := csv.NewReader(bytes.NewReader(d.index.Bytes())).ReadAll()
+		must(t, err)
+		for i := range list {
+			list[i] = list[i][2:]
+		}
+		return list
+	}
+	if !slices.EqualFunc(from(whole), from(drop), slices.Equal) {
+		t.Fatal("rows in parts come from other lines")
+	}
 }
 
 func someBytes(seed uint64) []byte {
@@ -153,7 +200,7 @@ const roster = "subject,member_id,from,to,plan\np1,MBR-0001,2020-01-01,,PPO\np2,
 const program = "1999000023"
 
 // run makes a drop of an extract.
-func (k *clinic) run(t testing.TB, rule *extract.FileRule, text []byte) (*capture, *Run, error) {
+func (k *clinic) run(t testing.TB, rule *extract.FileRule, text []byte, maxRows int64) (*capture, *Run, error) {
 	ctx := context.Background()
 	name := filepath.Join(tempDir, "extract")
 	must(t, os.WriteFile(name, text, 0o600))
@@ -180,7 +227,7 @@ func (k *clinic) run(t testing.TB, rule *extract.FileRule, text []byte) (*captur
 	r := newRun(&Job{
 		Exchange: "x", Recipient: k.policy.Recipient, Number: 1, Policy: k.policy, Schemas: k.schemas, Files: []extract.File{file},
 		Tables: tables, LookUps: k.tables, Decider: decider, AsOf: fuzzedAsOf, DecidedAt: decided,
-		Epoch: Epoch{Name: "x", Secret: keyring.Secret{1}}, Scratch: tempDir, Drop: drop, Workers: 1, Stages: &Stages{},
+		Epoch: Epoch{Name: "x", Secret: keyring.Secret{1}}, Scratch: tempDir, Drop: drop, MaxRows: maxRows, Workers: 1, Stages: &Stages{},
 	})
 	if k.compiled == nil { // plans take most of a small run's time, and are the same in each
 		must(t, r.compile())

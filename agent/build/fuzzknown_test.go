@@ -83,12 +83,23 @@ func (in *source) indexes(p *policies.Policy, person string) (list []time.Time) 
 			continue
 		}
 		for _, word := range strings.FieldsFunc(string(text), func(r rune) bool { return r == '"' }) {
-			if first, _, ok := days(word); ok && first.Year() == 2025 {
+			if first, _, ok := days(word); ok && first.Year() == indexYear(p) {
 				list = append(list, first)
 			}
 		}
 	}
 	return list
+}
+
+// indexYear is the last year of which every window has closed on the day of the
+// fuzzed runs.
+func indexYear(p *policies.Policy) int {
+	asOf := fuzzedAsOf.Time()
+	for year := asOf.Year(); ; year-- {
+		if !time.Date(year, 12, 31+p.Cohort.FollowDays, 0, 0, 0, 0, time.UTC).After(asOf) {
+			return year
+		}
+	}
 }
 
 // days are the first and the last day that a date can mean.
@@ -142,7 +153,7 @@ func (e *expecting) value() (want []string, known bool) {
 	case f.From == "payer-roster.plan":
 		return []string{map[string]string{"p1": "PPO", "p2": "HMO"}[e.person]}, true
 	case f.From == policies.FromIndex:
-		return []string{map[bool]string{false: "2025"}[e.index.IsZero()]}, true
+		return []string{map[bool]string{false: e.index.Format("2006")}[e.index.IsZero()]}, true
 	case f.Do == policies.Age || f.Do == policies.AgeBand:
 		return e.age()
 	case f.Do != policies.RelativeTime && f.Do != policies.Band:

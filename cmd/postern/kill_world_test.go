@@ -122,7 +122,7 @@ func (k *killing) useSSHD(r *demo.Recipient) {
 	if len(old.FindAll(text, -1)) != 1 {
 		k.t.Fatal("the configuration does not name the recipient's server once")
 	}
-	text = old.ReplaceAll(text, fmt.Appendf(nil, "sftp: {host: 127.0.0.1, port: %s, user: %s, key: file:keys/sftp-login, host_key: %s, folder: %s, receipts: %s}",
+	text = old.ReplaceAll(text, fmt.Appendf(nil, "sftp: {host: 127.0.0.1, port: %s, user: %s, key: file:keys/sftp-login, host_key: %s, folder: %s, receipts: %s}\n      max_rows: 40",
 		port, server.User, bytes.TrimSpace(ssh.MarshalAuthorizedKey(server.HostKey)), r.Inbox(), filepath.Join(r.Dir, "receipts")))
 	k.ok(os.WriteFile(path, text, 0o600))
 	a, err := agent.Open(k.t.Context(), path, hclog.NewNullLogger())
