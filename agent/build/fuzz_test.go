@@ -2,6 +2,7 @@ package build
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -12,12 +13,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"filippo.io/age"
-	"pgregory.net/rapid"
 
 	"github.com/posternhealth/postern/consent"
 	"github.com/posternhealth/postern/deid/gate"
@@ -82,12 +83,20 @@ func (kind kind) fuzz(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { kind.holds(t, &choices{data}) })
 }
 
-// Other bytes in each run of the tests, a fixed number of times.
+// Other bytes in each run of the tests, POSTERN_RUNS times each kind. A failure
+// names its seed, which POSTERN_RUNS_SEED makes again.
 func TestRunsOfArbitraryExtracts(t *testing.T) {
 	t.Setenv("GOMEMLIMIT", "off")
+	times, err := strconv.Atoi(cmp.Or(os.Getenv("POSTERN_RUNS"), "100"))
+	must(t, err)
+	asked, err := strconv.ParseUint(cmp.Or(os.Getenv("POSTERN_RUNS_SEED"), "0"), 10, 64)
+	must(t, err)
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
-			rapid.Check(t, func(r *rapid.T) { kind.holds(t, &choices{someBytes(rapid.Uint64().Draw(r, "seed"))}) })
+			for range times {
+				seed := cmp.Or(asked, rand.Uint64())
+				t.Run(fmt.Sprint(seed), func(t *testing.T) { kind.holds(t, &choices{someBytes(seed)}) })
+			}
 		})
 	}
 }
