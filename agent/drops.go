@@ -108,6 +108,20 @@ func (d *DropStatus) Attention() bool {
 // Waits tells whether the drop is committed and not yet sent whole.
 func (d *DropStatus) Waits() bool { return d.State == stateSealed || d.State == stateUploading }
 
+// Next says which command goes on with a drop that waits, is void or overdue; empty
+// for any other.
+func (d *DropStatus) Next() string {
+	switch {
+	case d.Waits():
+		return "`postern drops deliver " + d.Exchange + "` sends it, or says what is wrong"
+	case d.State == stateVoided && d.Explained == 0:
+		return "`postern run " + d.Exchange + "` makes it anew"
+	case d.State == stateOverdue:
+		return "`postern reconcile " + d.Exchange + "` looks for its answer, `postern drops answer` takes it by hand"
+	}
+	return ""
+}
+
 // NeedsAttention gives the states in which a person should look at a drop.
 func NeedsAttention(state string) bool {
 	switch state {

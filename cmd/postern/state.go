@@ -136,11 +136,10 @@ func (k *call) showDrops(list []agent.DropStatus) error {
 	}
 	return tabulate(k, "exchange\tdrop\tstate\trecipient\treleased\tpeople\tas of\tcommitted\tnote", list, func(d agent.DropStatus) []any {
 		note := d.Note
-		if d.Waits() {
-			note = "`postern drops deliver " + d.Exchange + "` sends it, or says what is wrong"
-		}
-		if d.Problem != "" {
+		if d.Problem != "" { // it says what to do
 			note = d.Problem
+		} else if next := d.Next(); next != "" {
+			note += "; " + next
 		}
 		if d.Late {
 			note += "; after the cut-off of " + d.CutOff
