@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,5 +79,37 @@ func TestServerThatHangs(t *testing.T) {
 	defer cancel()
 	if _, err := d.Receipts(ctx, t.TempDir(), func(string) bool { return false }); !errors.Is(err, ErrDestination) || ctx.Err() != nil || !strings.Contains(err.Error(), "the connection was lost") {
 		t.Errorf("%v", err)
+	}
+}
+
+// Who can write to the inbox waits until all files were found to be the signed ones,
+// and lays a book and rows of their own in their place.
+func TestInboxChangesWhileItIsRead(t *testing.T) {
+	w := newWorld(t)
+	spec := w.spec(t, 1, "")
+	inbox := copyDrop(t, spec.Dir, seal(t, spec))
+	r := w.receiver(t)
+	must(t, r.prepare())
+	text, err := os.ReadFile(filepath.Join(inbox, "cv.x7.000001.manifest.json"))
+	must(t, err)
+	m, err := ParseManifest(text)
+	must(t, err)
+	true1, err := r.open(t.Context(), inbox, m, "")
+	must(t, err)
+	true1.discard()
+	must(t, verifyFiles(t.Context(), inbox, m))
+	forged, book := strings.Replace(scoresCSV, "19", "27", 1), *true1.book
+	book.Parts = slices.Clone(book.Parts)
+	book.Parts[0].PlaintextSHA256 = sumOf([]byte(forged))
+	plain, err := encodePadded(&book)
+	must(t, err)
+	w.reseal(t, inbox, m.book().Name, plain)
+	w.reseal(t, inbox, m.Files[0].Name, pack(t, forged))
+	o, err := r.open(t.Context(), inbox, m, "")
+	if classOf(err) != FileMismatch {
+		t.Errorf("%+v %v", o, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(r.Dir, ".*.part")); err != nil || len(left) > 0 {
+		t.Errorf("plaintext is left: %v %v", left, err)
 	}
 }

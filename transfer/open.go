@@ -58,11 +58,15 @@ func (r *Receiver) fill(ctx context.Context, inbox string, m *Manifest, seen str
 func (r *Receiver) openBook(inbox string, m *Manifest, o *opened, seen string) error {
 	name := m.book().Name
 	var text bytes.Buffer
-	if err := r.decrypt(inbox, name, func(plain io.Reader) error {
+	sum := sha256.New()
+	if err := r.decrypt(inbox, name, sum, func(plain io.Reader) error {
 		_, err := text.ReadFrom(io.LimitReader(plain, maxBook+1))
 		return err
 	}); err != nil {
 		return err
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != m.book().SHA256 { // all else in the drop is believed by the book
+		return fault(FileMismatch, name, "it was changed after its SHA-256 had been the one in the signed manifest")
 	}
 	book, err := ParseBook(text.Bytes())
 	if err != nil {
@@ -90,7 +94,7 @@ func (r *Receiver) openPart(ctx context.Context, inbox string, p *BookPart, o *o
 	defer file.Close()
 	count := &recount{ctx: ctx, file: file, most: p.PlaintextBytes}
 	sum := sha256.New()
-	err = r.decrypt(inbox, p.Name, func(plain io.Reader) error {
+	err = r.decrypt(inbox, p.Name, io.Discard, func(plain io.Reader) error {
 		unpack, err := zstd.NewReader(plain, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return err
@@ -144,14 +148,15 @@ func (c *recount) Write(p []byte) (int, error) {
 
 // decrypt hands the plaintext of one file to use. Plaintext streams out
 // before its end is authenticated, so what use made of it counts only after a
-// nil error.
-func (r *Receiver) decrypt(inbox, name string, use func(plain io.Reader) error) error {
+// nil error. Then sum has had every byte of the file as it was read here.
+func (r *Receiver) decrypt(inbox, name string, sum io.Writer, use func(plain io.Reader) error) error {
 	file, err := openRegular(inbox, name)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	plain, err := r.decrypter(file, name)
+	sealed := io.TeeReader(file, sum)
+	plain, err := r.decrypter(sealed, name)
 	if errors.Is(err, errNotForUs) {
 		return fault(DecryptFailed, name, "%v", err)
 	}
@@ -168,7 +173,8 @@ func (r *Receiver) decrypt(inbox, name string, use func(plain io.Reader) error) 
 	case err != nil:
 		return fault(DecryptFailed, name, "its plaintext is damaged")
 	}
-	return nil
+	_, err = io.Copy(io.Discard, sealed) // what decryption had no use for
+	return err
 }
 
 // watchedReader tells what decryption refuses, however early it ends, from

@@ -281,7 +281,7 @@ func (r *Receiver) openRecall(mem *memory, inbox string, base Base, number int64
 	name := base.RecallBase(number)
 	file := recallFile(inbox, name)
 	var text bytes.Buffer
-	if err := r.decrypt(inbox, file, func(plain io.Reader) error {
+	if err := r.decrypt(inbox, file, io.Discard, func(plain io.Reader) error {
 		_, err := text.ReadFrom(io.LimitReader(plain, maxBook+1))
 		return err
 	}); err != nil {
