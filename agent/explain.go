@@ -53,10 +53,11 @@ func (c *Config) sending(name string, e ExchangeConfig) explain.Section {
 		say(fmt.Sprintf("Any of %d keys of theirs opens what is sent.", len(r.EncryptTo)), at+".encrypt_to")
 	}
 	if r.Bare != nil {
-		say(fmt.Sprintf("They get one file of each dataset, called %s, and nothing else.", r.Bare.Name), at+".bare.name")
+		markers := ""
 		if r.Bare.Marker != "" {
-			say(fmt.Sprintf("When all of it is there an empty file tells so, called %s.", r.Bare.Marker), at+".bare.marker")
+			markers = fmt.Sprintf(", empty ones, called %s, that tell when all is there", r.Bare.Marker)
 		}
+		say(fmt.Sprintf("They get one file of each dataset, called %s%s, and nothing else.", r.Bare.Name, markers), at+".bare.name")
 	}
 	if r.Receipt.Mode == "signed" {
 		say("They answer with a signed receipt.", at+".receipt.mode")

@@ -118,7 +118,7 @@ func deliverFile(s store, f File, attempt string, log func(Event)) (Event, error
 	direct := !s.plan().renames()
 	again := direct && (err == nil || errors.Is(err, errShort))
 	switch {
-	case err == nil && (state == HashVerified && !f.Marker() || state >= SizeVerified && !f.Reused):
+	case err == nil && (state == HashVerified || state == SizeVerified && !f.Reused):
 		event.State, event.Already = state, true
 		return event, nil
 	case errors.Is(err, errOther) && !again, err == nil && f.Reused:
