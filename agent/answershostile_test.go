@@ -81,6 +81,18 @@ func TestResendRowsOfAnotherDrop(t *testing.T) {
 	if agent.ExitCode(err) != int(agent.AnsweredNo) || n != 0 {
 		t.Errorf("%d rows are to be sent again that drop 2 has not: %v", n, err)
 	}
+	letter := filepath.Join(t.TempDir(), "letter.txt")
+	h.must(os.WriteFile(letter, []byte("these three"), 0o600))
+	answer := func(number int64, rejected ...string) error {
+		_, err := h.agent.Answer(t.Context(), scores, number, agent.HandAnswer{Rejected: rejected, By: "Rosa Diaz", Report: letter})
+		return err
+	}
+	if err := answer(2, keys[0], keys[3]); agent.ExitCode(err) != int(agent.AnsweredNo) || h.state(scores, 2) != "hash-verified" {
+		t.Errorf("a row that drop 2 has not is rejected in it, which is %s: %v", h.state(scores, 2), err)
+	}
+	if err := answer(1, keys[0], keys[5]); err != nil { // the first was rejected in a file, and told by drop 2 since
+		t.Error(err)
+	}
 	if n, err := h.agent.Resend(t.Context(), scores, 1, keys[3:5], "Rosa Diaz", "lost at the plan"); err != nil || n != 2 {
 		t.Errorf("%d %v", n, err)
 	}

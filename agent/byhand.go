@@ -36,8 +36,14 @@ func (a *Agent) Answer(ctx context.Context, name string, number int64, h HandAns
 		return nil, fail(AnsweredNo, nil, "`postern drops show` tells where it stands", "drop %d of %s has not been delivered, so nobody can have answered it", number, name)
 	}
 	rows, err := a.sentRows(ctx, name, h.Rejected)
+	if err == nil {
+		err = rows.told(ctx, a.db, name, number)
+	}
 	if err != nil {
 		return nil, err
+	}
+	if _, others := rows.count(); others > 0 {
+		return nil, fail(AnsweredNo, nil, "answer the drop that told them", "%d of these rows are none of drop %d of %s", others, number, name)
 	}
 	dir, release, err := a.openReceipts(ctx, x)
 	if err != nil {
