@@ -183,7 +183,11 @@ func (r *Run) pathsOf(dataset string) (list []PathBook) {
 	for i := range release.Fields {
 		f := &release.Fields[i]
 		if len(f.Leaves) == 0 {
-			done[dataset+"."+f.Name] = string(f.Do)
+			does := string(f.Do)
+			if f.Do == policies.Keep && f.From != f.Name { // it is no value of its own name, and maybe none of the record
+				does = "from " + f.From
+			}
+			done[dataset+"."+f.Name] = does
 		}
 		for _, leaf := range f.Leaves {
 			if !r.writtenByEngine(release, f, &leaf) {
