@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 				if !sftptest.HasSSHD() {
 					return errors.New("peer sshd is not installed")
 				}
-				for _, peer := range []string{"bash", "age-keygen", "ssh-keygen", "jq", "zstd"} {
+				for _, peer := range []string{"bash", "age-keygen", "ssh-keygen", "jq", "zstd", "python3"} {
 					if _, err := exec.LookPath(peer); err != nil {
 						return fmt.Errorf("peer %s is not installed", peer)
 					}
