@@ -222,7 +222,7 @@ func (a *Agent) sentRows(ctx context.Context, exchange string, keys []string) (*
 		return nil, err
 	}
 	if _, unknown := rows.count(); unknown+misshapen > 0 {
-		return nil, fail(AnsweredNo, nil, "write them as they stand in the drop's column row_key", "%d row keys are of no row that %s has sent", unknown+misshapen, exchange)
+		return nil, fail(AnsweredNo, nil, "write them as they stand in the drop's column row_key, or name a file that holds them", "%d row keys are of no row that %s has sent", unknown+misshapen, exchange)
 	}
 	return rows, nil
 }

@@ -89,7 +89,11 @@ func (a *Agent) Recall(ctx context.Context, name string, number int64, keys []st
 	case err != nil:
 		return nil, err
 	case !exposed, state == stateSealed, state == stateUploading:
-		return nil, fail(AnsweredNo, nil, fmt.Sprintf("`postern hold %s`, then `postern drops void %s %d`", name, name, number), "drop %d of %s has not been delivered: there is nothing to recall", number, name)
+		remedy := fmt.Sprintf("`postern hold %s`, then `postern drops void %[1]s %d`", name, number)
+		if state == stateVoided {
+			remedy = "it is void, and nothing of it was sent"
+		}
+		return nil, fail(AnsweredNo, nil, remedy, "drop %d of %s has not been delivered: there is nothing to recall", number, name)
 	}
 	commits, err := a.committedDrops(ctx)
 	if err != nil {
