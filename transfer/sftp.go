@@ -30,7 +30,8 @@ type SFTP struct {
 	config SFTPConfig
 	conn   *connection
 	client *sftp.Client
-	answer time.Duration
+	answer time.Duration // no byte for so long,
+	late   *time.Timer   // and this ends the connection
 	used
 }
 
@@ -45,9 +46,10 @@ func dialSFTP(ctx context.Context, c SFTPConfig, p pace) (*SFTP, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &SFTP{config: c, conn: conn, answer: p.answer}
+	d := &SFTP{config: c, conn: conn, answer: p.answer, late: time.AfterFunc(p.answer, func() { _ = conn.conn.Close() })}
 	defer context.AfterFunc(ctx, func() { _ = conn.conn.Close() })()
 	if d.client, err = d.openSession(); err != nil {
+		d.late.Stop()
 		_ = conn.Close()
 		if ctx.Err() != nil {
 			err = ctx.Err()
@@ -64,13 +66,7 @@ func dialSFTP(ctx context.Context, c SFTPConfig, p pace) (*SFTP, error) {
 }
 
 // openSession opens the subsystem as sftp.NewClient does, and watches that the server answers.
-func (d *SFTP) openSession() (client *sftp.Client, err error) {
-	late := time.AfterFunc(d.answer, func() { _ = d.conn.conn.Close() })
-	defer func() {
-		if err != nil {
-			late.Stop()
-		}
-	}()
+func (d *SFTP) openSession() (*sftp.Client, error) {
 	session, err := d.conn.NewSession()
 	if err != nil {
 		return nil, err
@@ -85,30 +81,27 @@ func (d *SFTP) openSession() (client *sftp.Client, err error) {
 		return nil, err
 	}
 	go func() { _, _ = io.Copy(io.Discard, aside) }()
-	line := &answering{out, in, late, d.answer}
+	line := &answering{out, in, d}
 	return sftp.NewClientPipe(line, line, sftp.MaxPacketUnchecked(largestPacket)) // an upload cuts its packets itself
 }
 
-// answering is the line of one session.
+// answering is the line of one session. While one of several is still, another may go on.
 type answering struct {
 	io.Reader
 	io.WriteCloser
-	late *time.Timer
-	most time.Duration
+	of *SFTP
 }
 
 func (a *answering) Read(p []byte) (int, error) {
 	n, err := a.Reader.Read(p)
 	if err == nil {
-		a.late.Reset(a.most)
-	} else { // the session has ended; others may go on
-		a.late.Stop()
+		a.of.late.Reset(a.of.answer)
 	}
 	return n, err
 }
 
 func (a *answering) Write(p []byte) (int, error) {
-	a.late.Reset(a.most)
+	a.of.late.Reset(a.of.answer)
 	return a.WriteCloser.Write(p)
 }
 
@@ -147,6 +140,7 @@ func (d *SFTP) Responses(ctx context.Context, want func(fs.FileInfo) bool, take 
 
 func (d *SFTP) Close() error {
 	_ = d.client.Close()
+	d.late.Stop()
 	return d.conn.Close()
 }
 
