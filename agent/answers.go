@@ -1,9 +1,13 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/posternhealth/postern/ledger"
@@ -138,7 +142,27 @@ func (a *Agent) takeReply(ctx context.Context, tx *sql.Tx, x *exchange, s *reply
 	if void {
 		s.differences = nil
 	}
-	return a.compareDifferences(ctx, tx, x, s)
+	return errors.Join(a.compareDifferences(ctx, tx, x, s), a.settleTaken(ctx, tx, x, s.number))
+}
+
+// settleTaken ends what is open about rows that were refused, once answered drops of
+// changes up to this one have told all of them anew.
+func (a *Agent) settleTaken(ctx context.Context, tx *sql.Tx, x *exchange, number int64) error {
+	refused := map[int64]int64{} // difference: drop
+	var id, of int64
+	err := each(ctx, tx, row{&id, &of}, func() error {
+		refused[id] = of
+		return nil
+	}, `SELECT id, number FROM difference WHERE exchange = ? AND number < ? AND what = ? AND settled = 0`, x.name, number, refusedRows)
+	for _, id := range slices.Sorted(maps.Keys(refused)) {
+		var taken sql.NullBool // null: the answer told no keys
+		err = cmp.Or(err, tx.QueryRowContext(ctx, `SELECT min(key IN (SELECT key FROM told JOIN delivery USING (exchange, number) WHERE exchange = ?1 AND number > ?2 AND number <= ?3 AND state IN (?4, ?5)))
+			FROM row_answer WHERE exchange = ?1 AND number = ?2 AND verdict = ?6`, x.name, refused[id], number, stateAcknowledged, statePartly, transfer.Refused.String()).Scan(&taken))
+		if err == nil && taken.Bool {
+			err = a.settleDifference(ctx, tx, x, refused[id], DifferenceEvent{ID: id, Because: fmt.Sprintf("its rows were told anew, and taken with drop %d at last", number)})
+		}
+	}
+	return err
 }
 
 // notTaken notes of an exchange that sends changes that the recipient does not
