@@ -21,6 +21,7 @@ const (
 	stateStored       = "stored"
 	stateSizeVerified = "size-verified"
 	stateHashVerified = "hash-verified"
+	statePickedUp     = "picked-up"
 	stateAcknowledged = "acknowledged"
 	statePartly       = "partly-rejected"
 	stateRejected     = "rejected"

@@ -77,16 +77,12 @@ func (a *Agent) Drops(ctx context.Context, name string) ([]DropStatus, error) {
 // silent tells whether a delivered drop should have been answered by now.
 func (a *Agent) silent(recipient, state string, delivered int64) bool {
 	switch state {
-	case stateStored, stateSizeVerified, stateHashVerified:
+	case stateStored, stateSizeVerified, stateHashVerified, statePickedUp:
 	default:
 		return false
 	}
 	receipt := a.Config.Recipients[recipient].Receipt
-	due := time.Duration(receipt.Due)
-	if due == 0 {
-		due = defaultReceiptDue
-	}
-	return receipt.Mode != receiptNone && a.Now().After(time.UnixMilli(delivered).Add(due))
+	return receipt.Mode != receiptNone && a.Now().After(time.UnixMilli(delivered).Add(receipt.wait()))
 }
 
 // Attention tells whether a person should look at the drop. A voided one that

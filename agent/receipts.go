@@ -49,7 +49,7 @@ func (a *Agent) Reconcile(ctx context.Context, name string) ([]Reconciled, error
 	if err != nil {
 		return nil, err
 	}
-	recalls := a.deliverRecalls(ctx, x)
+	recalls := errors.Join(a.deliverRecalls(ctx, x), a.notePickedUp(ctx, x))
 	if x.recipient.Receipt.Mode == receiptNone {
 		return nil, recalls
 	}

@@ -28,6 +28,7 @@ const (
 	DropCommitted   Kind = "drop-committed"
 	DropVoided      Kind = "drop-voided"
 	Delivered       Kind = "delivered"
+	PickedUp        Kind = "picked-up" // the recipient has taken a delivered drop away
 	Receipt         Kind = "receipt"
 	Difference      Kind = "difference" // between what was sent and what a recipient answered: opened, assigned, settled
 	Resend          Kind = "resend"     // rows that a recipient does not hold are to be decided and sent anew

@@ -281,6 +281,22 @@ func isLeftover(r Rules, name string, files []File, old bool) bool {
 	return slices.ContainsFunc(files, func(f File) bool { return f.Name == stem })
 }
 
+// goneFrom asks in two ways: a folder that hides what lies in it, or is not there
+// itself, tells of nothing that is gone.
+func goneFrom(s store, files []File) (bool, error) {
+	entries, err := s.list()
+	if err != nil {
+		return false, nil
+	}
+	for _, f := range files {
+		listed := slices.ContainsFunc(entries, func(e fs.FileInfo) bool { return e.Name() == f.Name })
+		if _, err := s.size(f.Name); listed || !errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+	}
+	return len(files) > 0, s.alive()
+}
+
 func withdrawFrom(s store, files []File) ([]string, error) {
 	if len(files) == 0 {
 		return nil, errNothing

@@ -28,6 +28,9 @@ type Destination interface {
 	// Withdraw removes what an unfinished delivery left, and gives the names
 	// removed. It refuses when `.done` is there: the recipient has the drop.
 	Withdraw(ctx context.Context, files []File) (removed []string, err error)
+	// Gone tells whether none of the files, which had arrived, is there any more: who
+	// receives them has taken them away. It is false where that cannot be seen.
+	Gone(ctx context.Context, files []File) (bool, error)
 	// Receipts downloads signed receipts that known does not claim into dir,
 	// and gives their names. The signature lies beside each as NAME.sig.
 	// ReceiptErrors tell of files that cannot be taken; the names count all the same.

@@ -50,6 +50,10 @@ func (d *Folder) Withdraw(ctx context.Context, files []File) ([]string, error) {
 	return withdrawFrom(d.open(ctx, d.Path), files)
 }
 
+func (d *Folder) Gone(ctx context.Context, files []File) (bool, error) {
+	return goneFrom(d.open(ctx, d.Path), files)
+}
+
 func (d *Folder) Receipts(ctx context.Context, dir string, known func(string) bool) ([]string, error) {
 	return fetchReceipts(ctx, d.open(ctx, d.Receipt), dir, known)
 }

@@ -126,6 +126,12 @@ func (d *SFTP) Withdraw(ctx context.Context, files []File) ([]string, error) {
 	return withdrawFrom(s, files)
 }
 
+func (d *SFTP) Gone(ctx context.Context, files []File) (bool, error) {
+	s, release := d.in(ctx, d.config.Folder)
+	defer release()
+	return goneFrom(s, files)
+}
+
 func (d *SFTP) Receipts(ctx context.Context, dir string, known func(string) bool) ([]string, error) {
 	s, release := d.in(ctx, d.config.Receipts)
 	defer release()

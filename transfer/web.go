@@ -107,6 +107,10 @@ func (d *Web) Withdraw(ctx context.Context, files []File) ([]string, error) {
 	return withdrawFrom(d.in(ctx, d.config.Folder), files)
 }
 
+func (d *Web) Gone(ctx context.Context, files []File) (bool, error) {
+	return goneFrom(d.in(ctx, d.config.Folder), files)
+}
+
 func (d *Web) Receipts(ctx context.Context, dir string, known func(string) bool) ([]string, error) {
 	if d.config.Receipts == nil {
 		return nil, nil
