@@ -319,6 +319,8 @@ func (a *Agent) withdraw(ctx context.Context, x *exchange, drop *pendingDrop, fi
 	switch {
 	case errors.Is(err, transfer.ErrDelivered):
 		return "", err
+	case err != nil && !errors.Is(err, transfer.ErrKept):
+		return "", deliveryFailure(ctx, err, x, drop)
 	case err != nil:
 		return "; possibly disclosed in part, and its files could not all be withdrawn", nil
 	}

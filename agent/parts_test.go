@@ -194,6 +194,12 @@ func TestPartsOfChangesAndControl(t *testing.T) {
 		t.Errorf("%d files, %d lines of control files", n, len(listed)-n)
 	}
 
+	many := build(t, synthetic.Options{Patients: 1200})
+	many.destined(scores, "max_rows: 1")
+	if _, err := many.agent.Run(t.Context(), scores, agent.RunOptions{AsOf: day(wholeYear)}); classOf(err) != agent.Configuration || !strings.Contains(err.Error(), "a drop has 999 parts at most; raise destination.max_rows") {
+		t.Errorf("too many parts: %v", err)
+	}
+
 	h, c := startYear(t)
 	h.destined(scores, "max_rows: 2")
 	var others []*yearRecord // of another person each

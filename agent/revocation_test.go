@@ -267,12 +267,13 @@ func TestRevocationAfterAllOfTheUpload(t *testing.T) {
 func TestRevocationAfterPartOfTheUpload(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		refuse []string
+		server sftptest.Options
 		note   string
 		left   bool
 	}{
-		"withdrawn":          {nil, "withdrawn from the destination", false},
-		"nothing is removed": {[]string{"Remove"}, "possibly disclosed in part", true},
+		"withdrawn":             {sftptest.Options{}, "withdrawn from the destination", false},
+		"nothing is removed":    {sftptest.Options{Refuse: []string{"Remove"}}, "possibly disclosed in part, and its files could not all", true},
+		"the line breaks in it": {sftptest.Options{CutAt: "Remove"}, "withdrawn from the destination", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -280,7 +281,8 @@ func TestRevocationAfterPartOfTheUpload(t *testing.T) {
 			h.run(scores, agent.RunOptions{})
 			d := h.drop(scores, 1)
 			first := d.sizes[d.manifest.Files[0].Name]
-			h.breaking(scores, sftptest.Options{CutAfter: first + 1000, Refuse: c.refuse})
+			c.server.CutAfter = first + 1000
+			h.breaking(scores, c.server)
 			if _, err := h.agent.Deliver(context.Background(), scores); agent.ExitCode(err) != int(agent.DestinationDown) {
 				t.Fatalf("delivery over a cut connection: %v", err)
 			}
@@ -288,11 +290,16 @@ func TestRevocationAfterPartOfTheUpload(t *testing.T) {
 				t.Fatalf("after the cut the recipient has %v", names)
 			}
 			// What the server allows is asked anew, unless each probe leaves a file there.
-			if probed := h.query(`SELECT json_extract(plan, '$.probed') FROM probe`); strings.HasPrefix(probed, "0001-") == c.left {
+			if probed := h.query(`SELECT json_extract(plan, '$.probed') FROM probe`); c.server.CutAt == "" && strings.HasPrefix(probed, "0001-") == c.left {
 				t.Errorf("after the cut the server counts as probed at %s", probed)
 			}
 			person, _, _ := h.released(d)
 			h.add(consentsCSV, registry(person, "general", "deny", "active", "2026-07-04", ""))
+			if c.server.CutAt != "" {
+				if _, err := h.agent.Deliver(context.Background(), scores); agent.ExitCode(err) != int(agent.DestinationDown) || h.state(scores, 1) != "uploading" {
+					t.Fatalf("the line broke, and the drop is %s: %v", h.state(scores, 1), err)
+				}
+			}
 			if done := h.deliver(scores); len(done) != 1 || done[0].State != "voided" {
 				t.Fatalf("delivery: %+v", done)
 			}

@@ -127,7 +127,7 @@ func (b *Builder) Part(p PartInfo) (*PartWriter, error) {
 		return nil, fmt.Errorf("begin part of %s: the format is csv or lines with columns, or ndjson", p.Dataset)
 	}
 	if len(b.parts) == maxParts {
-		return nil, fmt.Errorf("begin part of %s: a drop holds %d parts at most", p.Dataset, maxParts)
+		return nil, fmt.Errorf("begin part of %s: %w", p.Dataset, ErrParts)
 	}
 	kept := b.base.part(len(b.parts) + 1)
 	name, compression := kept+b.spec.Envelope.suffix(), Zstd

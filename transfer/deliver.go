@@ -297,7 +297,7 @@ func goneFrom(s store, files []File) (bool, error) {
 	return len(files) > 0, s.alive()
 }
 
-func withdrawFrom(s store, files []File) ([]string, error) {
+func withdrawFrom(s store, files []File) (removed []string, err error) {
 	if len(files) == 0 {
 		return nil, errNothing
 	}
@@ -310,22 +310,28 @@ func withdrawFrom(s store, files []File) ([]string, error) {
 	} else if size, err := s.size(done.Name); !errors.Is(err, fs.ErrNotExist) && (err != nil || size >= done.Size) {
 		if err == nil {
 			err = ErrDelivered
+		} else if errors.Is(err, errRefused) {
+			err = fmt.Errorf("%w, and lets nobody look: %w", ErrKept, err)
 		}
 		return nil, s.explain("withdraw, with "+done.Name+" in place", err)
 	}
-	removed := removeLeftovers(s, files)
+	removed = removeLeftovers(s, files)
 	for _, f := range slices.Backward(files) {
 		if f.Reused && !isOurs(s, f) {
 			continue
 		}
-		err := s.remove(f.Name)
-		if err == nil {
+		failed := s.remove(f.Name)
+		switch {
+		case failed == nil:
 			removed = append(removed, f.Name)
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return removed, s.explain("withdraw "+f.Name, err)
+		case errors.Is(failed, fs.ErrNotExist):
+		case s.alive() != nil:
+			return removed, s.explain("withdraw "+f.Name, failed)
+		default:
+			err = s.explain("withdraw "+f.Name, fmt.Errorf("%w: %w", ErrKept, failed))
 		}
 	}
-	return removed, nil
+	return removed, err
 }
 
 // isOurs is true of a file that was read and is the one that was sealed; never of

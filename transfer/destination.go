@@ -26,7 +26,8 @@ type Destination interface {
 	// before the first byte of payload leaves.
 	Deliver(ctx context.Context, files []File, log func(Event)) (Evidence, error)
 	// Withdraw removes what an unfinished delivery left, and gives the names
-	// removed. It refuses when `.done` is there: the recipient has the drop.
+	// removed. It refuses when `.done` is there: the recipient has the drop. Files
+	// that the server does not let go are ErrKept; after another error try again.
 	Withdraw(ctx context.Context, files []File) (removed []string, err error)
 	// Gone tells whether none of the files, which had arrived, is there any more: who
 	// receives them has taken them away. It is false where that cannot be seen.
@@ -117,6 +118,7 @@ var (
 	ErrAuth        = errors.New("login was refused")
 	ErrSealed      = errors.New("sealed file was altered") // our own state (15)
 	ErrDelivered   = errors.New("the recipient has the whole drop: recall it instead")
+	ErrKept        = errors.New("the server keeps files of an unfinished delivery")
 )
 
 // DestinationError says what was being done where, why it failed, and what to

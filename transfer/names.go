@@ -42,6 +42,9 @@ const TestSender = ".test"
 // maxParts is the number that three digits hold.
 const maxParts = 999
 
+// ErrParts means that what is to be sent needs more parts than a drop has.
+var ErrParts = fmt.Errorf("a drop has %d parts at most", maxParts)
+
 var (
 	partyPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}$`)
 	codePattern  = regexp.MustCompile(`^[a-z0-9]{1,16}$`)

@@ -2,7 +2,9 @@ package build
 
 import (
 	"bufio"
+	"errors"
 
+	"github.com/posternhealth/postern/internal/failure"
 	"github.com/posternhealth/postern/transfer"
 )
 
@@ -26,7 +28,9 @@ type parts struct {
 
 // begin begins a part.
 func (p *parts) begin() (err error) {
-	if p.part, err = p.run.Drop.Part(p.info); err != nil {
+	if p.part, err = p.run.Drop.Part(p.info); errors.Is(err, transfer.ErrParts) {
+		return failure.New(failure.Configuration, err, "raise destination.max_rows or max_file, or release a shorter period", "the drop")
+	} else if err != nil {
 		return err
 	}
 	if p.out == nil {

@@ -22,6 +22,10 @@ type folder struct {
 }
 
 func (f *folder) refuses(method string) error {
+	if method == f.server.CutAt && f.server.cut.Load() && f.server.cutAt.CompareAndSwap(false, true) {
+		_ = f.conn.Close()
+		return net.ErrClosed
+	}
 	if slices.Contains(f.server.Refuse, method) {
 		return sftp.ErrSSHFxPermissionDenied
 	}

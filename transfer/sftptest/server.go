@@ -31,6 +31,7 @@ type Options struct {
 	Refuse     []string      // methods: Rename, Remove, List, Stat, Get, Put
 	Hang       []string      // methods that are never answered, while the line lives
 	CutAfter   int64         // the connection ends after so many uploaded bytes; once
+	CutAt      string        // the connection ends at this method, once after the cut of CutAfter
 	Quota      int64         // bytes of one file beyond which writes fail; 0: none
 	ShortReads bool          // answers reads with fewer bytes than asked for
 	ReadOnce   bool          // takes a file away that was read
@@ -47,6 +48,7 @@ type Server struct {
 	root     *os.Root
 	uploaded atomic.Int64
 	cut      atomic.Bool
+	cutAt    atomic.Bool
 	open     context.Context // ends with the server, and ends every connection
 	end      context.CancelFunc
 	wg       sync.WaitGroup
