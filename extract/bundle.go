@@ -196,7 +196,9 @@ func (s *survey) entry(p *piece) {
 	if len(url) == 0 || kind == "" {
 		return
 	}
-	id := text(p.raw, doc, member(p.raw, doc, resource, "id"))
+	at := member(p.raw, doc, resource, "id")
+	id := text(p.raw, doc, at)
+	untold := at >= 0 && id == nil && doc[at].Kind != Null // it has another than its address says
 	if len(id) == 0 {
 		id = lastSegment(url)
 	}
@@ -204,10 +206,10 @@ func (s *survey) entry(p *piece) {
 		return
 	}
 	name, says := slices.Concat([]byte(kind), []byte("/"), id), literal(url)
-	if bytes.Equal(says.name, name) {
+	if bytes.Equal(says.name, name) && !untold {
 		return
 	}
-	if before, met := s.urls[string(url)]; says.kind != "" || met && !bytes.Equal(before, name) {
+	if before, met := s.urls[string(url)]; untold || says.kind != "" || met && !bytes.Equal(before, name) {
 		name = nil // it cannot be told which resource is meant
 	}
 	s.urls[string(url)] = name

@@ -95,6 +95,18 @@ func TestAmbiguousFullURL(t *testing.T) {
 	expect(t, got, err, "1/1 Patient/a of a on no date", "1/2 Patient/b of b on no date", "1/3 Observation/ of  on no date REJECT no-subject")
 }
 
+// An id that is none is not that of the fullUrl: the record is rejected, and is
+// nobody's; and what the fullUrl stands for cannot be told, nor where the id has
+// escapes.
+func TestIDThatIsNone(t *testing.T) {
+	for id, shown := range map[string]string{`["a"]`: "Patient/ of  on no date REJECT schema", `7`: "Patient/ of  on no date REJECT schema", `"\u0061"`: "Patient/a of a on no date"} {
+		text := `{"resourceType":"Bundle","type":"batch","entry":[{"fullUrl":"urn:uuid:1","resource":{"resourceType":"Patient","id":` + id + `}},` +
+			`{"resource":{"resourceType":"Observation","subject":{"reference":"urn:uuid:1"}}}]}`
+		got, err := records(t, file(t, "x.json", text, FileRule{Format: FHIRJSON}), wide)
+		expect(t, got, err, "1/1 "+shown, "1/2 Observation/ of  on no date REJECT no-subject")
+	}
+}
+
 // Whatever the bytes are, a Bundle is read without a panic, and the same
 // whatever the size of its chunks.
 func FuzzBundle(f *testing.F) {

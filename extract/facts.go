@@ -21,6 +21,7 @@ type finder struct {
 	kind    *resource
 
 	dateRank   int
+	noID       bool   // what stands as its id is none
 	unresolved string // why a patient that the record names cannot be told
 }
 
@@ -29,7 +30,7 @@ type finder struct {
 // numbered from base before the first token of rec.Doc.
 func (f *finder) find(rec *Record, refs []int32, base int32) {
 	f.rec, f.raw, f.doc = rec, rec.Raw, rec.Doc
-	f.scratch, f.dateRank, f.unresolved = f.scratch[:0], 255, ""
+	f.scratch, f.dateRank, f.noID, f.unresolved = f.scratch[:0], 255, false, ""
 	if !f.dataset() {
 		return
 	}
@@ -90,6 +91,9 @@ func (f *finder) element(e *element, value int32) {
 	case id:
 		if tok.Kind == String {
 			facts.ID = f.text(tok)
+		} else if tok.Kind != Null {
+			f.rec.reject(SchemaMismatch, "its id is no string")
+			f.noID = true
 		}
 	case status:
 		if tok.Kind == String {
@@ -276,7 +280,7 @@ func (f *finder) withoutReference(role elementRole) {
 // conclude settles what only the whole resource tells.
 func (f *finder) conclude() {
 	rec := f.rec
-	if len(rec.Facts.ID) == 0 {
+	if len(rec.Facts.ID) == 0 && !f.noID {
 		rec.Facts.ID = lastSegment(f.fullURL)
 	}
 	switch f.kind.name {
