@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/posternhealth/postern/ledger"
@@ -25,6 +26,7 @@ func (a *Agent) notePickedUp(ctx context.Context, x *exchange) error {
 		files := transfer.Deliverables(filepath.Join(a.dropsDir(), dir), sealed)
 		if x.recipient.Bare != nil {
 			files, _ = transfer.SplitBare(files)
+			files = slices.DeleteFunc(files, func(f transfer.File) bool { return f.Marker() })
 		}
 		lying[number] = files
 		return err
