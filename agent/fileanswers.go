@@ -117,7 +117,10 @@ func (a *Agent) recipientSays(ctx context.Context, d *DropStatus) (Counts, error
 	kinds := map[string]lastAnswer{}
 	for rule, r := range last {
 		kind, _, ofFile := strings.Cut(rule, fileInRule)
-		if known, met := kinds[kind]; met && ofFile {
+		if ofFile {
+			kind += fileInRule // apart from what the same kind says of the drop
+		}
+		if known, met := kinds[kind]; met {
 			told := known.rows >= 0 && r.rows >= 0
 			if r.rows, r.refused = r.rows+known.rows, r.refused+known.refused; !told {
 				r.rows, r.refused = -1, -1
